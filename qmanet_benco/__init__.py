@@ -1,0 +1,39 @@
+"""QMA-Net, image manipulation localization, as a plugin of IMDL-BenCo.
+
+Importing this package is light: no torch, no IMDLBenCo. The public names are resolved when they are first used
+(PEP 562); ``from qmanet_benco import QMANet`` registers the model and its post function with the framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "QMANet": "qmanet_benco.benco.plugin",
+    "QMANetConfig": "qmanet_benco.model.config",
+    "VARIANTS": "qmanet_benco.model.config",
+    "create_model": "qmanet_benco.model.builder",
+    "load_model": "qmanet_benco.model.builder",
+    "RequestError": "qmanet_benco.errors",
+}
+
+__all__ = ["VARIANTS", "QMANet", "QMANetConfig", "RequestError", "create_model", "load_model"]
+
+if TYPE_CHECKING:
+    from qmanet_benco.benco.plugin import QMANet
+    from qmanet_benco.errors import RequestError
+    from qmanet_benco.model.builder import create_model, load_model
+    from qmanet_benco.model.config import VARIANTS, QMANetConfig
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

