@@ -1,0 +1,183 @@
+"""QMA-Net as a model of IMDL-BenCo: flags in, the framework's output dictionary out.
+
+The framework turns ``__init__``'s signature into command line flags, so its annotations are bare ``int``, ``float`` and
+``str``, and this file has no ``from __future__ import annotations``, which would turn them into strings.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from IMDLBenCo.registry import MODELS
+from torch import Tensor, nn
+
+from qmanet_benco.benco import noise_transforms
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.builder import create_model
+from qmanet_benco.model.decoder import upsample
+from qmanet_benco.model.losses import Losses, edge_band, total_loss
+from qmanet_benco.model.network import Localization, image_score
+
+EDGE_TARGETS = ("model", "dataset")
+
+
+@MODELS.register_module(force=True)  # importing twice changes nothing
+class QMANet(nn.Module):
+    """QMA-Net for the framework's scripts.
+
+    Args:
+        variant: network to build: paper; cp, sl, ss, cd, mlp (Table 2); q4, q8, q32 (Table 9); b0..b5; miniature
+        num_queries: tamper-aware queries; 0 takes the variant's
+        noise_sources: comma list of srm, bayar, noiseprint, or none; empty takes the variant's
+        backbone_weights: both encoders start from this file (any SegFormer naming), a name of `qmanet weights list`,
+            random, or checkpoint
+        noiseprint_weights: NoisePrint++ weights: a file, a name of `qmanet weights list`, random, or checkpoint (the
+            default: they come with the checkpoint; training without them is an error)
+        noiseprint_cache: folder that keeps NoisePrint++ residuals of test images, by exact pixels and weights; empty:
+            none are kept
+        edge_width: width in pixels of the edge band at the network's input size
+        edge_target: model: the band is made from the resized mask; dataset: the dataset's own (--edge_mask_width)
+        segmentation_weight: alpha of equation 8, weight of the mask's Dice loss
+        edge_weight: beta of equation 8, weight of the edges' Dice loss
+        bce_weight: weight of an additional binary cross entropy on the mask; the paper has none
+        checkpointing: 1 recomputes activations in backward: less memory, more time
+
+    Raises:
+        RequestError: a flag has a wrong value, or a file does not fit.
+    """
+
+    def __init__(
+        self,
+        variant: str = "paper",
+        num_queries: int = 0,
+        noise_sources: str = "",
+        backbone_weights: str = "random",
+        noiseprint_weights: str = "checkpoint",
+        noiseprint_cache: str = "",
+        edge_width: int = 7,
+        edge_target: str = "model",
+        segmentation_weight: float = 0.2,
+        edge_weight: float = 0.8,
+        bce_weight: float = 0.0,
+        checkpointing: int = 0,
+    ) -> None:
+        super().__init__()
+        if edge_target not in EDGE_TARGETS:
+            raise RequestError(f"edge_target {edge_target!r}", f"one of {', '.join(EDGE_TARGETS)}")
+        self.network = create_model(
+            variant,
+            noiseprint_weights=noiseprint_weights,
+            backbone_weights=backbone_weights,
+            noise_sources=noise_sources or None,
+            num_queries=num_queries,
+            edge_width=edge_width,
+            segmentation_weight=segmentation_weight,
+            edge_weight=edge_weight,
+            bce_weight=bce_weight,
+        )
+        self.network.set_checkpointing(bool(checkpointing))
+        self.edge_target = edge_target
+        self.noiseprint_cache = noiseprint_cache
+        self.register_load_state_dict_post_hook(_weights_changed)
+        _weights_changed(self)
+
+    def forward(
+        self,
+        image: Tensor,
+        mask: Tensor | None = None,
+        label: Tensor | None = None,
+        edge_mask: Tensor | None = None,
+        shape_mask: Tensor | None = None,
+        srm_residual: Tensor | None = None,
+        noiseprint_residual: Tensor | None = None,
+        noiseprint_key: Tensor | None = None,
+        *_unused: Any,
+        **_framework: Any,
+    ) -> dict[str, Any]:
+        """Localize, and with a mask also compute the losses.
+
+        Args:
+            image: B x 3 x H x W, ImageNet-normalised.
+            mask: B x 1 x H x W in {0, 1}; without it there are no losses.
+            label: B image labels; the paper has no image-level loss, so they are not used.
+            edge_mask: B x 1 x H x W in {0, 1}, the dataset's edge band; used with ``edge_target="dataset"``.
+            shape_mask: B x 1 x H x W in {0, 1}, 0 where the framework padded.
+            srm_residual: from ``qmanet_post_func``.
+            noiseprint_residual: from ``qmanet_post_func`` with a cache; NaN where it is not known.
+            noiseprint_key: from ``qmanet_post_func`` with a cache, B x 32 bytes.
+            _unused: the framework's complexity script passes a ``None`` for each name that it does not know.
+            _framework: other entries of the framework's samples.
+
+        Returns:
+            ``backward_loss``, ``pred_mask`` (B x 1 x H x W in [0, 1]), ``pred_label`` (B in [0, 1]), ``visual_loss``
+            and ``visual_image``.
+        """
+        noiseprint = self._complete_residual(image, noiseprint_residual, noiseprint_key)
+        result = self.network.localize(image, srm_residual, noiseprint, edges=mask is not None)
+        probability = result.mask_logits.sigmoid()
+        output: dict[str, Any] = {
+            "pred_mask": probability,
+            "pred_label": image_score(probability.detach(), shape_mask),
+        }
+        if mask is None:
+            return output | {"backward_loss": None, "visual_loss": {}, "visual_image": {}}
+        band = self._band(mask, edge_mask)
+        losses = total_loss(result.mask_logits, result.edge_logits, mask, band, self.network.config, shape_mask)
+        return output | {
+            "backward_loss": losses.total,
+            "visual_loss": _visual_loss(losses),
+            "visual_image": _visual_image(result, band),
+        }
+
+    def _band(self, mask: Tensor, edge_mask: Tensor | None) -> Tensor:
+        if self.edge_target == "model":
+            return edge_band(mask, self.network.config.edge_width)
+        if edge_mask is None:
+            raise RequestError(
+                "edge_target=dataset without an edge mask", "a dataset that makes one", "--edge_mask_width 7"
+            )
+        return edge_mask
+
+    def _complete_residual(self, image: Tensor, residual: Tensor | None, keys: Tensor | None) -> Tensor | None:
+        """Compute what the cache did not know. In eval mode it is also stored: training images never come again."""
+        module = self.network.noise_view.noiseprint
+        if residual is None or module is None:
+            return None
+        unknown = torch.isnan(residual[:, 0, 0, 0])
+        if bool(unknown.any()):
+            computed = module(self.network.noise_view.denormalise(image[unknown]))
+            residual = residual.clone()
+            residual[unknown] = computed
+            if keys is not None and not self.training:
+                self._store(keys[unknown], computed)
+        return residual
+
+    def _store(self, keys: Tensor, residuals: Tensor) -> None:
+        folder = noise_transforms.cache_in_use()
+        if folder is None:
+            return
+        for key, residual in zip(keys.cpu(), residuals, strict=True):
+            noise_transforms.store_residual(folder, bytes(key.tolist()), residual)
+
+
+def _weights_changed(model: QMANet, *_: Any) -> None:
+    """Point the post function to the residuals of the weights that the model has now."""
+    module = model.network.noise_view.noiseprint
+    if model.noiseprint_cache and module is not None and module.filled:
+        noise_transforms.use_cache(Path(model.noiseprint_cache), module.fingerprint())
+
+
+def _visual_loss(losses: Losses) -> dict[str, Tensor]:
+    """What the trainer logs, scalars without a graph."""
+    visual = {"total_loss": losses.total, "segmentation_loss": losses.segmentation, "edge_loss": losses.edge}
+    visual |= {f"edge_loss_level{level}": loss for level, loss in enumerate(losses.edge_levels, start=1)}
+    return {name: loss.detach() for name, loss in visual.items()}
+
+
+@torch.no_grad()
+def _visual_image(result: Localization, band: Tensor) -> dict[str, Tensor]:
+    """What the trainer shows once an epoch: each B x (1 or 3) x H x W in [0, 1]."""
+    view = result.noise_view.detach()
+    low, high = view.amin(dim=(1, 2, 3), keepdim=True), view.amax(dim=(1, 2, 3), keepdim=True)
+    edges = upsample(result.edge_logits[0].detach().float().sigmoid(), band.shape[2:])
+    return {"noise_view": (view - low) / (high - low).clamp_min(1e-6), "edge_target": band, "edge_prediction": edges}

@@ -1,0 +1,149 @@
+"""GAE and LAE: two MiT encoders (Xie et al. 2021, SegFormer), driven stage by stage (equation 1).
+
+The layers are those of mmsegmentation's ``MixVisionTransformer``. Its stages are called one at a time because the
+interacted features re-enter the backbone. Attention is computed by ``scaled_dot_product_attention`` without ever
+holding the attention matrix: mmcv asks ``nn.MultiheadAttention`` for its weights, which at 3008x2000 takes 8.8 GB in
+one layer of stage 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.config import QMANetConfig
+
+
+class Encoder(nn.Module):
+    """One MiT encoder whose four stages are called one by one.
+
+    Args:
+        config: sizes of the encoder.
+    """
+
+    def __init__(self, config: QMANetConfig) -> None:
+        super().__init__()
+        self.mit = _build_mit(config)
+        self.mit.init_weights()
+        for block in self._blocks():
+            block.attn.attn = FusedAttention(block.attn.attn)
+        self.checkpointing = False
+
+    def stage(self, index: int, features: Tensor) -> Tensor:
+        """Run stage ``index`` (0 to 3).
+
+        Args:
+            features: the image or noise view B x 3 x H x W for stage 0, else B x C_{i-1} x h x w.
+
+        Returns:
+            B x C_i x ceil(h / s) x ceil(w / s) with s = 4 for stage 0, else 2.
+        """
+        patch_embedding, blocks, norm = self.mit.layers[index]
+        tokens, size = patch_embedding(features)
+        for block in blocks:
+            if self.checkpointing and self.training and tokens.requires_grad:
+                tokens = checkpoint(block, tokens, size, use_reentrant=False)
+            else:
+                tokens = block(tokens, size)
+        return norm(tokens).transpose(1, 2).unflatten(2, tuple(size))
+
+    def _blocks(self) -> Iterator[Any]:
+        for _, blocks, _ in self.mit.layers:
+            yield from blocks
+
+
+class FusedAttention(nn.Module):
+    """``nn.MultiheadAttention`` of a given layer, its parameters and names, without the attention matrix.
+
+    Args:
+        layer: the layer that is taken over; it attends to packed projections and has no dropout.
+    """
+
+    def __init__(self, layer: nn.MultiheadAttention) -> None:
+        super().__init__()
+        if layer.dropout or not layer._qkv_same_embed_dim or layer.bias_k is not None:
+            raise ValueError("expected a plain nn.MultiheadAttention with packed projections and no dropout")
+        self.num_heads = layer.num_heads
+        self.in_proj_weight = layer.in_proj_weight
+        self.in_proj_bias = layer.in_proj_bias
+        self.out_proj = layer.out_proj
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, None]:
+        """L x B x C queries, S x B x C keys and values -> (L x B x C, no weights)."""
+        weights = self.in_proj_weight.chunk(3)
+        biases = self.in_proj_bias.chunk(3)
+        inputs = (query, key, value)
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0, 3)
+            for x, w, b in zip(inputs, weights, biases, strict=True)
+        )
+        attended = F.scaled_dot_product_attention(q, k, v)  # B x heads x L x C / heads
+        return self.out_proj(attended.permute(2, 0, 1, 3).flatten(2)), None
+
+
+def _build_mit(config: QMANetConfig) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mit = _mix_vision_transformer()
+    return mit(
+        embed_dims=config.embed_dim,
+        num_layers=config.depths,
+        num_heads=config.heads,
+        sr_ratios=config.reductions,
+        drop_path_rate=config.drop_path,
+    )
+
+
+def _mix_vision_transformer() -> Any:
+    """Import mmsegmentation's MixVisionTransformer, with or without mmcv's compiled operators.
+
+    Raises:
+        RequestError: mmsegmentation or what it needs is not installed.
+    """
+    try:
+        with _compiled_operators():
+            return importlib.import_module("mmseg.models.backbones.mit").MixVisionTransformer
+    except ImportError as error:
+        raise RequestError(
+            f"mmsegmentation cannot be imported ({error})",
+            "mmsegmentation 1.2.2 with mmcv-lite 2.1.0",
+            "pip install mmengine==0.10.7 mmsegmentation==1.2.2 mmcv-lite==2.1.0 ftfy regex",
+        ) from error
+
+
+@contextmanager
+def _compiled_operators() -> Iterator[None]:
+    """Stand in for ``mmcv._ext`` where it is absent: mmseg's package imports it, MiT calls none of it."""
+    name = "mmcv._ext"
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        yield
+        return
+    sys.modules[name] = _MissingOperators(name)
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
+
+
+class _MissingOperators(types.ModuleType):
+    """A module each of whose functions says that mmcv's compiled operators are not installed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def missing(*_: Any, **__: Any) -> None:
+            raise RuntimeError(f"mmcv's compiled operator {name} is not installed; `pip install mmcv` builds it")
+
+        return missing

@@ -1,0 +1,139 @@
+"""Build a network from the name of a variant, or from trained weights."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.config import QMANetConfig, parse_noise_sources, variant_config
+from qmanet_benco.model.files import read_checkpoint, state_dict_of
+from qmanet_benco.model.network import QMANetwork, stored_config
+from qmanet_benco.model.pretrained import find_weights
+from qmanet_benco.model.weights import load_encoder, read_noiseprint
+
+logger = logging.getLogger(__name__)
+
+HUB_FILE = "model.safetensors"
+
+
+def create_model(
+    variant: str = "paper",
+    *,
+    noiseprint_weights: str = "checkpoint",
+    backbone_weights: str = "random",
+    noise_sources: str | None = None,
+    num_queries: int = 0,
+    **changes: Any,
+) -> QMANetwork:
+    """Build an untrained network.
+
+    Args:
+        variant: a name of ``VARIANTS``.
+        noiseprint_weights: a file, a name known to ``qmanet weights``, ``"random"``, or ``"checkpoint"``: to be
+            filled by ``load_state_dict``; until then a forward pass is an error.
+        backbone_weights: a file in any SegFormer naming, a name known to ``qmanet weights``, ``"random"`` or
+            ``"checkpoint"``; both encoders start from it.
+        noise_sources: comma list of srm, bayar, noiseprint, or ``"none"``; by default the variant's.
+        num_queries: tamper-aware queries; 0 takes the variant's.
+        changes: other fields of :class:`~qmanet_benco.model.config.QMANetConfig`.
+
+    Returns:
+        The network in training mode.
+
+    Raises:
+        RequestError: a name, a file or a value is wrong.
+    """
+    if noise_sources is not None:
+        changes["noise_sources"] = parse_noise_sources(noise_sources)
+    if num_queries:
+        changes["num_queries"] = num_queries
+    network = QMANetwork(variant_config(variant, **changes))
+    _fill_noiseprint(network, noiseprint_weights)
+    _fill_backbones(network, backbone_weights)
+    return network
+
+
+def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pickle: bool = False) -> QMANetwork:
+    """Load trained weights, ready for inference.
+
+    Args:
+        source: a ``.safetensors`` file, a checkpoint of the framework's trainer (``checkpoint-12.pth``), or
+            ``owner/name`` on the Hugging Face hub.
+        device: where to put the network.
+        allow_pickle: let a ``.pth`` file run code; only for files whose source is trusted.
+
+    Returns:
+        The network in eval mode, built from the configuration stored with the weights.
+
+    Raises:
+        RequestError: there is no such file, or it holds no QMA-Net.
+    """
+    path = _locate(str(source))
+    state = network_state(state_dict_of(read_checkpoint(path, allow_pickle)), path)
+    network = QMANetwork(stored_config(state["_extra_state"]))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RequestError(f"{path} does not fit its own configuration ({reason})", "an undamaged file") from error
+    return network.eval().to(device)
+
+
+def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """The network's own tensors of a checkpoint, without the plugin's or DDP's prefix.
+
+    Raises:
+        RequestError: no configuration is stored, so these are no weights of QMA-Net.
+    """
+    home = next((name.removesuffix("_extra_state") for name in state if name.endswith("_extra_state")), None)
+    if home is None:
+        raise RequestError(f"{path} holds no QMA-Net", "a checkpoint that this package wrote", "check --weights")
+    return {name.removeprefix(home): tensor for name, tensor in state.items() if name.startswith(home)}
+
+
+def _locate(source: str) -> Path:
+    if Path(source).exists() or source.endswith((".safetensors", ".pth", ".pt")) or source.count("/") != 1:
+        if not Path(source).is_file():
+            raise RequestError(
+                f"{source} is not a file", "a .safetensors or .pth file, or owner/name on the hub", "check the path"
+            )
+        return Path(source)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(source, HUB_FILE))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(
+            f"{source} cannot be fetched from the hub ({reason})", f"a repository with {HUB_FILE}"
+        ) from error
+
+
+def _fill_noiseprint(network: QMANetwork, source: str) -> None:
+    module = network.noise_view.noiseprint
+    if module is None or source == "checkpoint":
+        return
+    if source == "random":
+        logger.warning("NoisePrint++ has random weights: fit for cost measurements only, worthless as a noise view")
+        module.randomise()
+    else:
+        module.load_published(read_noiseprint(find_weights(source)))
+
+
+def _fill_backbones(network: QMANetwork, source: str) -> None:
+    if source == "checkpoint":
+        return
+    if source == "random":
+        logger.warning("both backbones start from random weights; for training as in the paper give mit_b3's")
+        return
+    path = find_weights(source)
+    for encoder in (network.gae, network.lae):
+        load_encoder(encoder.mit, path)
+
+
+__all__ = ["QMANetConfig", "create_model", "load_model"]

@@ -1,0 +1,187 @@
+"""The network's sizes and the choices that the paper leaves open; variants are rows of data.
+
+Sources: the paper's section 3, Tables 2, 9 and 10; Xie et al. 2021, Table 6, for the sizes of MiT-B0..B5.
+``CHOICE`` marks a field where the paper is silent: the value is ours and can be changed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from qmanet_benco.errors import RequestError
+
+NOISE_SOURCES = ("srm", "bayar", "noiseprint")
+DECODERS = ("query", "conv", "mlp")
+STAGES = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class QMANetConfig:
+    """All that determines the shape and the arithmetic of one QMA-Net.
+
+    Raises:
+        RequestError: a field has a value that no network can be built from.
+    """
+
+    variant: str = "paper"
+    """Name of the row of :data:`VARIANTS` that this configuration started from."""
+
+    embed_dim: int = 64
+    """Width per attention head of the encoders; stage ``i`` is ``embed_dim * heads[i]`` wide."""
+    heads: tuple[int, ...] = (1, 2, 5, 8)
+    depths: tuple[int, ...] = (3, 4, 18, 3)
+    """Transformer blocks per stage. MiT-B3: with it the network has the paper's 114.0 M and 230.0 G (Table 10)."""
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    """Spatial reduction of keys and values per stage (SegFormer); CHOICE: the interaction's attention uses it too."""
+    drop_path: float = 0.1
+    """Rate of stochastic depth of the last block (SegFormer's 0.1); smaller for earlier blocks."""
+
+    noise_sources: tuple[str, ...] = NOISE_SOURCES
+    """What the noise view is made of (MNFM); empty: the second branch sees the image itself."""
+
+    interaction_stages: tuple[int, ...] = STAGES
+    """Stages with alignment and DFCM. Table 2: none is CP, only stage 4 is SS."""
+    gcm_groups: int = 8
+    """Groups of the group convolution modules (CHOICE)."""
+    shared_gcm: bool = True
+    """One G for both directions, as equation 4 writes it and as "a unified representation space" reads (CHOICE)."""
+    recalibration_reduction: int = 4
+    """Reduction of the projection head in the recalibration (CHOICE)."""
+
+    decoder: str = "query"
+    """``query`` is QMFD; ``conv`` and ``mlp`` are Table 2's CD and MLP."""
+    decoder_levels: tuple[int, ...] = STAGES
+    """Levels that the decoder sees. Table 2: only level 4 is SL."""
+    num_queries: int = 16
+    query_ffn_ratio: int = 4
+    """Width of the feed-forward network in MFAM's blocks, relative to the level's (CHOICE)."""
+    literal_first_block: bool = False
+    """MFAM's first block with keys R and values N, as equation 6 is printed; else keys and values R (CHOICE)."""
+    fusion_ratio: float = 0.75
+    """Inner width of DCM relative to the level's (CHOICE)."""
+    dilations: tuple[int, ...] = (1, 2, 5)
+    """Dilation rates of DCM (Wang et al. 2018, section 3.2)."""
+    decoder_width: int = 256
+    """Inner width of the two ablation decoders (CHOICE: SegFormer's head)."""
+    edge_head_width: int = 64
+    """Inner width of an edge supervision head (CHOICE)."""
+
+    segmentation_weight: float = 0.2
+    """Alpha of equation 8."""
+    edge_weight: float = 0.8
+    """Beta of equation 8."""
+    bce_weight: float = 0.0
+    """Weight of an additional binary cross entropy on the mask; the paper has none."""
+    edge_width: int = 7
+    """Width in pixels of the edge band at the network's input size (CHOICE, as the framework's training scripts)."""
+
+    def __post_init__(self) -> None:
+        unknown = [source for source in self.noise_sources if source not in NOISE_SOURCES]
+        if unknown:
+            raise RequestError(f"noise source {unknown[0]!r}", f"a comma list of {', '.join(NOISE_SOURCES)}, or none")
+        if self.decoder not in DECODERS:
+            raise RequestError(f"decoder {self.decoder!r}", f"one of {', '.join(DECODERS)}")
+        if not self.decoder_levels:
+            raise RequestError("no decoder level", "at least one of 1, 2, 3, 4")
+        if self.num_queries < 1:
+            raise RequestError(f"num_queries {self.num_queries}", "1 or more")
+        if self.edge_width < 1 or self.edge_width % 2 == 0:
+            raise RequestError(f"edge_width {self.edge_width}", "an odd number of pixels, such as the default 7")
+        for name in ("segmentation_weight", "edge_weight", "bce_weight"):
+            if getattr(self, name) < 0:
+                raise RequestError(f"{name} {getattr(self, name)}", "0 or more")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the four stages, C_1..C_4."""
+        return tuple(self.embed_dim * heads for heads in self.heads)
+
+    def to_json(self) -> str:
+        """The configuration as one line of JSON; :meth:`from_json` is its inverse."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> QMANetConfig:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            RequestError: the text is not such a configuration.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            known = {field.name for field in fields(cls)}
+            surplus = set(values) - known
+            if surplus:
+                raise RequestError(f"unknown field {sorted(surplus)[0]!r} in a stored configuration", "", "update")
+            fields_read: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+            return cls(**fields_read)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, RequestError):
+                raise
+            raise RequestError(f"not a QMA-Net configuration: {text[:80]!r}", "JSON written by to_json") from error
+
+
+_MIT_SIZES: dict[str, dict[str, Any]] = {
+    "b0": dict(embed_dim=32, depths=(2, 2, 2, 2), decoder_width=256, edge_head_width=32),
+    "b1": dict(depths=(2, 2, 2, 2)),
+    "b2": dict(depths=(3, 4, 6, 3)),
+    "b3": dict(depths=(3, 4, 18, 3)),
+    "b4": dict(depths=(3, 8, 27, 3)),
+    "b5": dict(depths=(3, 6, 40, 3)),
+}
+
+_ROWS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    # Table 2
+    "cp": dict(interaction_stages=()),
+    "sl": dict(decoder_levels=(4,)),
+    "ss": dict(interaction_stages=(4,)),
+    "cd": dict(decoder="conv"),
+    "mlp": dict(decoder="mlp"),
+    # Table 9
+    "q4": dict(num_queries=4),
+    "q8": dict(num_queries=8),
+    "q32": dict(num_queries=32),
+    **_MIT_SIZES,
+    # For tests and the quick start; its noise sources need no weights
+    "miniature": dict(
+        embed_dim=16,
+        heads=(1, 2, 4, 6),
+        depths=(1, 1, 1, 1),
+        drop_path=0.0,
+        noise_sources=("srm", "bayar"),
+        decoder_width=32,
+        edge_head_width=16,
+    ),
+}
+
+VARIANTS: dict[str, QMANetConfig] = {name: QMANetConfig(variant=name, **row) for name, row in _ROWS.items()}
+"""Every variant by name: the paper's network, Table 2, Table 9, the backbones b0..b5, and a miniature."""
+
+
+def parse_noise_sources(text: str) -> tuple[str, ...]:
+    """``"srm,bayar"`` -> ``("srm", "bayar")`` in the order of :data:`NOISE_SOURCES`; ``"none"`` -> ``()``.
+
+    Raises:
+        RequestError: a name is unknown.
+    """
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    if names == ["none"]:
+        return ()
+    unknown = [name for name in names if name not in NOISE_SOURCES]
+    if unknown or not names:
+        raise RequestError(f"noise_sources {text!r}", f"a comma list of {', '.join(NOISE_SOURCES)}, or none")
+    return tuple(source for source in NOISE_SOURCES if source in names)
+
+
+def variant_config(variant: str, **changes: Any) -> QMANetConfig:
+    """The configuration of a variant with some fields changed.
+
+    Raises:
+        RequestError: the variant is unknown.
+    """
+    if variant not in VARIANTS:
+        raise RequestError(f"variant {variant!r}", f"one of {', '.join(VARIANTS)}")
+    return replace(VARIANTS[variant], **changes)

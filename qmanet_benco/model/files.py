@@ -1,0 +1,118 @@
+"""Reading and writing tensors on disk: never runs code from a file, never leaves half a file behind."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qmanet_benco.errors import RequestError
+
+PICKLE_CURE = "if you trust its source, pass --allow-pickle (it then runs whatever code the file holds)"
+
+
+def read_checkpoint(path: str | Path, allow_pickle: bool = False) -> dict[str, Any]:
+    """Read a ``.safetensors`` file or a file of ``torch.save`` on the CPU.
+
+    Args:
+        path: the file.
+        allow_pickle: let the file's pickle run code; only for files whose source is trusted.
+
+    Returns:
+        The dictionary that the file holds.
+
+    Raises:
+        RequestError: the file is missing, truncated, no checkpoint, or its pickle would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RequestError(f"{path} is not a file", "a checkpoint (.safetensors, .pth)", "check the path")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, allow_pickle)
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} holds a {type(content).__name__}", "a dictionary of tensors")
+    return content
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RequestError(
+            f"{path} cannot be read as safetensors ({error})", "an undamaged file", "fetch it again"
+        ) from error
+
+
+def _read_pickle(path: Path, allow_pickle: bool) -> Any:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the stock trainer stores its flags in one
+            return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "GLOBAL" in str(error):
+            raise RequestError(
+                f"{path} holds more than tensors: {_forbidden(error)}", "tensors only", PICKLE_CURE
+            ) from error
+        raise _damaged(path, error) from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError, AttributeError, ModuleNotFoundError) as error:
+        raise _damaged(path, error) from error
+
+
+def _forbidden(error: Exception) -> str:
+    """The forbidden name out of torch's long explanation."""
+    words = str(error).split("GLOBAL ")
+    return f"it names {words[1].split()[0]}" if len(words) > 1 else "it would run code"
+
+
+def _damaged(path: Path, error: Exception) -> RequestError:
+    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    return RequestError(
+        f"{path} cannot be read as a checkpoint ({reason})", "an undamaged file", "copy or fetch it again"
+    )
+
+
+def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, whether bare or under ``model``, ``state_dict`` or ``network``."""
+    for key in ("model", "state_dict", "network"):
+        inner = content.get(key)
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
+            content = inner
+            break
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then put it in place; on failure nothing is left.
+
+    Args:
+        path: the file to create or replace.
+        write: called with the temporary path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,131 @@
+"""Dice losses, the edge band, and the total loss (section 3.4, equation 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timm.layers import LayerNorm2d
+from torch import Tensor, nn
+
+from qmanet_benco.model.config import QMANetConfig
+
+
+class EdgeSupervision(nn.Module):
+    """Edge Supervision Module of one level: R_i -> logits of the tampered region's boundary (CHOICE: two layers)."""
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, inner, 3, padding=1), LayerNorm2d(inner), nn.GELU(), nn.Conv2d(inner, 1, 1)
+        )
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """B x C_i x h x w -> B x 1 x h x w."""
+        return self.layers(rgb)
+
+
+class Losses(NamedTuple):
+    """The total loss and its parts, scalars in float32."""
+
+    total: Tensor
+    segmentation: Tensor
+    edge: Tensor
+    edge_levels: tuple[Tensor, ...]
+    bce: Tensor
+
+
+def dice_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    r"""Dice loss of Milletari et al. 2016 (V-Net), mean over the images.
+
+    .. math:: 1 - \frac{2 \sum p g}{\sum p^2 + \sum g^2}
+
+    with :math:`p` the sigmoid of the logits and :math:`g` the target, summed over an image's pixels. Where the target
+    is empty (an authentic image) that would be 1 whatever is predicted, without a gradient; there the coefficient of
+    the other class is taken, :math:`p \to 1 - p, g \to 1 - g`, which falls to 0 as the prediction empties and whose
+    gradient never vanishes.
+
+    Args:
+        logits: B x 1 x H x W, any precision; computed in float32.
+        target: B x 1 x H x W in {0, 1}.
+        valid: B x 1 x H x W in {0, 1}; pixels with 0 (padding) do not count.
+
+    Returns:
+        Scalar in [0, 1].
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        probability, target = logits.float().sigmoid(), target.float()
+        weight = torch.ones_like(target) if valid is None else valid.float()
+        empty = ((target * weight).sum(dim=(1, 2, 3), keepdim=True) == 0).float()
+        probability = empty * (1 - probability) + (1 - empty) * probability
+        target = empty * (1 - target) + (1 - empty) * target
+        overlap = (weight * probability * target).sum(dim=(1, 2, 3))
+        total = (weight * (probability.square() + target.square())).sum(dim=(1, 2, 3))
+        return (1 - 2 * overlap / total.clamp_min(1e-6)).mean()
+
+
+def edge_band(mask: Tensor, width: int) -> Tensor:
+    """The band of ``width`` pixels around the boundary of the tampered region.
+
+    A pixel belongs to it where both classes occur in the square of ``width`` x ``width`` around it, inside the image:
+    the image's own border is no boundary.
+
+    Args:
+        mask: B x 1 x H x W in {0, 1}.
+        width: odd.
+
+    Returns:
+        B x 1 x H x W in {0, 1}.
+    """
+    mask = mask.float()
+    dilated = F.max_pool2d(mask, width, stride=1, padding=width // 2)
+    eroded = -F.max_pool2d(-mask, width, stride=1, padding=width // 2)
+    return dilated - eroded
+
+
+def reduce_band(band: Tensor, size: Sequence[int]) -> Tensor:
+    """B x 1 x H x W -> B x 1 x size by the maximum: a thin band is never lost between the samples."""
+    return F.adaptive_max_pool2d(band.float(), tuple(size))
+
+
+def total_loss(
+    mask_logits: Tensor,
+    edge_logits: Sequence[Tensor],
+    mask: Tensor,
+    band: Tensor,
+    config: QMANetConfig,
+    valid: Tensor | None = None,
+) -> Losses:
+    """Equation 8: alpha times the mask's Dice plus beta times the mean of the four edge maps' Dice (CHOICE: mean).
+
+    Args:
+        mask_logits: B x 1 x H x W.
+        edge_logits: of each level, B x 1 x h_i x w_i.
+        mask: B x 1 x H x W in {0, 1}.
+        band: target of the edges at full size, B x 1 x H x W in {0, 1}.
+        config: the weights.
+        valid: B x 1 x H x W in {0, 1}, 0 where the image was padded.
+
+    Returns:
+        The total and its parts.
+    """
+    segmentation = dice_loss(mask_logits, mask, valid)
+    edge_levels = tuple(
+        dice_loss(
+            logits,
+            reduce_band(band, logits.shape[2:]),
+            None if valid is None else reduce_band(valid, logits.shape[2:]),
+        )
+        for logits in edge_logits
+    )
+    edge = torch.stack(edge_levels).mean()
+    total = config.segmentation_weight * segmentation + config.edge_weight * edge
+    bce = torch.zeros_like(segmentation)
+    if config.bce_weight:
+        with torch.autocast(mask_logits.device.type, enabled=False):
+            weight = None if valid is None else valid.float()
+            bce = F.binary_cross_entropy_with_logits(mask_logits.float(), mask.float(), weight)
+        total = total + config.bce_weight * bce
+    return Losses(total, segmentation, edge, edge_levels, bce)

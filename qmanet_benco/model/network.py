@@ -1,0 +1,197 @@
+"""QMA-Net: extraction and interaction in alternation, queries that aggregate, a decoder that they drive.
+
+Paper: "A Novel Query-Driven Multi-Stage Alternating Feature Extraction and Interaction Network for Image Manipulation
+Localization", section 3. The forward pass reads like equations 1 to 7; sizes live in :mod:`qmanet_benco.model.config`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.aggregation import QueryAggregation
+from qmanet_benco.model.backbone import Encoder
+from qmanet_benco.model.config import QMANetConfig
+from qmanet_benco.model.decoder import DECODER_CLASSES, Level, upsample
+from qmanet_benco.model.interaction import Interaction
+from qmanet_benco.model.losses import EdgeSupervision
+from qmanet_benco.model.noise_view import NoiseView
+
+TRAINING_FIELDS = frozenset({"variant", "drop_path", "segmentation_weight", "edge_weight", "bce_weight", "edge_width"})
+"""Fields of the configuration that may differ between saving and loading: they change no tensor's meaning."""
+
+SMALLEST_SIDE = 64
+"""Below 64 pixels stage 4 has less than 2 x 2 tokens and the reduced keys of stage 1 vanish."""
+
+
+class Localization(NamedTuple):
+    """Everything that one forward pass computes."""
+
+    mask_logits: Tensor
+    """B x 1 x H x W, float32, at the input's size; their sigmoid is the probability of tampering."""
+    edge_logits: tuple[Tensor, ...]
+    """Of each level, B x 1 x h_i x w_i; empty where edges were not asked for."""
+    noise_view: Tensor
+    """X_noise, B x 3 x H x W, float32."""
+    levels: tuple[Level, ...]
+    """(R_i, N_i, Q_i) of the four levels."""
+
+
+class QMANetwork(nn.Module):
+    """The network. Parts are built from the configuration; nothing else decides a size.
+
+    In eval mode a call returns the probability of tampering, B x 1 x H x W in [0, 1]; in training mode it returns
+    the :class:`Localization` that the losses need. :meth:`localize` returns the latter in both modes.
+
+    Args:
+        config: sizes and choices.
+    """
+
+    def __init__(self, config: QMANetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.noise_view = NoiseView(config.noise_sources)
+        self.gae = Encoder(config)
+        self.lae = Encoder(config)
+        self.interactions = nn.ModuleDict({str(i): Interaction(config, i - 1) for i in config.interaction_stages})
+        self.aggregation = QueryAggregation(config) if config.decoder == "query" else None
+        self.decoder = DECODER_CLASSES[config.decoder](config)
+        self.edge_heads = nn.ModuleList(EdgeSupervision(c, config.edge_head_width) for c in config.widths)
+        self.checkpointing = False
+
+    def forward(
+        self, image: Tensor, srm: Tensor | None = None, noiseprint: Tensor | None = None
+    ) -> Tensor | Localization:
+        """See the class; arguments as for :meth:`localize`."""
+        if self.training:
+            return self.localize(image, srm, noiseprint)
+        return self.localize(image, srm, noiseprint, edges=False).mask_logits.sigmoid()
+
+    def localize(
+        self, image: Tensor, srm: Tensor | None = None, noiseprint: Tensor | None = None, edges: bool = True
+    ) -> Localization:
+        """Localize what was tampered.
+
+        Args:
+            image: B x 3 x H x W, ImageNet-normalised, each side 64 or more.
+            srm: SRM residual of the image (B x 3 x H x W), if the data loader has it already.
+            noiseprint: NoisePrint++ residual of the image (B x 1 x H x W), if it is known already.
+            edges: compute the edge logits too; only training needs them.
+
+        Raises:
+            RequestError: the image has another shape, or NoisePrint++ is used without weights.
+        """
+        self._check(image)
+        noise_view = self.noise_view(image, srm, noiseprint)
+        levels = self._alternate(image, noise_view)
+        mask_logits = upsample(self._decode(levels), image.shape[2:]).float()
+        edge_logits = tuple(
+            head(level.rgb) for head, level in zip(self.edge_heads, levels if edges else (), strict=edges)
+        )
+        return Localization(mask_logits, edge_logits, noise_view, levels)
+
+    def _alternate(self, image: Tensor, noise_view: Tensor) -> tuple[Level, ...]:
+        """Equations 1 to 6: extract, interact, aggregate, at each of the four stages."""
+        rgb, noise = image, noise_view
+        queries = None if self.aggregation is None else self.aggregation.initial(len(image))
+        levels: list[Level] = []
+        for stage in range(4):
+            rgb, noise = self.gae.stage(stage, rgb), self.lae.stage(stage, noise)  # eq. 1
+            rgb, noise = self._interact(stage, rgb, noise)  # eq. 2 to 4
+            queries = self._aggregate(stage, queries, rgb, noise)  # eq. 5, 6
+            levels.append(Level(rgb, noise, queries))
+            rgb = self._align_back(stage, rgb)
+        return tuple(levels)
+
+    def _interact(self, stage: int, rgb: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        if stage + 1 not in self.config.interaction_stages:
+            return rgb, noise
+        return self._run(self.interactions[str(stage + 1)], rgb, noise)
+
+    def _align_back(self, stage: int, rgb: Tensor) -> Tensor:
+        if stage + 1 not in self.config.interaction_stages:
+            return rgb
+        return cast(Interaction, self.interactions[str(stage + 1)]).align_back(rgb)
+
+    def _aggregate(self, stage: int, queries: Tensor | None, rgb: Tensor, noise: Tensor) -> Tensor | None:
+        """Q_{i-1} -> Q_i; None where the decoder has no queries."""
+        if self.aggregation is None or queries is None:
+            return None
+        if stage > 0:
+            queries = self.aggregation.next_level(stage - 1, queries)
+        return self._run(self.aggregation.levels[stage], queries, rgb, noise)
+
+    def _decode(self, levels: tuple[Level, ...]) -> Tensor:
+        """Equation 7, at stride 4."""
+        chosen = [levels[level - 1] for level in self.config.decoder_levels]
+        return self.decoder(chosen, levels[0].rgb.shape[2:])
+
+    def set_checkpointing(self, enabled: bool) -> None:
+        """Trade time for memory in training: recompute encoder blocks, interactions and MFAMs in backward."""
+        self.checkpointing = enabled
+        self.gae.checkpointing = self.lae.checkpointing = enabled
+
+    def get_extra_state(self) -> Tensor:
+        """The configuration travels with the weights, as a tensor so that every format can hold it."""
+        return torch.frombuffer(bytearray(self.config.to_json(), "utf-8"), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Refuse weights of another architecture.
+
+        Raises:
+            RequestError: the stored configuration builds another network than this one.
+        """
+        stored = asdict(stored_config(state))
+        own = asdict(self.config)
+        for name in own.keys() - TRAINING_FIELDS:
+            if stored[name] != own[name]:
+                raise RequestError(
+                    f"the weights are of a network with {name}={_words(stored[name])}",
+                    f"{name}={_words(own[name])}",
+                    f"pass the flags that it was trained with (variant {stored['variant']}), or use load_model",
+                )
+
+    def _run(self, module: nn.Module, *inputs: Any) -> Any:
+        if self.checkpointing and self.training:
+            return checkpoint(module, *inputs, use_reentrant=False)
+        return module(*inputs)
+
+    @staticmethod
+    def _check(image: Tensor) -> None:
+        if image.dim() != 4 or image.shape[1] != 3:
+            raise RequestError(f"an image tensor of shape {tuple(image.shape)}", "B x 3 x H x W")
+        if min(image.shape[2:]) < SMALLEST_SIDE:
+            size = f"{image.shape[3]}x{image.shape[2]}"
+            raise RequestError(
+                f"an image of {size} pixels", f"{SMALLEST_SIDE} or more on each side", "enlarge it (--image_size)"
+            )
+
+
+def image_score(probability: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Score of a whole image: the mean of its most suspicious thousandth of pixels (CHOICE; the paper has none).
+
+    Args:
+        probability: B x 1 x H x W in [0, 1].
+        valid: B x 1 x H x W in {0, 1}, 0 where the image was padded.
+
+    Returns:
+        B values in [0, 1].
+    """
+    if valid is not None:
+        probability = probability * valid
+    pixels = probability.flatten(1)
+    return pixels.topk(max(1, pixels.shape[1] // 1000), dim=1).values.mean(dim=1)
+
+
+def stored_config(state: Tensor) -> QMANetConfig:
+    """Read the configuration that :meth:`QMANetwork.get_extra_state` stored."""
+    return QMANetConfig.from_json(bytes(state.to(torch.uint8).tolist()).decode("utf-8"))
+
+
+def _words(value: Any) -> str:
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
