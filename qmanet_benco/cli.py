@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-benco_app = typer.Typer(help="Run the framework's own scripts, unmodified, with QMA-Net registered.", no_args_is_help=True)
+benco_app = typer.Typer(help="Run the framework's own scripts, unmodified, with QMA-Net.", no_args_is_help=True)
 data_app = typer.Typer(help="Prepare, check and generate data sets.", no_args_is_help=True)
 weights_app = typer.Typer(help="List, fetch and convert pretrained weights.", no_args_is_help=True)
 app.add_typer(benco_app, name="benco")
@@ -29,6 +31,40 @@ _settings = {"debug": False}
 @app.callback()
 def _root(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
     _settings["debug"] = debug
+
+
+@weights_app.command("list")
+def weights_list(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+    """The published files that `qmanet weights fetch` knows, their terms, and which are here."""
+    from qmanet_benco.model.pretrained import published_status
+
+    rows = published_status()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        typer.echo(f"{row['name']:13s} {row['path'] or '(not fetched)'}\n{'':13s} {row['about']}; {row['terms']}")
+
+
+@weights_app.command("fetch")
+def weights_fetch(name: Annotated[str, typer.Argument(help="A name of `qmanet weights list`.")]) -> None:
+    """Fetch a published file into the cache and check its SHA-256."""
+    from qmanet_benco.model.pretrained import fetch_weights
+
+    typer.echo(fetch_weights(name))
+
+
+@weights_app.command("convert")
+def weights_convert(
+    source: Annotated[Path, typer.Argument(help="A SegFormer encoder's weights in any of the four namings.")],
+    target: Annotated[Path, typer.Argument(help="File to write: .safetensors or .pth.")],
+    to: Annotated[str, typer.Option(help="official, smp, mmseg or huggingface.")] = "mmseg",
+) -> None:
+    """Write a SegFormer encoder's weights under another naming."""
+    from qmanet_benco.model.weights import convert_file
+
+    report = convert_file(source, target, to)
+    typer.echo(f"{target}: {report.landed} tensors from {report.naming} to {to}; left out: {len(report.ignored)}")
 
 
 def main() -> None:

@@ -121,3 +121,13 @@ def _download(row: PublishedWeights, target: Path) -> None:
     digest = sha256_of(target)
     if not digest.startswith(row.sha256):
         raise RequestError(f"{row.url} has SHA-256 {digest[:16]}...", f"{row.sha256[:16]}...", "nothing was stored")
+
+
+def published_status() -> list[dict[str, str]]:
+    """One row for each published file: name, about, terms, url, sha256, and its path if it is fetched."""
+    rows = []
+    for row in PUBLISHED.values():
+        path = cached_path(row)
+        found = str(path) if path.is_file() else ""
+        rows.append({"name": row.name, "about": row.about, "terms": row.terms, "sha256": row.sha256, "path": found})
+    return rows

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import read_checkpoint, state_dict_of
+from qmanet_benco.model.files import read_checkpoint, state_dict_of, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,34 @@ def load_encoder(encoder: torch.nn.Module, path: str | Path) -> LoadReport:
     report = LoadReport(str(path), naming, len(expected), ignored)
     logger.info("%s", report)
     return report
+
+
+def convert_file(source: str | Path, target: str | Path, naming: str) -> LoadReport:
+    """Write an encoder's weights under another naming.
+
+    Args:
+        source: ``.pth`` or ``.safetensors`` in any of the four namings.
+        target: file to write, ``.safetensors`` or ``.pth``; its folder is made.
+        naming: one of :data:`NAMINGS`.
+
+    Returns:
+        What was converted; ``ignored`` names what was left out.
+
+    Raises:
+        RequestError: the source is no SegFormer encoder, or the target exists or has another ending.
+    """
+    target = Path(target)
+    if target.suffix not in (".safetensors", ".pth"):
+        raise RequestError(f"{target}", "a name ending in .safetensors or .pth")
+    if target.exists():
+        raise RequestError(f"{target} exists", "a new file", "nothing was written")
+    official, found, ignored = to_official(state_dict_of(read_checkpoint(source)))
+    converted = {name: tensor.contiguous().clone() for name, tensor in from_official(official, naming).items()}
+    if target.suffix == ".safetensors":
+        write_atomically(target, lambda path: save_file(converted, path))
+    else:
+        write_atomically(target, lambda path: torch.save(converted, path))
+    return LoadReport(str(source), found, len(official), ignored)
 
 
 def read_noiseprint(path: str | Path) -> dict[str, Tensor]:

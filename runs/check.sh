@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Everything that must hold: linters, type checker, import contracts, shell scripts, all tests.
+# Usage: runs/check.sh [PYTEST ARGUMENTS]
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=runs/setup.sh
+source "$here/setup.sh" dev
+cd "$here/.."
+ruff check .
+ruff format --check .
+mypy
+lint-imports
+shellcheck -x runs/*.sh .ci/run
+python -m pytest "$@"
