@@ -85,7 +85,7 @@ class QMANet(nn.Module):
         self,
         image: Tensor,
         mask: Tensor | None = None,
-        label: Tensor | None = None,
+        label: Tensor | None = None,  # noqa: ARG002  the framework passes it
         edge_mask: Tensor | None = None,
         shape_mask: Tensor | None = None,
         srm_residual: Tensor | None = None,
