@@ -57,6 +57,33 @@ def quickstart(
     typer.echo(f"{summary.seconds / 60:.1f} minutes; picture (photo, truth, prediction): {summary.picture}")
 
 
+@data_app.command("demo")
+def data_demo(
+    out: Annotated[Path, typer.Argument(help="A new folder: OUT/train, OUT/test, OUT/test.json, OUT/manifest.csv.")],
+    train_count: Annotated[int, typer.Option(help="Forgeries to train on.")] = 480,
+    test_count: Annotated[int, typer.Option(help="Forgeries to test on, from other photos.")] = 60,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+) -> None:
+    """Make a small forged set from photos that come with the dependencies: splice, copy-move, removal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from qmanet_benco.data.demo import make_demo
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("forgeries", total=train_count + test_count)
+        made = make_demo(
+            out,
+            train_count=train_count,
+            test_count=test_count,
+            size=size,
+            seed=seed,
+            progress=lambda: bar.advance(task),
+        )
+    typer.echo(f"{made.train}: {train_count} forgeries; {made.test}: {test_count} from other photos")
+
+
 @weights_app.command("list")
 def weights_list(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
     """The published files that `qmanet weights fetch` knows, their terms, and which are here."""
@@ -89,6 +116,66 @@ def weights_convert(
 
     report = convert_file(source, target, to)
     typer.echo(f"{target}: {report.landed} tensors from {report.naming} to {to}; left out: {len(report.ignored)}")
+
+
+_BENCO_SCRIPTS = {
+    "train": "Train a model; pixel-F1 on the test data every few epochs.",
+    "test": "Pixel-F1 of every checkpoint in a folder on every set of a JSON file.",
+    "test_robust": "Pixel-F1 of a checkpoint on one set under blur, noise and JPEG compression.",
+    "test_complexity": "Parameters and multiply-adds.",
+    "test_save_images": "A checkpoint's predicted masks as PNG files at the images' sizes.",
+}
+
+
+def _add_benco_command(script: str, about: str) -> None:
+    """One command for each stock script; the options are ours, everything else goes to the script."""
+
+    def command(
+        context: typer.Context,
+        nproc: Annotated[str, typer.Option(help="Processes on this machine; auto or gpu: one on each GPU.")] = "1",
+        nnodes: Annotated[int, typer.Option(help="Machines; start the same command on each.")] = 1,
+        rdzv: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where several machines meet.")] = "",
+        max_restarts: Annotated[
+            int, typer.Option(help="Restart crashed processes; training goes on from its newest checkpoint.")
+        ] = 0,
+        levels: Annotated[str, typer.Option(help='For test_robust: attacks, e.g. "blur=3,7 noise=3,11 jpeg=90".')] = "",
+        stock: Annotated[bool, typer.Option("--stock", help="Leave the framework's defects as they are.")] = False,
+        without: Annotated[
+            list[str] | None, typer.Option(metavar="NAME", help="Leave one correction out (names: `qmanet doctor`).")
+        ] = None,
+        allow_pickle: Annotated[
+            bool, typer.Option("--allow-pickle", help="Let checkpoints run code; only if you trust their source.")
+        ] = False,
+        show_help: Annotated[bool, typer.Option("--help", "-h", help="With --model NAME also all flags.")] = False,
+    ) -> None:
+        from qmanet_benco.benco.flags import model_name
+
+        model = model_name(context.args)
+        if show_help:
+            typer.echo(context.get_help())
+            if not model:
+                typer.echo(f"\nFlags of the script and of a model: qmanet benco {script} --model QMANet --help")
+                return
+        from qmanet_benco.benco.elastic import Group
+        from qmanet_benco.benco.launcher import Run, launch, show_flags
+
+        run = Run(script, tuple(context.args), stock, tuple(without or ()), allow_pickle, levels, _settings["debug"])
+        if show_help:
+            show_flags(run, model)
+            return
+        raise typer.Exit(launch(run, Group(nproc, nnodes, rdzv, max_restarts)))
+
+    benco_app.command(
+        script,
+        help=f"{about} FLAGS are the stock script's and the model's own; without CUDA the CPU is used.",
+        options_metavar="[OPTIONS] [FLAGS]",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        add_help_option=False,
+    )(command)
+
+
+for _script, _about in _BENCO_SCRIPTS.items():
+    _add_benco_command(_script, _about)
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def run_quickstart(out: Path, *, train_count: int, test_count: int, epochs: int,
         raise RequestError(f"{out} is not empty", "a new folder", "name another one, or remove it")
     demo, run = out / "demo", out / "run"
     counts = ("--train-count", str(train_count), "--test-count", str(test_count))
-    _step("data", "demo", str(demo), *counts, "--size", "192", "--seed", str(seed))
+    _step("data", "demo", str(demo), *counts, "--size", str(IMAGE_SIZE), "--seed", str(seed))
     _step("benco", "train", *_train_flags(demo, run, epochs, seed))
     checkpoint = run / f"checkpoint-{epochs - 1}.pth"
     common = (*MODEL_FLAGS, *SIZE_FLAGS, "--test_batch_size", "8", "--num_workers", "1")
@@ -132,7 +132,9 @@ def _probabilities(checkpoint: Path, photos: Sequence[Path]) -> list[np.ndarray]
 
     model = load_model(checkpoint)
     pixels = np.stack([_pixels(photo) for photo in photos]).astype(np.float32)
-    image = torch.from_numpy((pixels - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)).permute(0, 3, 1, 2)
+    image = torch.from_numpy(
+        (pixels - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
+    ).permute(0, 3, 1, 2)
     with torch.no_grad():
         return list(model(image)[:, 0].numpy())
 
@@ -165,7 +167,9 @@ def _step(*arguments: str) -> None:
     sys.stderr.flush()
     finished = subprocess.run([sys.executable, "-m", "qmanet_benco.cli", *arguments], check=False)
     if finished.returncode:
-        raise RequestError(f"`qmanet {' '.join(arguments[:2])}` ended with code {finished.returncode}", "0", "see above")
+        raise RequestError(
+            f"`qmanet {' '.join(arguments[:2])}` ended with code {finished.returncode}", "0", "see above"
+        )
 
 
 def _logged(path: Path) -> list[dict[str, Any]]:
