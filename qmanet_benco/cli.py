@@ -84,6 +84,21 @@ def data_demo(
     typer.echo(f"{made.train}: {train_count} forgeries; {made.test}: {test_count} from other photos")
 
 
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+    """What is installed, what is corrected in the framework on this machine, and what is missing."""
+    from qmanet_benco.benco import doctor as room
+
+    diagnosis = room.diagnose()
+    if as_json:
+        typer.echo(json.dumps(diagnosis.to_json(), indent=2))
+    else:
+        from rich.console import Console
+
+        room.show(diagnosis, Console())
+    raise typer.Exit(0 if diagnosis.healthy else 1)
+
+
 @weights_app.command("list")
 def weights_list(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
     """The published files that `qmanet weights fetch` knows, their terms, and which are here."""

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from qmanet_benco.errors import RequestError
@@ -96,13 +98,26 @@ def _build_mit(config: QMANetConfig) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mit = _mix_vision_transformer()
-    return mit(
-        embed_dims=config.embed_dim,
-        num_layers=config.depths,
-        num_heads=config.heads,
-        sr_ratios=config.reductions,
-        drop_path_rate=config.drop_path,
-    )
+    with _RatesOnCpu():
+        return mit(
+            embed_dims=config.embed_dim,
+            num_layers=config.depths,
+            num_heads=config.heads,
+            sr_ratios=config.reductions,
+            drop_path_rate=config.drop_path,
+        )
+
+
+class _RatesOnCpu(TorchFunctionMode):
+    """MixVisionTransformer reads its drop path rates off a tensor, which fails under ``torch.device("meta")``."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if function is torch.linspace:
+            kwargs["device"] = "cpu"
+        return function(*args, **kwargs)
 
 
 def _mix_vision_transformer() -> Any:

@@ -1,0 +1,158 @@
+"""Checkpoints of the stock scripts: read without running code, written whole, checked before a test starts."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.files import read_checkpoint
+
+logger = logging.getLogger(__name__)
+
+STOCK_NAME = re.compile(r"[^-]*-(\d+)([.-].*)?\.pth")
+"""Names that the stock test script can read an epoch from (test.py:254 takes what stands behind the first hyphen)."""
+SAFE_GLOBALS: list[Any] = [
+    argparse.Namespace,  # the trainer's flags
+    # a learning rate or a best score that was computed by numpy
+    np.core.multiarray.scalar,  # type: ignore[attr-defined]
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+]
+"""What a checkpoint's pickle may name beside tensors; none of them runs code."""
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, ImportError)
+
+
+def safe_globals() -> Any:
+    """A context in which ``weights_only=True`` accepts :data:`SAFE_GLOBALS`."""
+    return torch.serialization.safe_globals(SAFE_GLOBALS)
+
+
+def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., Any]:
+    """``torch.load`` that never runs code from a file, or always may.
+
+    Args:
+        stock: the ``torch.load`` to call.
+        allow_pickle: the user trusts every file of this run.
+
+    Returns:
+        A function with ``torch.load``'s signature. It raises RequestError where a file is missing, damaged, or would
+        run code.
+    """
+
+    @wraps(stock)
+    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
+        kwargs["weights_only"] = not allow_pickle
+        try:
+            with safe_globals():
+                return stock(f, *args, **kwargs)
+        except (*_UNREADABLE, OSError):
+            if isinstance(f, str | os.PathLike):
+                read_checkpoint(os.fspath(f), allow_pickle)  # says what is wrong with the file, in one line
+            raise
+
+    return load
+
+
+def save_atomically(content: Any, path: str | Path) -> None:
+    """Write a checkpoint beside its place, flush it to the disk and move it there.
+
+    The temporary name does not end in ``.pth``: the stock test script reads every such file of a folder.
+
+    Raises:
+        RequestError: it cannot be written; an earlier file of this name is as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(
+            f"{path} cannot be written ({reason})", "a folder with room to write in", "an earlier file is as it was"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:
+    """Check that a file is a checkpoint of the framework's trainer.
+
+    Args:
+        path: the file.
+        origin: the flag that named it.
+        allow_pickle: the file may run code, so it is not opened here.
+
+    Raises:
+        RequestError: it is missing, damaged, would run code, or has no ``model``.
+    """
+    if not path.is_file():
+        raise RequestError(f"{origin} {path} is not a file", "a checkpoint-N.pth of the trainer", "check the path")
+    if allow_pickle:
+        return
+    content = _mapped(path)
+    if not isinstance(content, dict) or "model" not in content:
+        raise RequestError(
+            f"{origin} {path} has no entry 'model'",
+            "a checkpoint of the framework's trainer",
+            "store bare weights as torch.save({'model': weights}, 'checkpoint-0.pth')",
+        )
+
+
+def check_folder(folder: Path, origin: str, allow_pickle: bool) -> None:
+    """Check a folder whose every ``.pth`` file the stock test script is going to test.
+
+    Raises:
+        RequestError: it is no folder, it has no checkpoint, or a file that the script cannot name or read.
+    """
+    if not folder.is_dir():
+        cure = f"--checkpoint_path {folder.parent}" if folder.is_file() else "check the path"
+        raise RequestError(f"{origin} {folder} is not a folder", "the folder with checkpoint-N.pth files", cure)
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(".pth"))
+    if not names:
+        raise RequestError(f"{origin} {folder} has no .pth file", "checkpoint-N.pth files", "train first")
+    for name in names:
+        if not STOCK_NAME.fullmatch(name):
+            raise RequestError(
+                f"{folder / name} has no epoch in its name",
+                "checkpoint-N.pth",
+                "rename it to checkpoint-0.pth, or move it to another folder",
+            )
+    for name in names:
+        check_checkpoint(folder / name, origin, allow_pickle)
+
+
+def newest_checkpoint(folder: Path, since: float) -> Path | None:
+    """The checkpoint of the latest epoch among those written at or after ``since`` (seconds of the epoch)."""
+    epochs = {}
+    for path in folder.glob("checkpoint-*.pth"):
+        match = re.fullmatch(r"checkpoint-(\d+)\.pth", path.name)
+        if match and path.stat().st_mtime >= since:
+            epochs[int(match.group(1))] = path
+    return epochs[max(epochs)] if epochs else None
+
+
+def _mapped(path: Path) -> Any:
+    """A checkpoint's structure; its tensors stay on the disk where the format allows it."""
+    try:
+        with safe_globals():
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (*_UNREADABLE, OSError):
+        return read_checkpoint(path)

@@ -1,0 +1,220 @@
+"""Pairs of image and mask: which file belongs to which, and whether the framework will read what is meant.
+
+The framework pairs the sorted files of two folders by position, reads both images as RGB, and calls a pixel tampered
+where the mean of the mask's channels is above 127.5. Each check here is for a way in which that goes wrong silently.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from qmanet_benco.errors import RequestError
+
+logger = logging.getLogger(__name__)
+
+NEGATIVE = "Negative"
+"""What the framework's JSON lists write in place of an authentic image's mask."""
+THRESHOLD = 127.5
+HEADER_BOUND = 20_000
+"""Pairs of a set whose headers are read; of a larger set as many, evenly spread."""
+DECODE_BOUND = 1_000
+"""Masks and images of a set that are decoded; a JPEG at an eighth of its size."""
+_MASK_SUFFIX = re.compile(r"[-_ ](gt|mask|forged|edgemask)$", re.IGNORECASE)
+_STRAY = {"thumbs.db", "desktop.ini"}
+_THREADS = 2 * (os.cpu_count() or 1)
+
+_Item = TypeVar("_Item")
+
+
+class Pair(NamedTuple):
+    """An image and its mask; :data:`NEGATIVE` is the mask of an authentic image in a JSON list."""
+
+    image: str
+    mask: str
+
+
+def pair_folder(folder: Path, origin: str) -> list[Pair]:
+    """The pairs that the framework makes of ``folder/Tp`` and ``folder/Gt``.
+
+    Args:
+        folder: a ManiDataset folder.
+        origin: what named the folder, for messages.
+
+    Raises:
+        RequestError: a folder is missing or empty, holds something else, or positions and names disagree.
+    """
+    for name in ("Tp", "Gt"):
+        if not (folder / name).is_dir():
+            raise RequestError(
+                f"{origin} {folder} has no folder {name}",
+                "a ManiDataset folder: images in Tp, masks in Gt",
+                "see `qmanet data prepare --help`",
+            )
+    images, masks = (_files(folder / name) for name in ("Tp", "Gt"))
+    if not images:
+        raise RequestError(f"{origin} {folder / 'Tp'} is empty", "images", "check the path")
+    if len(images) != len(masks):
+        raise RequestError(
+            f"{origin} {folder} has {len(images)} images and {len(masks)} masks{_unpaired(images, masks)}",
+            "one mask in Gt for each image in Tp",
+            "add what is missing, or name the pairs in a JSON list",
+        )
+    _check_positions(folder, images, masks, origin)
+    return [Pair(str(folder / "Tp" / a), str(folder / "Gt" / b)) for a, b in zip(images, masks, strict=True)]
+
+
+def check_pairs(pairs: Sequence[Pair], origin: str) -> None:
+    """Read headers of all pairs and decode some, in threads.
+
+    Args:
+        pairs: what the framework is going to read.
+        origin: what named the set, for messages.
+
+    Raises:
+        RequestError: the first pair, in their order, that is missing, unreadable, of two sizes, or has a grey mask.
+    """
+    _first_error(_check_header, _spread(pairs, HEADER_BOUND, f"{origin}: the headers"))
+    _first_error(_check_content, _spread(pairs, DECODE_BOUND, f"{origin}: the contents"))
+
+
+def check_mask(mask: np.ndarray, path: str) -> None:
+    """Check that a mask does not turn black when the framework binarises it.
+
+    Args:
+        mask: H x W x 3, 0..255.
+        path: its file, for the message.
+
+    Raises:
+        RequestError: some of it is not black, and nothing is above 127.5.
+    """
+    total = mask.sum(axis=2, dtype=np.uint32)
+    brightest = float(total.max(initial=0)) / 3
+    if 0 < brightest <= THRESHOLD:
+        raise RequestError(
+            f"mask {path} is nowhere brighter than {brightest:.0f}",
+            f"tampered pixels above {THRESHOLD} (255 is usual), or the framework reads it as all authentic",
+            "rescale its values to 0 and 255",
+        )
+
+
+def unreadable(path: str, error: Exception) -> RequestError:
+    """The error for an image file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return RequestError(f"{path} does not exist", "an image file", "check the list or the path")
+    reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+    return RequestError(f"{path} cannot be read ({reason})", "an undamaged image file", "replace or remove it")
+
+
+def different_sizes(pair: Pair, image: tuple[int, int], mask: tuple[int, int]) -> RequestError:
+    """The error for a mask that does not cover its image; sizes are width, height."""
+    return RequestError(
+        f"{pair.image} has {image[0]}x{image[1]} pixels and its mask {pair.mask} {mask[0]}x{mask[1]}",
+        "equal sizes",
+        "check that they belong together",
+    )
+
+
+def stem_of(name: str) -> str:
+    """A file's stem without a mask's suffix (``a_gt.png`` and ``a.jpg`` both give ``a``)."""
+    return _MASK_SUFFIX.sub("", Path(name).stem)
+
+
+def _files(folder: Path) -> list[str]:
+    """The names in the framework's order.
+
+    Raises:
+        RequestError: one is not an image file; the framework would pair it all the same.
+    """
+    known = Image.registered_extensions()
+    with os.scandir(folder) as entries:
+        names = {entry.name: entry.is_dir() for entry in entries}
+    for name, is_folder in sorted(names.items()):
+        stray = is_folder or name.startswith(".") or name.lower() in _STRAY
+        if stray or Path(name).suffix.lower() not in known:
+            raise RequestError(
+                f"{folder / name} is not an image file",
+                "image files only: the framework pairs sorted files by position, so this one shifts the others",
+                "remove it",
+            )
+    return sorted(names)
+
+
+def _unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
+    """A file without a partner of its name, if names tell."""
+    image_stems, mask_stems = ({stem_of(name) for name in names} for names in (images, masks))
+    if not image_stems & mask_stems:
+        return ""
+    for name in (*images, *masks):
+        if stem_of(name) not in image_stems & mask_stems:
+            return f" ({name} has no partner)"
+    return ""
+
+
+def _check_positions(folder: Path, images: Sequence[str], masks: Sequence[str], origin: str) -> None:
+    stems = {stem_of(name) for name in masks}
+    for image, mask in zip(images, masks, strict=True):
+        if stem_of(image) != stem_of(mask) and stem_of(image) in stems:
+            raise RequestError(
+                f"{origin} {folder}: by sorted position {image} would get the mask {mask}",
+                "names that sort alike in Tp and Gt",
+                "give each mask its image's stem, or name the pairs in a JSON list",
+            )
+
+
+def _spread(pairs: Sequence[Pair], bound: int, what: str) -> list[Pair]:
+    if len(pairs) <= bound:
+        return list(pairs)
+    logger.warning("%s of %d out of %d pairs are checked now, the others when they are loaded", what, bound, len(pairs))
+    return [pairs[index] for index in np.linspace(0, len(pairs) - 1, bound).astype(int)]
+
+
+def _first_error(check: Callable[[_Item], None], items: Sequence[_Item]) -> None:
+    """Run a check over all items in threads; the error of the earliest item comes out."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        futures = [pool.submit(check, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_header(pair: Pair) -> None:
+    size = _size(pair.image)
+    if pair.mask != NEGATIVE:
+        mask_size = _size(pair.mask)
+        if size != mask_size:
+            raise different_sizes(pair, size, mask_size)
+
+
+def _size(path: str) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise unreadable(path, error) from error
+
+
+def _check_content(pair: Pair) -> None:
+    _decode(pair.image, small=True)
+    if pair.mask != NEGATIVE:
+        check_mask(_decode(pair.mask, small=False), pair.mask)
+
+
+def _decode(path: str, small: bool) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            if small:
+                image.draft("RGB", (image.width // 8, image.height // 8))  # JPEG only; it still reads the whole file
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise unreadable(path, error) from error

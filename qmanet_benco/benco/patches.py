@@ -1,0 +1,46 @@
+"""Changes to other people's modules that are taken back, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+_ABSENT = object()
+
+
+class Patches(ExitStack):
+    """An exit stack that also sets attributes; on exit each has its former value, latest change first."""
+
+    def set(self, target: Any, name: str, value: Any) -> None:
+        """Set ``target.name`` until the exit.
+
+        Args:
+            target: a module, a class or an object with a ``__dict__``.
+            name: the attribute. One that was inherited or absent is deleted on exit.
+            value: what it is meanwhile.
+        """
+        former = vars(target).get(name, _ABSENT)  # not getattr: a classmethod must come back as the descriptor
+        self.callback(_restore, target, name, former)
+        setattr(target, name, value)
+
+
+def _restore(target: Any, name: str, former: Any) -> None:
+    if former is _ABSENT:
+        delattr(target, name)
+    else:
+        setattr(target, name, former)
+
+
+@contextmanager
+def environment(changes: dict[str, str]) -> Iterator[None]:
+    """Environment variables within the block; afterwards the whole environment is as it was."""
+    import os
+
+    former = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(former)

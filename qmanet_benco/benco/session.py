@@ -1,0 +1,222 @@
+"""One stock script in this process: corrected, checked, run, and everything process-wide put back."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import importlib
+import logging
+import os
+import runpy
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qmanet_benco.benco import elastic, flags
+from qmanet_benco.benco.doctor import OPENCV_CURE
+from qmanet_benco.benco.patches import Patches
+from qmanet_benco.errors import RequestError
+
+if TYPE_CHECKING:
+    from qmanet_benco.benco.launcher import Run
+
+logger = logging.getLogger(__name__)
+
+_QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".*is deprecated.*")
+
+
+@contextlib.contextmanager
+def prepared(debug: bool) -> Iterator[None]:
+    """The framework and the plugin imported; afterwards what the scripts change in a process is as it was."""
+    with Patches() as patches:
+        if not debug:
+            _silence(patches)
+        _import_framework()
+        _put_back_later(patches)
+        yield
+
+
+@contextlib.contextmanager
+def corrections(run: Run) -> Iterator[None]:
+    """What this machine and this run need of :mod:`compat` and :mod:`hardening`."""
+    from qmanet_benco.benco import compat, hardening
+
+    rows = hardening.selected(run.script, run.stock, run.without)
+    with compat.without_cuda(), hardening.corrected(hardening.Request(run.script, run.allow_pickle), rows):
+        yield
+
+
+def run_script(run: Run, only_check: bool) -> int:
+    """Check a script's inputs and run it.
+
+    Args:
+        run: the script and its flags.
+        only_check: do not run it.
+
+    Returns:
+        The script's exit code.
+
+    Raises:
+        RequestError: the request was wrong.
+    """
+    try:
+        with corrections(run), Patches() as patches:
+            arguments = _arguments(run)
+            _choose_levels(patches, run)
+            if not run.checked:
+                _check(run, arguments)
+            return 0 if only_check else _run(run.script, arguments)
+    except Exception as error:
+        clear = _clear(error)
+        elastic.report(clear)
+        if clear is error:
+            raise
+        raise clear from error
+
+
+def _run(script: str, arguments: Sequence[str]) -> int:
+    flags.set_arguments(script, arguments)
+    try:
+        with _terminable():
+            runpy.run_module(flags.module_of(script), run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _selected(run: Run) -> set[str]:
+    """The names of the corrections of a run."""
+    from qmanet_benco.benco import hardening
+
+    return {row.name for row in hardening.selected(run.script, run.stock, run.without)}
+
+
+def _arguments(run: Run) -> list[str]:
+    import torch
+
+    from qmanet_benco.benco import hardening
+
+    arguments = flags.with_defaults(run.script, run.flags, torch.cuda.is_available())
+    checkpoint = flags.value_of(arguments, "--checkpoint_path")
+    if checkpoint and hardening.RELATIVE_CHECKPOINT in _selected(run):
+        arguments += ["--checkpoint_path", str(Path(checkpoint).absolute())]
+    since = os.environ.get(elastic.STARTED)
+    if since and run.script == "train":
+        arguments += _resume(arguments, float(since))
+    return arguments
+
+
+def _resume(arguments: Sequence[str], since: float) -> list[str]:
+    """Flags to go on after a restart: from the newest checkpoint that this run has written."""
+    from qmanet_benco.benco.checkpoints import newest_checkpoint
+
+    folder = flags.value_of(arguments, "--output_dir") or "./output_dir"
+    newest = newest_checkpoint(Path(folder), since)
+    if newest is None:
+        return []
+    logger.warning("restarted; training goes on from %s", newest)
+    return ["--resume", str(newest)]
+
+
+def _check(run: Run, arguments: Sequence[str]) -> None:
+    from qmanet_benco.benco import hardening, inputs
+
+    flags.check_model(arguments)
+    args, model_args = flags.parse(run.script, arguments)
+    if hardening.INPUT_CHECKS in _selected(run):
+        inputs.check_request(run.script, args, model_args, run.processes, run.allow_pickle, logger.warning)
+
+
+def _choose_levels(patches: Patches, run: Run) -> None:
+    if not run.levels:
+        return
+    if run.script != "test_robust":
+        raise RequestError(f"--levels for {run.script}", "test_robust")
+    from qmanet_benco.benco.levels import choose_levels
+
+    choose_levels(patches, run.levels)
+
+
+def _clear(error: Exception) -> Exception:
+    """The error in the user's terms: without a loader worker's traceback, without the names of a thousand tensors."""
+    text = str(error)
+    if isinstance(error, RequestError):
+        # a loader's worker sends its whole traceback as the message, with the last line's error at its end
+        message = text.rpartition(f"{RequestError.__module__}.{RequestError.__name__}: ")[2]
+        return error if message == text else RequestError(message)
+    if isinstance(error, RuntimeError) and text.startswith("Error(s) in loading state_dict"):
+        difference = " ".join(text.partition("\n")[2].split())[:200]
+        return RequestError(
+            f"the checkpoint does not fit the model: {difference}",
+            "a checkpoint of the same model with the same flags",
+            "compare --model and its flags with those of the training",
+        )
+    return error
+
+
+def _import_framework() -> None:
+    """Import the framework and register the plugin.
+
+    Raises:
+        RequestError: a system library is missing, as libGL for OpenCV on a server.
+    """
+    try:
+        importlib.import_module("qmanet_benco.benco.plugin")
+    except ImportError as error:
+        if "cannot open shared object file" in str(error):
+            raise RequestError(f"OpenCV cannot be imported ({error})", "", OPENCV_CURE) from error
+        raise
+
+
+def _silence(patches: Patches) -> None:
+    patches.enter_context(warnings.catch_warnings())
+    for category in (FutureWarning, DeprecationWarning, ResourceWarning):
+        warnings.filterwarnings("ignore", category=category)
+    for message in _QUIET_MESSAGES:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _put_back_later(patches: Patches) -> None:
+    import torch
+    import torch.multiprocessing
+
+    patches.set(builtins, "print", builtins.print)  # misc.setup_for_distributed replaces it
+    patches.set(sys, "argv", list(sys.argv))
+    cudnn = torch.backends.cudnn
+    patches.callback(
+        torch.backends.cudnn.set_flags,
+        cudnn.enabled,
+        _benchmark=cudnn.benchmark,
+        _deterministic=cudnn.deterministic,
+    )
+    patches.callback(torch.multiprocessing.set_sharing_strategy, torch.multiprocessing.get_sharing_strategy())
+    patches.push(_leave_group)
+
+
+def _leave_group(kind: type[BaseException] | None, *_: Any) -> None:
+    """Leave the group that the script joined. After an error in a larger one others may not answer any more."""
+    import torch.distributed
+
+    if torch.distributed.is_initialized() and (kind is None or torch.distributed.get_world_size() == 1):
+        torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the script as an exit would, so that temporary files go; a member of a group just dies."""
+    if threading.current_thread() is not threading.main_thread() or elastic.REPORTS in os.environ:
+        yield
+        return
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    former = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

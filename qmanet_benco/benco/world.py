@@ -1,0 +1,100 @@
+"""Which group of processes this process belongs to: one of its own, torchrun's, or Slurm's."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+
+from qmanet_benco.errors import RequestError
+
+LOOPBACK = "127.0.0.1"
+_PORTS = (20_000, 20_000)
+"""First port for Slurm jobs, and how many."""
+
+
+def world_of(environ: Mapping[str, str], launching: bool = False) -> dict[str, str] | None:
+    """The variables that torch.distributed needs, from the launcher that started this process.
+
+    Args:
+        environ: the environment.
+        launching: the user asked this process to start a group (--nproc, --nnodes); then a Slurm task is a machine.
+
+    Returns:
+        RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; None if nobody started a group.
+    """
+    if "RANK" in environ and "WORLD_SIZE" in environ:
+        return _completed(environ)
+    if "SLURM_PROCID" in environ and "SLURM_NTASKS" in environ and not launching:
+        return _slurm_world(environ)
+    return None
+
+
+def world_of_one() -> dict[str, str]:
+    """A group of this process alone: the stock scripts score and log every image only in a group."""
+    return {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": LOOPBACK,
+        "MASTER_PORT": str(free_port()),
+    }
+
+
+def free_port() -> int:
+    """A TCP port that nobody listened on a moment ago."""
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        return int(listener.getsockname()[1])
+
+
+def first_host(hosts: str) -> str:
+    """The first name of a Slurm host list: ``node[03-05,9],gpu1`` -> ``node03``.
+
+    Raises:
+        RequestError: it is no host list.
+    """
+    match = re.match(r"([^\[\],]+)(?:\[(\w+)[^\]]*\])?([^,\[]*)", hosts.strip())
+    if not match:
+        raise RequestError(f"SLURM_JOB_NODELIST {hosts!r}", "a Slurm host list", "set MASTER_ADDR yourself")
+    head, first, tail = match.groups()
+    return f"{head}{first or ''}{tail}"
+
+
+def _completed(environ: Mapping[str, str]) -> dict[str, str]:
+    rank, size = environ["RANK"], environ["WORLD_SIZE"]
+    if not rank.isdigit() or not size.isdigit() or int(rank) >= int(size):
+        raise RequestError(f"RANK={rank} WORLD_SIZE={size} in the environment", "a rank below the size", "unset both")
+    world = {name: environ[name] for name in ("MASTER_ADDR", "MASTER_PORT") if name in environ}
+    if len(world) < 2 and int(size) > 1:
+        raise RequestError(f"WORLD_SIZE={size} without MASTER_ADDR and MASTER_PORT", "both, as torchrun sets them")
+    local = environ.get("LOCAL_RANK", environ.get("SLURM_LOCALID", "0"))
+    return world_of_one() | world | {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": local}
+
+
+def _slurm_world(environ: Mapping[str, str]) -> dict[str, str]:
+    """The group of an srun: one process for each task."""
+    if environ["SLURM_NTASKS"] == "1":
+        return world_of_one()
+    job = int(environ.get("SLURM_JOB_ID", "0")) if environ.get("SLURM_JOB_ID", "0").isdigit() else 0
+    first, count = _PORTS
+    return {
+        "RANK": environ["SLURM_PROCID"],
+        "WORLD_SIZE": environ["SLURM_NTASKS"],
+        "LOCAL_RANK": environ.get("SLURM_LOCALID", "0"),
+        "MASTER_ADDR": environ.get("MASTER_ADDR") or _slurm_master(environ),
+        "MASTER_PORT": environ.get("MASTER_PORT") or str(first + job % count),
+    }
+
+
+def _slurm_master(environ: Mapping[str, str]) -> str:
+    hosts = environ.get("SLURM_STEP_NODELIST") or environ.get("SLURM_JOB_NODELIST", "")
+    if not hosts:
+        raise RequestError("SLURM_NTASKS without SLURM_JOB_NODELIST", "a task of srun", "set MASTER_ADDR yourself")
+    if shutil.which("scontrol"):
+        shown = subprocess.run(["scontrol", "show", "hostnames", hosts], capture_output=True, text=True, check=False)
+        if shown.returncode == 0 and shown.stdout.split():
+            return str(shown.stdout.split()[0])
+    return first_host(hosts)
