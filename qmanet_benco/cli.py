@@ -36,9 +36,9 @@ def _root(debug: Annotated[bool, typer.Option("--debug", help="Show the tracebac
 @app.command()
 def quickstart(
     out: Annotated[Path, typer.Argument(help="A new folder; everything goes below it.")] = Path("quickstart"),
-    train_count: Annotated[int, typer.Option(help="Forgeries to train on.")] = 480,
-    test_count: Annotated[int, typer.Option(help="Forgeries to test on, from other photos.")] = 48,
-    epochs: Annotated[int, typer.Option(help="Passes over the training forgeries.")] = 10,
+    train_count: Annotated[int, typer.Option(help="Forgeries to train on.")] = 960,
+    test_count: Annotated[int, typer.Option(help="Forgeries to test on, from other photos.")] = 60,
+    epochs: Annotated[int, typer.Option(help="Passes over the training forgeries.")] = 7,
     seed: Annotated[int, typer.Option(help="Of the generator and of the trainer.")] = 0,
 ) -> None:
     """Demo forgeries, training, test, attacks, a table and a picture: some minutes on a laptop's CPU."""

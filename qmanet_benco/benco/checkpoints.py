@@ -50,19 +50,22 @@ def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., An
 
     Returns:
         A function with ``torch.load``'s signature. It raises RequestError where a file is missing, damaged, or would
-        run code.
+        run code; a caller that asks for ``weights_only=True`` itself gets ``torch.load``'s own errors.
     """
 
     @wraps(stock)
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
+        careful = bool(kwargs.get("weights_only"))
         kwargs["weights_only"] = not allow_pickle
         try:
             with safe_globals():
                 return stock(f, *args, **kwargs)
-        except (*_UNREADABLE, OSError):
-            if isinstance(f, str | os.PathLike):
-                read_checkpoint(os.fspath(f), allow_pickle)  # says what is wrong with the file, in one line
-            raise
+        except (*_UNREADABLE, OSError) as error:
+            if careful or not isinstance(f, str | os.PathLike):
+                raise
+            if not allow_pickle:
+                read_checkpoint(os.fspath(f))  # says what is wrong with the file, in one line
+            raise RequestError(f"{f} cannot be read ({error})", "an undamaged checkpoint", "copy it again") from error
 
     return load
 
@@ -105,6 +108,10 @@ def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:
     """
     if not path.is_file():
         raise RequestError(f"{origin} {path} is not a file", "a checkpoint-N.pth of the trainer", "check the path")
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if start != b"PK" and start[:1] != b"\x80":  # a zip archive, or a pickle of protocol 2 and later
+        raise RequestError(f"{origin} {path} cannot be read as a checkpoint", "a file of torch.save", "check the path")
     if allow_pickle:
         return
     content = _mapped(path)
@@ -155,4 +162,4 @@ def _mapped(path: Path) -> Any:
         with safe_globals():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (*_UNREADABLE, OSError):
-        return read_checkpoint(path)
+        return read_checkpoint(path)  # says what is wrong with the file, in one line

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import difflib
 import importlib.util
 import inspect
 import re
-import runpy
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,9 +22,27 @@ _DEVICE_SCRIPTS = ("train", "test", "test_robust", "test_save_images")
 _ENTRY = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
 
-def module_of(script: str) -> str:
-    """The stock script's module."""
-    return f"IMDLBenCo.training_scripts.{script}"
+def execute(script: str, name: str) -> dict[str, Any]:
+    """Execute a stock script's file, as ``python -m`` would; it runs only under the name ``__main__``.
+
+    Not by runpy, which refuses under an import hook that does not hand out code, such as pytest's for ``test*.py``.
+
+    Returns:
+        The names that the script defined.
+    """
+    path = _path_of(script)
+    code = SourceFileLoader(script, path).get_code(script)
+    assert code is not None, path
+    names: dict[str, Any] = {"__name__": name, "__file__": path, "__builtins__": builtins}
+    exec(code, names)
+    return names
+
+
+def _path_of(script: str) -> str:
+    spec = importlib.util.find_spec(f"IMDLBenCo.training_scripts.{script}")
+    assert spec is not None, "the launcher has imported the framework"
+    assert spec.origin is not None
+    return spec.origin
 
 
 def model_name(flags: Sequence[str]) -> str:
@@ -88,8 +107,7 @@ def parse(script: str, flags: Sequence[str]) -> tuple[argparse.Namespace, argpar
         The script's own flags, and the model's.
     """
     set_arguments(script, flags)
-    names = runpy.run_module(module_of(script), run_name="stock_flags")
-    args, model_args = names["get_args_parser"]()
+    args, model_args = execute(script, "stock_flags")["get_args_parser"]()
     return args, model_args
 
 
@@ -172,10 +190,8 @@ def parser_command() -> str:
 
 def _stock_flags() -> list[str]:
     """The flags that the stock script declares; its parser hands on what it does not know, so it is out of reach."""
-    spec = importlib.util.find_spec(module_of(sys.argv[0].split()[-1]))
-    if spec is None or spec.origin is None:
-        return []
-    return re.findall(r"add_argument\(\s*['\"](--\w+)", Path(spec.origin).read_text(encoding="utf-8"))
+    source = Path(_path_of(sys.argv[0].split()[-1])).read_text(encoding="utf-8")
+    return re.findall(r"add_argument\(\s*['\"](--\w+)", source)
 
 
 def _entries(docstring: str) -> dict[str, str]:

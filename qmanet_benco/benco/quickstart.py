@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 IMAGE_SIZE = 128
 F1_KEY = "test_pixel-level F1"
 ATTACK_LEVELS = "blur=3,7 noise=3,11 jpeg=90,70"
+_ATTACKS = {
+    "GaussianBlur": "Gaussian blur, kernel",
+    "GaussNoise": "Gaussian noise, variance",
+    "JpegCompression": "JPEG, quality",
+}
 MODEL_FLAGS = ("--model", "QMANet", "--variant", "miniature")
 SIZE_FLAGS = ("--image_size", str(IMAGE_SIZE), "--if_resizing")
 
@@ -151,7 +156,7 @@ def _pixels(path: Path) -> np.ndarray:
 
 def _train_flags(demo: Path, run: Path, epochs: int, seed: int) -> list[str]:
     data = ["--data_path", str(demo / "train"), "--test_data_path", str(demo / "test")]
-    schedule = ["--epochs", str(epochs), "--lr", "1e-3", "--min_lr", "1e-5", "--warmup_epochs", "1"]
+    schedule = ["--epochs", str(epochs), "--lr", "2e-3", "--min_lr", "1e-5", "--warmup_epochs", "1"]
     batches = ["--batch_size", "8", "--accum_iter", "1", "--test_batch_size", "8", "--test_period", str(epochs)]
     output = ["--output_dir", str(run), "--log_dir", str(run), "--num_workers", "1", "--seed", str(seed)]
     return [*MODEL_FLAGS, *SIZE_FLAGS, *data, *schedule, *batches, *output]
@@ -177,4 +182,10 @@ def _logged(path: Path) -> list[dict[str, Any]]:
 
 
 def _attacks(folder: Path) -> dict[str, float]:
-    return {log.parent.name: _logged(log)[-1][F1_KEY] for log in sorted(folder.glob("*/log.txt"))}
+    """F1 by attack; the framework names a log's folder after the transform with all its arguments."""
+    scores = {}
+    for log in sorted(folder.glob("*/log.txt"), key=lambda path: path.stat().st_mtime):
+        line = _logged(log)[-1]
+        kind = log.parent.name.partition("(")[0]
+        scores[f"{_ATTACKS.get(kind, kind)} {line['epoch']}"] = line[F1_KEY]
+    return scores

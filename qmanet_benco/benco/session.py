@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import logging
 import os
-import runpy
 import signal
 import sys
 import threading
@@ -82,7 +81,7 @@ def _run(script: str, arguments: Sequence[str]) -> int:
     flags.set_arguments(script, arguments)
     try:
         with _terminable():
-            runpy.run_module(flags.module_of(script), run_name="__main__")
+            flags.execute(script, "__main__")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

@@ -26,18 +26,18 @@ _INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_
 class ForgeryKnobs:
     """Ranges that a forgery's parameters are drawn from, uniformly."""
 
-    kinds: tuple[str, ...] = ("splice", "splice", "copy-move", "removal")
+    kinds: tuple[str, ...] = ("splice", "splice", "splice", "copy-move", "removal")
     """Drawn with equal weight for each entry."""
     crop_scale: tuple[float, float] = (1.0, 2.2)
     """Side of the crop of a photo relative to the forgery's side."""
-    fraction: tuple[float, float] = (0.05, 0.35)
+    fraction: tuple[float, float] = (0.05, 0.3)
     """Part of the image that is tampered."""
     removal_fraction: tuple[float, float] = (0.03, 0.15)
-    noise: tuple[float, float] = (0.0, 4.0)
+    noise: tuple[float, float] = (0.0, 8.0)
     """Standard deviation in grey levels of the noise in a history."""
-    blur: tuple[float, float] = (0.0, 1.0)
+    blur: tuple[float, float] = (0.0, 1.5)
     """Sigma in pixels of the blur in a donor's history."""
-    history_quality: tuple[int, int] = (60, 95)
+    history_quality: tuple[int, int] = (50, 95)
     """JPEG quality in a history."""
     final_quality: tuple[int, int] = (85, 99)
     """JPEG quality of the finished forgery."""
@@ -88,8 +88,8 @@ def random_region(size: int, fraction: float, rng: Generator) -> Mask:
     """A blob, an ellipse or a polygon that covers about ``fraction`` of ``size`` x ``size`` pixels; never empty."""
     shape = rng.integers(3)
     radius = size * np.sqrt(fraction / np.pi)
-    low, high = min(radius, size / 2), max(size - radius, size / 2)
-    centre = rng.uniform(low, high, 2) if high > low else np.array([size / 2, size / 2])
+    # anywhere, cut off by the border or not: a network must not get far by calling the middle tampered
+    centre = rng.uniform(0.08, 0.92, 2) * (size - 1)
     if shape == 0:
         return _blob(size, fraction, centre, radius, rng)
     canvas = np.zeros((size, size), np.uint8)
@@ -158,7 +158,7 @@ def _moved(image: Image, mask: Mask, rng: Generator) -> tuple[Image, Mask]:
     rows, columns = np.nonzero(mask)
     centre = (float(columns.mean()), float(rows.mean()))
     turn = cv2.getRotationMatrix2D(centre, float(rng.uniform(-40, 40)), float(rng.uniform(0.8, 1.25)))
-    turn[:, 2] = turn[:, 2] + rng.uniform(0.25, 0.75, 2) * size - np.asarray(centre)
+    turn[:, 2] = turn[:, 2] + rng.uniform(0.1, 0.9, 2) * size - np.asarray(centre)
     moved = cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     arrived = cv2.warpAffine(mask.astype(np.uint8), turn, (size, size), flags=cv2.INTER_NEAREST).astype(bool)
     return np.asarray(moved, np.uint8), arrived

@@ -85,12 +85,16 @@ class QMANetConfig:
             raise RequestError(f"decoder {self.decoder!r}", f"one of {', '.join(DECODERS)}")
         if not self.decoder_levels:
             raise RequestError("no decoder level", "at least one of 1, 2, 3, 4")
+        for name in ("interaction_stages", "decoder_levels"):
+            stages = getattr(self, name)
+            if not set(stages) <= set(STAGES):
+                raise RequestError(f"{name} {','.join(map(str, stages))}", "stages out of 1, 2, 3, 4")
         if self.num_queries < 1:
             raise RequestError(f"num_queries {self.num_queries}", "1 or more")
         if self.edge_width < 1 or self.edge_width % 2 == 0:
             raise RequestError(f"edge_width {self.edge_width}", "an odd number of pixels, such as the default 7")
         for name in ("segmentation_weight", "edge_weight", "bce_weight"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:  # NaN is refused too
                 raise RequestError(f"{name} {getattr(self, name)}", "0 or more")
 
     @property
@@ -117,7 +121,7 @@ class QMANetConfig:
                 raise RequestError(f"unknown field {sorted(surplus)[0]!r} in a stored configuration", "", "update")
             fields_read: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
             return cls(**fields_read)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             if isinstance(error, RequestError):
                 raise
             raise RequestError(f"not a QMA-Net configuration: {text[:80]!r}", "JSON written by to_json") from error

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,23 +59,18 @@ def _read_pickle(path: Path, allow_pickle: bool) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):  # the stock trainer stores its flags in one
             return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "GLOBAL" in str(error):
+        forbidden = re.search(r"GLOBAL (\S+)", str(error))
+        if forbidden:
             raise RequestError(
-                f"{path} holds more than tensors: {_forbidden(error)}", "tensors only", PICKLE_CURE
+                f"{path} holds more than tensors: it names {forbidden[1]}", "tensors only", PICKLE_CURE
             ) from error
-        raise _damaged(path, error) from error
+        raise _damaged(path, "it is no file of torch.save") from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError, AttributeError, ModuleNotFoundError) as error:
-        raise _damaged(path, error) from error
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise _damaged(path, reason) from error
 
 
-def _forbidden(error: Exception) -> str:
-    """The forbidden name out of torch's long explanation."""
-    words = str(error).split("GLOBAL ")
-    return f"it names {words[1].split()[0]}" if len(words) > 1 else "it would run code"
-
-
-def _damaged(path: Path, error: Exception) -> RequestError:
-    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+def _damaged(path: Path, reason: str) -> RequestError:
     return RequestError(
         f"{path} cannot be read as a checkpoint ({reason})", "an undamaged file", "copy or fetch it again"
     )

@@ -190,7 +190,7 @@ def image_score(probability: Tensor, valid: Tensor | None = None) -> Tensor:
 
 def stored_config(state: Tensor) -> QMANetConfig:
     """Read the configuration that :meth:`QMANetwork.get_extra_state` stored."""
-    return QMANetConfig.from_json(bytes(state.to(torch.uint8).tolist()).decode("utf-8"))
+    return QMANetConfig.from_json(bytes(state.to(torch.uint8).tolist()).decode("utf-8", "replace"))
 
 
 def _words(value: Any) -> str:

@@ -1,0 +1,148 @@
+"""Ground truth of any archive as the framework wants it: a plane of False and True, written as 0 and 255.
+
+The rules (``DataSet.mask_rule``):
+
+==========  =======================================================================================================
+``bright``  mean of the colours above 127.5, the framework's own threshold; a plane of 0 and 1 counts as 0 and 255
+``dark``    the same, inverted: black is tampered (NIST16)
+``nonzero`` any class id but 0 (Fantastic Reality); a palette image's indices are its ids
+``green``   Columbia's edge masks: green and bright green are the spliced side, red and bright red the host
+==========  =======================================================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+RULES = ("bright", "dark", "nonzero", "green")
+ARRAY_ENDINGS = (".mat", ".npz", ".npy")
+MAT_SPLICE_KEYS = ("mask", "segmentation", "labels")
+
+
+class UnusableFileError(ValueError):
+    """One file cannot be used; the message is the reason that the list of left-out files gives."""
+
+
+def read_mask(path: Path, rule: str) -> NDArray[np.bool_]:
+    """Read a mask of any archive.
+
+    Args:
+        path: an image, or a ``.mat``, ``.npz`` or ``.npy`` array.
+        rule: one of ``RULES``.
+
+    Returns:
+        H x W, True where tampered.
+
+    Raises:
+        UnusableFileError: the file is not whole, or not a mask by that rule.
+    """
+    values = _array(path) if path.suffix.lower() in ARRAY_ENDINGS else _pixels(path, keep_ids=rule == "nonzero")
+    return binarise(values, rule)
+
+
+def binarise(values: NDArray[np.generic], rule: str) -> NDArray[np.bool_]:
+    """Apply a rule to H x W or H x W x C values.
+
+    Raises:
+        UnusableFileError: the values do not fit the rule.
+    """
+    values = np.asarray(values)
+    if values.ndim not in (2, 3) or values.size == 0:
+        raise UnusableFileError(f"a mask of shape {values.shape}; expected height x width (x colours)")
+    if rule == "nonzero":
+        return values.reshape(*values.shape[:2], -1).astype(bool).any(axis=2)
+    if rule == "green":
+        return _green_side(values)
+    grey = values if values.ndim == 2 else values[..., :3].mean(axis=2)
+    tampered = grey > (0.5 if grey.max() <= 1 else 127.5)
+    return ~tampered if rule == "dark" else tampered
+
+
+def turn_clockwise(mask: NDArray[np.bool_], quarter_turns: int) -> NDArray[np.bool_]:
+    """Turn a mask by that many times 90 degrees clockwise."""
+    return np.rot90(mask, -quarter_turns)
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """The bytes of an 8-bit grey PNG with 0 and 255; the same mask gives the same bytes."""
+    stream = io.BytesIO()
+    PillowImage.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(stream, "PNG", compress_level=6)
+    return stream.getvalue()
+
+
+def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Scale to width x height; a pixel is tampered where half of its area or more was."""
+    grey = PillowImage.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+    return np.asarray(grey.resize(size, PillowImage.Resampling.BOX)) > 127
+
+
+def decoded(path: Path, content: bytes | None = None) -> PillowImage.Image:
+    """Decode a whole image, so that a truncated one is found out.
+
+    Raises:
+        UnusableFileError: unreadable or truncated.
+    """
+    try:
+        image = PillowImage.open(io.BytesIO(content) if content is not None else path)
+        image.load()
+    except UnidentifiedImageError:
+        raise UnusableFileError("not an image that can be read") from None
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        raise UnusableFileError(f"unreadable or truncated image ({error})") from None
+    return image
+
+
+def _pixels(path: Path, *, keep_ids: bool) -> NDArray[np.generic]:
+    image = decoded(path)
+    if keep_ids or image.mode in ("L", "1", "I", "I;16", "F"):
+        values = np.asarray(image)
+        if image.mode == "I;16" and not keep_ids:
+            return values // 257
+        return values.astype(np.uint8) * 255 if image.mode == "1" else values
+    return np.asarray(image.convert("RGB"))
+
+
+def _array(path: Path) -> NDArray[np.generic]:
+    """The one plane that a MATLAB or NumPy file holds."""
+    try:
+        if path.suffix.lower() == ".mat":
+            from scipy.io import loadmat
+
+            planes = {key: value for key, value in loadmat(path).items() if not key.startswith("__")}
+        else:
+            loaded = np.load(path, allow_pickle=False)
+            planes = {"arr_0": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, TypeError, zipfile.BadZipFile) as error:
+        raise UnusableFileError(f"unreadable array ({error})") from None
+    usable = {key: np.squeeze(value) for key, value in planes.items() if _is_plane(value)}
+    if len(usable) > 1:
+        usable = {key: value for key, value in usable.items() if key.casefold() in MAT_SPLICE_KEYS}
+    if len(usable) != 1:
+        raise UnusableFileError(f"{len(usable)} planes of numbers in the file ({', '.join(planes)}); expected one")
+    return next(iter(usable.values()))
+
+
+def _is_plane(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "buif" and np.squeeze(value).ndim == 2
+
+
+def _green_side(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """True where green outweighs red.
+
+    Columbia's masks are JPEG, so the colours are not exact. Whichever of the two is larger decides each pixel; a mask
+    in which most pixels are neither (a black or grey one) is refused.
+    """
+    if values.ndim != 3 or values.shape[2] < 3:
+        raise UnusableFileError("an edge mask without colours; expected Columbia's green and red")
+    red, green = values[..., 0].astype(np.int16), values[..., 1].astype(np.int16)
+    undecided = float((np.abs(green - red) < 30).mean())
+    if undecided > 0.5:
+        raise UnusableFileError(f"{undecided:.0%} of the edge mask is neither green nor red")
+    return green > red

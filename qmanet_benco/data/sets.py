@@ -1,0 +1,199 @@
+"""The ten data sets as rows of data: what the paper counts, how the archives lie on disk, what has to be corrected.
+
+Counts, kinds and resolutions are Tables 3 (training) and 4 (tests) of the QMA-Net paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qmanet_benco.errors import RequestError
+
+COPY_MOVE, SPLICE, REMOVAL, GENERATED = "copy-move", "splice", "removal", "ai-generated"
+AUTHENTIC = "authentic"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One published set."""
+
+    name: str
+    """The word at the command line."""
+    title: str
+    """As the paper's tables write it."""
+    role: str
+    """``train`` (Table 3) or ``test`` (Table 4)."""
+    tampered: int
+    """Tampered images: "Number" of Tables 3 and 4."""
+    layout: str
+    """The archive's folders, as the finder accepts them."""
+    mask_rule: str
+    """A rule of :mod:`qmanet_benco.data.masks`."""
+    source: str
+    """Where its authors give it out."""
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """Images of each kind of manipulation; empty where the paper says N/K."""
+    smallest: tuple[int, int] | None = None
+    """Width and height of the smallest image, as the paper prints it."""
+    largest: tuple[int, int] | None = None
+    corrections: tuple[str, ...] = ()
+    """What is corrected, and who documents it."""
+    as_list: bool = False
+    """Too large to copy: the images stay where they are and a JSON list names them."""
+
+
+_ROWS = (
+    DataSet(
+        name="casiav1",
+        title="CASIAv1",
+        role="test",
+        tampered=920,
+        layout="Tp/{CM,Sp}/*.jpg or Sp/*.jpg; CASIA 1.0 groundtruth/{CM,Sp}/*_gt.png",
+        mask_rule="bright",
+        source="https://github.com/namtpham/casia1groundtruth",
+        kinds={COPY_MOVE: 459, SPLICE: 461},
+        smallest=(384, 256),
+        largest=(384, 256),
+        corrections=(
+            "106 images have another name than their mask: matched by the four-digit number at the end, "
+            "which is unique among the unmatched names (the masks carry the corrected names: casia1groundtruth)",
+            "the image ..._0542 has no mask and is left out (casia1groundtruth)",
+            "the mask of Sp_D_CNN_A_sec0012_ani0007_0275 is turned back by 90 degrees clockwise",
+        ),
+    ),
+    DataSet(
+        name="casiav2",
+        title="CASIAv2",
+        role="train",
+        tampered=5123,
+        layout="Tp/Tp_{D,S}_*.{jpg,tif}, Au/; masks *_gt.png in a folder named ...groundtruth...",
+        mask_rule="bright",
+        source="https://github.com/namtpham/casia2groundtruth",
+        kinds={COPY_MOVE: 3274, SPLICE: 1849},
+        smallest=(320, 240),
+        largest=(800, 600),
+        corrections=(
+            "names that differ between image and mask: matched by the number at the end where it is unique among the "
+            "unmatched names and the sizes agree (casia2groundtruth)",
+            "masks of another size than their image are left out",
+        ),
+    ),
+    DataSet(
+        name="columbia",
+        title="Columbia",
+        role="test",
+        tampered=180,
+        layout="4cam_splc/*.tif, 4cam_splc/edgemask/*_edgemask.jpg, 4cam_auth/*.tif",
+        mask_rule="green",
+        source="https://www.ee.columbia.edu/ln/dvmm/downloads/authsplcuncmp/",
+        kinds={SPLICE: 180},
+        smallest=(757, 568),
+        largest=(1152, 768),
+        corrections=("the colour-coded mask becomes 0/255: green side tampered, as in photoholmes' loader",),
+    ),
+    DataSet(
+        name="coverage",
+        title="Coverage",
+        role="test",
+        tampered=100,
+        layout="image/{n}t.tif (tampered), image/{n}.tif (original), mask/{n}forged.tif",
+        mask_rule="bright",
+        source="https://github.com/wenbihan/coverage",
+        kinds={COPY_MOVE: 100},
+        smallest=(334, 190),
+        largest=(752, 472),
+        corrections=("masks {n}copy.tif and {n}paste.tif are not used: {n}forged.tif marks the tampered region",),
+    ),
+    DataSet(
+        name="nist16",
+        title="NIST16",
+        role="test",
+        tampered=564,
+        layout="probe/, reference/manipulation/NC2016-manipulation-ref.csv naming probe and mask",
+        mask_rule="dark",
+        source="https://www.nist.gov/itl/iad/mig/nimble-challenge-2017-evaluation",
+        kinds={COPY_MOVE: 236, SPLICE: 225, REMOVAL: 103},
+        smallest=(500, 500),
+        largest=(5616, 3744),
+        corrections=("masks are inverted in the archive (black = tampered): turned over",),
+    ),
+    DataSet(
+        name="imd2020",
+        title="IMD2020",
+        role="train",
+        tampered=2010,
+        layout="one folder per original: *_orig.jpg, tampered *.{jpg,png}, <tampered>_mask.png beside each",
+        mask_rule="bright",
+        source="https://staff.utia.cas.cz/novozada/db/",
+        smallest=(260, 193),
+        largest=(2958, 4437),
+        corrections=("names are made unique by the folder's name",),
+    ),
+    DataSet(
+        name="fantasticreality",
+        title="Fantastic Reality",
+        role="train",
+        tampered=19423,
+        layout="ColorFakeImages/*.jpg, SegmentationFake/*.{png,mat,npz}, ColorRealImages/*.jpg",
+        mask_rule="nonzero",
+        source="http://zefirus.org/MAG",
+        smallest=(500, 333),
+        largest=(6000, 4000),
+        corrections=("masks hold class ids: any id but 0 is tampered (CAT-Net's loader)",),
+        as_list=True,
+    ),
+    DataSet(
+        name="tampcoco",
+        title="TampCOCO",
+        role="train",
+        tampered=800000,
+        layout="{sp,cm,bcm,bcmc}_COCO*_list.txt with image,mask,... or {sp,cm,bcm,bcmc}_images and _masks",
+        mask_rule="bright",
+        source="https://github.com/mjkwon2021/CAT-Net",
+        kinds={COPY_MOVE: 600000, SPLICE: 200000},
+        smallest=(72, 51),
+        largest=(640, 640),
+        as_list=True,
+    ),
+    DataSet(
+        name="cocoglide",
+        title="COCOGLide",
+        role="test",
+        tampered=512,
+        layout="fake/glide_inpainting_val2017_{id}_up.png, mask/{class}_{id}_mask.png, real/{class}_{id}.png, table.csv",
+        mask_rule="bright",
+        source="https://github.com/grip-unina/TruFor#cocoglide-dataset",
+        kinds={GENERATED: 512},
+        smallest=(256, 256),
+        largest=(256, 256),
+        corrections=("masks are named after the real image: matched by table.csv, or by the COCO id where it is absent",),
+    ),
+    DataSet(
+        name="autosplice",
+        title="AutoSplice",
+        role="test",
+        tampered=3621,
+        layout="Forged_JPEG{100,90,75}/{id}_{k}.jpg, Mask/{id}_{k}_mask.png or {id}_mask.png, Authentic/*.jpg",
+        mask_rule="bright",
+        source="https://github.com/shanface33/AutoSplice_Dataset",
+        kinds={GENERATED: 3621},
+        smallest=(256, 256),
+        largest=(4232, 4232),
+        corrections=("several images share the mask {id}_mask.png (photoholmes' loader)",),
+    ),
+)
+
+SETS: Mapping[str, DataSet] = {row.name: row for row in _ROWS}
+
+
+def data_set(name: str) -> DataSet:
+    """The set of that name; letter case and hyphens do not matter.
+
+    Raises:
+        RequestError: no such set.
+    """
+    plain = name.casefold().replace("-", "").replace("_", "").replace(" ", "")
+    if plain not in SETS:
+        raise RequestError(f"no data set named {name!r}", "one of " + ", ".join(SETS))
+    return SETS[plain]
