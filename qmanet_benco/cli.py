@@ -84,6 +84,79 @@ def data_demo(
     typer.echo(f"{made.train}: {train_count} forgeries; {made.test}: {test_count} from other photos")
 
 
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="casiav1, casiav2, columbia, coverage, nist16, imd2020, fantasticreality, tampcoco, cocoglide, "
+            "autosplice.",
+        ),
+    ],
+    raw: Annotated[Path, typer.Option(help="Folder of the unpacked archive; only read.")],
+    out: Annotated[Path, typer.Option(help="A new folder, or one that the same command began.")],
+    authentic: Annotated[bool, typer.Option("--authentic", help="Also the authentic images, as Negative.")] = False,
+    long_side: Annotated[
+        int | None, typer.Option(help="Scale larger images down; the field uses 1024 (NIST16).")
+    ] = None,
+    resampler: Annotated[str, typer.Option(help="lanczos, bicubic, hamming, bilinear, box or nearest.")] = "lanczos",
+    jpeg_level: Annotated[int, typer.Option(help="AutoSplice: 100, 90 or 75.")] = 100,
+    workers: Annotated[int, typer.Option(help="Images at a time.")] = 1,
+) -> None:
+    """Put one of the ten sets into the framework's format: OUT/Tp, OUT/Gt, OUT/manifest.csv, OUT/left_out.csv."""
+    from qmanet_benco.data.prepare import prepare
+    from qmanet_benco.data.progress import shown
+    from qmanet_benco.data.writer import PrepareOptions
+
+    options = PrepareOptions(authentic, long_side, resampler, jpeg_level)
+    with shown("images") as progress:
+        made = prepare(name, raw, out, options, workers=workers, progress=progress)
+    also = f", {made.authentic} authentic" if made.authentic else ""
+    typer.echo(f"{made.out}: {made.tampered} pairs{also}; left out: {made.left_out} (left_out.csv says why)")
+    for path in made.lists:
+        typer.echo(path)
+    if made.failed:
+        typer.echo(f"{made.failed} of the left-out files should have been usable", err=True)
+    raise typer.Exit(1 if made.failed else 0)
+
+
+@data_app.command("check")
+def data_check(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Prepared folders or JSON lists.")],
+    name: Annotated[str | None, typer.Option("--set", help="Compare with this set of Tables 3 and 4.")] = None,
+    workers: Annotated[int, typer.Option(help="Images at a time.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Pairing, sizes, mask values, counts against the paper, files that two sets share; exit code 1 on a failure."""
+    from qmanet_benco.data.check import check, to_json
+    from qmanet_benco.data.progress import shown
+    from qmanet_benco.data.report import show_reports
+
+    with shown("images") as progress:
+        reports = check(paths, name, workers=workers, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(to_json(reports), indent=2))
+    else:
+        show_reports(reports)
+    raise typer.Exit(1 if any(report.failed for report in reports) else 0)
+
+
+@data_app.command("protocol-cat")
+def data_protocol_cat(
+    root: Annotated[Path, typer.Option(help="Folder of prepared sets.")],
+    out: Annotated[Path, typer.Option(help="Folder for train.json and test.json.")],
+) -> None:
+    """The paper's training list (seven entries) and test list, from prepared sets; says which sets are missing."""
+    from qmanet_benco.data.protocol import write_protocol
+
+    made = write_protocol(root, out)
+    typer.echo(f"{made.train}: {made.entries} of 7 entries\n{made.test}: {made.tests} of 6 sets")
+    for what, command in made.missing.items():
+        typer.echo(f"missing: {what}: {command}", err=True)
+    raise typer.Exit(1 if made.missing else 0)
+
+
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
     """What is installed, what is corrected in the framework on this machine, and what is missing."""

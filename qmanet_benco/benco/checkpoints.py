@@ -73,13 +73,14 @@ def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., An
 def save_atomically(content: Any, path: str | Path) -> None:
     """Write a checkpoint beside its place, flush it to the disk and move it there.
 
-    The temporary name does not end in ``.pth``: the stock test script reads every such file of a folder.
+    The temporary name does not end in ``.pth``: the stock test script reads every such file of a folder. It is always
+    the same, so that what a kill leaves behind is overwritten.
 
     Raises:
         RequestError: it cannot be written; an earlier file of this name is as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as stream:
             torch.save(content, stream)

@@ -100,6 +100,19 @@ def check_model(flags: Sequence[str]) -> None:
         raise RequestError(f"--model {name} is not registered", f"one of {', '.join(names)}", hint)
 
 
+def check_required(model: str, given: argparse.Namespace) -> None:
+    """Check that every flag without a default is given: the stock scripts would pass ``None``.
+
+    Raises:
+        RequestError: one is missing.
+    """
+    from IMDLBenCo.registry import MODELS
+
+    for name, parameter in inspect.signature(MODELS.get(model)).parameters.items():
+        if parameter.default is parameter.empty and getattr(given, name, "given otherwise") is None:
+            raise RequestError(f"--model {model} without --{name}", f"--{name}, which has no default")
+
+
 def parse(script: str, flags: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace]:
     """Let the stock script parse the flags.
 

@@ -3,7 +3,7 @@
 ``qmanet_post_func`` always attaches the SRM residual. With a cache it also attaches the sample's NoisePrint++ residual
 where it is known, and the key under which the model stores it where it is not.
 
-Measured (`python -m qmanet_benco.benco.noise_transforms`, 512 x 512, one core): the SRM residual is the only source
+Measured (`python -m qmanet_benco.benco.transform_costs`, 512 x 512, one core): the SRM residual is the only source
 whose cost in a worker is small against decoding and resizing the image; BayarConv is learnt and cannot be computed
 before the model, and NoisePrint++ costs seconds, which a worker would only take from the same cores. It pays when it
 is kept: hence the cache.

@@ -78,6 +78,7 @@ class QMANet(nn.Module):
         self.network.set_checkpointing(bool(checkpointing))
         self.edge_target = edge_target
         self.noiseprint_cache = noiseprint_cache
+        self.residual_folder: Path | None = None
         self.register_load_state_dict_post_hook(_weights_changed)
         _weights_changed(self)
 
@@ -141,30 +142,26 @@ class QMANet(nn.Module):
     def _complete_residual(self, image: Tensor, residual: Tensor | None, keys: Tensor | None) -> Tensor | None:
         """Compute what the cache did not know. In eval mode it is also stored: training images never come again."""
         module = self.network.noise_view.noiseprint
-        if residual is None or module is None:
+        if residual is None or module is None or self.residual_folder is None:
             return None
+        if self.residual_folder != noise_transforms.cache_in_use():
+            return None  # another model of this process asks for residuals of its own weights
         unknown = torch.isnan(residual[:, 0, 0, 0])
         if bool(unknown.any()):
             computed = module(self.network.noise_view.denormalise(image[unknown]))
             residual = residual.clone()
             residual[unknown] = computed
             if keys is not None and not self.training:
-                self._store(keys[unknown], computed)
+                for key, one in zip(keys[unknown].cpu(), computed, strict=True):
+                    noise_transforms.store_residual(self.residual_folder, bytes(key.tolist()), one)
         return residual
-
-    def _store(self, keys: Tensor, residuals: Tensor) -> None:
-        folder = noise_transforms.cache_in_use()
-        if folder is None:
-            return
-        for key, residual in zip(keys.cpu(), residuals, strict=True):
-            noise_transforms.store_residual(folder, bytes(key.tolist()), residual)
 
 
 def _weights_changed(model: QMANet, *_: Any) -> None:
     """Point the post function to the residuals of the weights that the model has now."""
     module = model.network.noise_view.noiseprint
     if model.noiseprint_cache and module is not None and module.filled:
-        noise_transforms.use_cache(Path(model.noiseprint_cache), module.fingerprint())
+        model.residual_folder = noise_transforms.use_cache(model.noiseprint_cache, module.fingerprint())
 
 
 def _visual_loss(losses: Losses) -> dict[str, Tensor]:

@@ -7,9 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,8 +78,7 @@ def run_script(run: Run, only_check: bool) -> int:
 def _run(script: str, arguments: Sequence[str]) -> int:
     flags.set_arguments(script, arguments)
     try:
-        with _terminable():
-            flags.execute(script, "__main__")
+        flags.execute(script, "__main__")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
@@ -126,6 +123,7 @@ def _check(run: Run, arguments: Sequence[str]) -> None:
 
     flags.check_model(arguments)
     args, model_args = flags.parse(run.script, arguments)
+    flags.check_required(args.model, model_args)
     if hardening.INPUT_CHECKS in _selected(run):
         inputs.check_request(run.script, args, model_args, run.processes, run.allow_pickle, logger.warning)
 
@@ -153,6 +151,10 @@ def _clear(error: Exception) -> Exception:
             f"the checkpoint does not fit the model: {difference}",
             "a checkpoint of the same model with the same flags",
             "compare --model and its flags with those of the training",
+        )
+    if isinstance(error, RuntimeError) and text.startswith("Expected to have finished reduction"):
+        return RequestError(
+            "some of the model's weights got no gradient", "every weight in the loss", "add --find_unused_parameters"
         )
     return error
 
@@ -202,20 +204,3 @@ def _leave_group(kind: type[BaseException] | None, *_: Any) -> None:
 
     if torch.distributed.is_initialized() and (kind is None or torch.distributed.get_world_size() == 1):
         torch.distributed.destroy_process_group()
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the script as an exit would, so that temporary files go; a member of a group just dies."""
-    if threading.current_thread() is not threading.main_thread() or elastic.REPORTS in os.environ:
-        yield
-        return
-
-    def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    former = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

@@ -23,7 +23,7 @@ from PIL import UnidentifiedImageError
 
 RULES = ("bright", "dark", "nonzero", "green")
 ARRAY_ENDINGS = (".mat", ".npz", ".npy")
-MAT_SPLICE_KEYS = ("mask", "segmentation", "labels")
+PLANE_NAMES = ("mask", "segmentation", "labels")
 
 
 class UnusableFileError(ValueError):
@@ -60,7 +60,7 @@ def binarise(values: NDArray[np.generic], rule: str) -> NDArray[np.bool_]:
         return values.reshape(*values.shape[:2], -1).astype(bool).any(axis=2)
     if rule == "green":
         return _green_side(values)
-    grey = values if values.ndim == 2 else values[..., :3].mean(axis=2)
+    grey = np.asarray(values if values.ndim == 2 else values[..., :3].mean(axis=2), np.float64)
     tampered = grey > (0.5 if grey.max() <= 1 else 127.5)
     return ~tampered if rule == "dark" else tampered
 
@@ -83,24 +83,45 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     return np.asarray(grey.resize(size, PillowImage.Resampling.BOX)) > 127
 
 
-def decoded(path: Path, content: bytes | None = None) -> PillowImage.Image:
-    """Decode a whole image, so that a truncated one is found out.
+def opened(path: Path, content: bytes | None = None) -> PillowImage.Image:
+    """An image of which only the header has been read.
+
+    Args:
+        path: where it lies.
+        content: its bytes, where they have been read already.
 
     Raises:
-        UnusableFileError: unreadable or truncated.
+        UnusableFileError: not an image.
     """
     try:
-        image = PillowImage.open(io.BytesIO(content) if content is not None else path)
-        image.load()
+        return PillowImage.open(io.BytesIO(content) if content is not None else path)
     except UnidentifiedImageError:
         raise UnusableFileError("not an image that can be read") from None
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        raise UnusableFileError(f"unreadable image ({error})") from None
+
+
+def load_whole(image: PillowImage.Image, *, coarse: bool = False) -> PillowImage.Image:
+    """Decode all of an opened image, so that a truncated one is found out.
+
+    Args:
+        image: of :func:`opened`; changed in place.
+        coarse: a JPEG may come back at an eighth of its size; every byte is read all the same.
+
+    Raises:
+        UnusableFileError: truncated or broken.
+    """
+    try:
+        if coarse:
+            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError, PillowImage.DecompressionBombError) as error:
         raise UnusableFileError(f"unreadable or truncated image ({error})") from None
     return image
 
 
 def _pixels(path: Path, *, keep_ids: bool) -> NDArray[np.generic]:
-    image = decoded(path)
+    image = load_whole(opened(path))
     if keep_ids or image.mode in ("L", "1", "I", "I;16", "F"):
         values = np.asarray(image)
         if image.mode == "I;16" and not keep_ids:
@@ -122,10 +143,11 @@ def _array(path: Path) -> NDArray[np.generic]:
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, TypeError, zipfile.BadZipFile) as error:
         raise UnusableFileError(f"unreadable array ({error})") from None
     usable = {key: np.squeeze(value) for key, value in planes.items() if _is_plane(value)}
-    if len(usable) > 1:
-        usable = {key: value for key, value in usable.items() if key.casefold() in MAT_SPLICE_KEYS}
+    several = len(usable)
+    if several > 1:
+        usable = {key: value for key, value in usable.items() if key.casefold() in PLANE_NAMES}
     if len(usable) != 1:
-        raise UnusableFileError(f"{len(usable)} planes of numbers in the file ({', '.join(planes)}); expected one")
+        raise UnusableFileError(f"{several} planes of numbers in the file ({', '.join(planes)}); expected one")
     return next(iter(usable.values()))
 
 

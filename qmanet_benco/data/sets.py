@@ -39,6 +39,8 @@ class DataSet:
     largest: tuple[int, int] | None = None
     corrections: tuple[str, ...] = ()
     """What is corrected, and who documents it."""
+    scales_masks: bool = False
+    """Masks of another size but the same shape as their image are scaled to it; elsewhere they are left out."""
     as_list: bool = False
     """Too large to copy: the images stay where they are and a JSON list names them."""
 
@@ -76,7 +78,8 @@ _ROWS = (
         corrections=(
             "names that differ between image and mask: matched by the number at the end where it is unique among the "
             "unmatched names and the sizes agree (casia2groundtruth)",
-            "masks of another size than their image are left out",
+            "masks of another size than their image are left out; one with swapped sides is turned if the authentic "
+            "photo that its name gives proves which way",
         ),
     ),
     DataSet(
@@ -103,7 +106,11 @@ _ROWS = (
         kinds={COPY_MOVE: 100},
         smallest=(334, 190),
         largest=(752, 472),
-        corrections=("masks {n}copy.tif and {n}paste.tif are not used: {n}forged.tif marks the tampered region",),
+        corrections=(
+            "masks {n}copy.tif and {n}paste.tif are not used: {n}forged.tif marks the tampered region",
+            "a mask whose size differs by rounding is scaled to its image",
+        ),
+        scales_masks=True,
     ),
     DataSet(
         name="nist16",
@@ -161,13 +168,15 @@ _ROWS = (
         title="COCOGLide",
         role="test",
         tampered=512,
-        layout="fake/glide_inpainting_val2017_{id}_up.png, mask/{class}_{id}_mask.png, real/{class}_{id}.png, table.csv",
+        layout="fake/glide_inpainting_val2017_{id}*.png, mask/{class}_{id}_mask.png, real/{class}_{id}.png, table.csv",
         mask_rule="bright",
         source="https://github.com/grip-unina/TruFor#cocoglide-dataset",
         kinds={GENERATED: 512},
         smallest=(256, 256),
         largest=(256, 256),
-        corrections=("masks are named after the real image: matched by table.csv, or by the COCO id where it is absent",),
+        corrections=(
+            "masks are named after the real image: matched by table.csv, or by the COCO id where it is absent",
+        ),
     ),
     DataSet(
         name="autosplice",

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from qmanet_benco.errors import RequestError
 
+HARMLESS: list[Any] = [argparse.Namespace]
+"""Classes that a checkpoint may name although they are no tensors: the stock trainer stores its flags in one."""
+
 PICKLE_CURE = "if you trust its source, pass --allow-pickle (it then runs whatever code the file holds)"
 
 
@@ -56,7 +59,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path, allow_pickle: bool) -> Any:
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # the stock trainer stores its flags in one
+        with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
         forbidden = re.search(r"GLOBAL (\S+)", str(error))

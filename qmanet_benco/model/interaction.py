@@ -60,8 +60,9 @@ class CrossAttention(nn.Module):
 
     def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
         """B x C x h x w of each modality -> what the asking one retrieves, B x C x h x w."""
+        # B x heads x tokens x C / heads; were a token's channels apart in memory, torch would build the whole matrix
         q, k, v = (
-            layer(x).flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)  # B x heads x tokens x C / heads
+            layer(x).flatten(2).transpose(1, 2).contiguous().unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer, x in ((self.query, asking), (self.key, asked), (self.value, asked))
         )
         attended = F.scaled_dot_product_attention(q, k, v)

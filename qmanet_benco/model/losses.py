@@ -125,7 +125,8 @@ def total_loss(
     bce = torch.zeros_like(segmentation)
     if config.bce_weight:
         with torch.autocast(mask_logits.device.type, enabled=False):
-            weight = None if valid is None else valid.float()
-            bce = F.binary_cross_entropy_with_logits(mask_logits.float(), mask.float(), weight)
+            weight = torch.ones_like(mask_logits, dtype=torch.float32) if valid is None else valid.float()
+            bce = F.binary_cross_entropy_with_logits(mask_logits.float(), mask.float(), weight, reduction="sum")
+            bce = bce / weight.sum().clamp_min(1)
         total = total + config.bce_weight * bce
     return Losses(total, segmentation, edge, edge_levels, bce)

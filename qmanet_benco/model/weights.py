@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import read_checkpoint, state_dict_of, write_atomically
+from qmanet_benco.model.files import HARMLESS, read_checkpoint, state_dict_of, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +161,9 @@ def load_encoder(encoder: torch.nn.Module, path: str | Path) -> LoadReport:
         RequestError: the file is unreadable, of another size, or incomplete; the encoder is then unchanged.
     """
     state = state_dict_of(_read_through_mmengine(Path(path)))
-    official, naming, ignored = to_official(state)
-    converted = from_official(official, "mmseg")
+    with _naming(path):
+        official, naming, ignored = to_official(state)
+        converted = from_official(official, "mmseg")
     expected = encoder.state_dict()
     missing = sorted(expected.keys() - converted.keys())
     surplus = sorted(converted.keys() - expected.keys())
@@ -197,8 +199,10 @@ def convert_file(source: str | Path, target: str | Path, naming: str) -> LoadRep
         raise RequestError(f"{target}", "a name ending in .safetensors or .pth")
     if target.exists():
         raise RequestError(f"{target} exists", "a new file", "nothing was written")
-    official, found, ignored = to_official(state_dict_of(read_checkpoint(source)))
-    converted = {name: tensor.contiguous().clone() for name, tensor in from_official(official, naming).items()}
+    state = state_dict_of(read_checkpoint(source))
+    with _naming(source):
+        official, found, ignored = to_official(state)
+        converted = {name: tensor.contiguous().clone() for name, tensor in from_official(official, naming).items()}
     if target.suffix == ".safetensors":
         write_atomically(target, lambda path: save_file(converted, path))
     else:
@@ -215,6 +219,15 @@ def read_noiseprint(path: str | Path) -> dict[str, Tensor]:
     return state_dict_of(read_checkpoint(path))
 
 
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name before an error about its tensors."""
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from error
+
+
 def _read_through_mmengine(path: Path) -> dict[str, Any]:
     """mmengine's loader for its own kinds of files, behind our checks of what they hold."""
     content = read_checkpoint(path)
@@ -222,7 +235,8 @@ def _read_through_mmengine(path: Path) -> dict[str, Any]:
         return content
     from mmengine.runner.checkpoint import CheckpointLoader
 
-    return CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger=None)
+    with torch.serialization.safe_globals(HARMLESS):
+        return CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger="silent")
 
 
 def _differences(
@@ -315,7 +329,12 @@ def _pack_projections(split: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         if ".attn.q." in name:
             stage, block, kind = re.fullmatch(r"block(\d)\.(\d+)\.attn\.q\.(\w+)", name).groups()  # type: ignore[union-attr]
-            parts = [split[name.replace(".attn.q.", f".attn.{part}.")] for part in "qkv"]
+            try:
+                parts = [split[name.replace(".attn.q.", f".attn.{part}.")] for part in "qkv"]
+            except KeyError as error:
+                raise RequestError(
+                    f"{name} without its keys and values", "all three of every block", "the file is damaged"
+                ) from error
             packed[f"layers.{int(stage) - 1}.1.{block}.attn.attn.in_proj_{kind}"] = torch.cat(parts)
         else:
             new = _dialect_name(name, 0)

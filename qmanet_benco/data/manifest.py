@@ -1,0 +1,179 @@
+"""What a prepared folder says about itself: ``manifest.csv``, ``left_out.csv``, and a journal meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from qmanet_benco.data.pairing import LeftOut
+from qmanet_benco.errors import RequestError
+
+MANIFEST, LEFT_OUT, JOURNAL, HEADER = "manifest.csv", "left_out.csv", ".journal.jsonl", ".prepared.json"
+PARTIAL = ".partial"
+NEGATIVE = "Negative"
+"""What the framework's JsonDataset calls the mask of an authentic image."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prepared image."""
+
+    file: str
+    """Relative to the folder, or absolute where the image stays in the archive."""
+    mask: str
+    """Relative to the folder, or ``Negative``."""
+    width: int
+    height: int
+    image_sha256: str
+    mask_sha256: str
+    tampered_fraction: str
+    """Of the pixels, six decimals; 0.000000 for an authentic image."""
+    kind: str
+    source: str
+    """The image's place in the archive."""
+    source_mask: str
+    note: str
+    """What was corrected."""
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def claim(out: Path, header: Mapping[str, Any]) -> None:
+    """Make ``out`` ours: a new or empty folder, or one that the same request began.
+
+    Raises:
+        RequestError: the folder holds something else.
+    """
+    marker = out / HEADER
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file", "a new or empty folder", "name another one with --out")
+    if marker.is_file():
+        try:
+            before = json.loads(marker.read_text(encoding="utf-8"))
+        except ValueError:
+            before = None
+        if before != header:
+            raise RequestError(f"{out} was prepared as {before}", f"{dict(header)}", "name another folder with --out")
+        (out / PARTIAL).mkdir(exist_ok=True)
+        return
+    if out.exists() and any(path.name != PARTIAL for path in out.iterdir()):
+        raise RequestError(f"{out} is not empty", "a new or empty folder", "name another one with --out")
+    (out / PARTIAL).mkdir(parents=True, exist_ok=True)
+    write_whole(out, HEADER, json.dumps(header, sort_keys=True).encode())
+
+
+def write_whole(out: Path, name: str, content: bytes) -> None:
+    """Write ``out/name`` so that it is there entirely or not at all."""
+    partial = _partial(out, name)
+    partial.write_bytes(content)
+    partial.replace(out / name)
+
+
+def link_whole(out: Path, name: str, source: Path, content: bytes) -> None:
+    """Put the image at ``out/name``: a hard link to the archive's file, or its bytes on another file system."""
+    partial = _partial(out, name)
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        partial.write_bytes(content)
+    partial.replace(out / name)
+    partial.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
+
+
+def _partial(out: Path, name: str) -> Path:
+    return out / PARTIAL / name.replace("/", "__")
+
+
+class Journal:
+    """One line of JSON for each finished image, so that a killed run can go on."""
+
+    def __init__(self, out: Path) -> None:
+        """Open the journal of ``out`` for appending; a line that a kill tore is dropped."""
+        self._path = out / JOURNAL
+        whole = [json.dumps(vars(row)) for row in read_journal(out)]
+        if self._path.exists():
+            write_whole(out, JOURNAL, "".join(f"{line}\n" for line in whole).encode())
+        self._stream = self._path.open("a", encoding="utf-8")
+
+    def add(self, row: Row) -> None:
+        """Note that the files of ``row`` are in place."""
+        self._stream.write(json.dumps(vars(row)) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Stop writing; the file stays until :func:`publish`."""
+        self._stream.close()
+
+
+def read_journal(out: Path) -> list[Row]:
+    """Rows of an unfinished run."""
+    path = out / JOURNAL
+    rows: list[Row] = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                rows.append(Row(**json.loads(line)))
+    return rows
+
+
+def read_manifest(out: Path) -> list[Row]:
+    """Rows of a finished run; empty where there is no manifest."""
+    path = out / MANIFEST
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [_row(line) for line in csv.DictReader(stream)]
+
+
+def read_left_out(out: Path) -> list[dict[str, str]]:
+    """The lines of ``left_out.csv``."""
+    path = out / LEFT_OUT
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def publish(out: Path, rows: Iterable[Row], left_out: Iterable[LeftOut]) -> None:
+    """Write both lists and drop the journal."""
+    write_whole(out, MANIFEST, _csv(COLUMNS, map(vars, rows)))
+    lines = ({"file": item.file, "reason": item.reason, "failed": "yes" if item.failed else ""} for item in left_out)
+    write_whole(out, LEFT_OUT, _csv(("file", "reason", "failed"), lines))
+    (out / JOURNAL).unlink(missing_ok=True)
+    for path in sorted((out / PARTIAL).iterdir()):
+        path.unlink()
+    (out / PARTIAL).rmdir()
+
+
+def write_json_list(out: Path, name: str, rows: Iterable[Row]) -> None:
+    """The framework's JsonDataset: absolute paths, ``Negative`` for authentic images."""
+
+    def lines() -> Iterator[str]:
+        for row in rows:
+            mask = NEGATIVE if row.mask == NEGATIVE else str((out / row.mask).resolve())
+            yield json.dumps([str((out / row.file).resolve()), mask], ensure_ascii=False)
+
+    write_whole(out, name, ("[\n" + ",\n".join(lines()) + "\n]\n").encode())
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    values: dict[str, Any] = {name: line.get(name) or "" for name in COLUMNS}
+    values["width"], values["height"] = int(values["width"] or 0), int(values["height"] or 0)
+    return Row(**values)
+
+
+def _csv(columns: tuple[str, ...], lines: Iterable[Mapping[str, object]]) -> bytes:
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue().encode("utf-8", errors="surrogateescape")

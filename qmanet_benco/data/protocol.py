@@ -1,0 +1,108 @@
+"""Protocol-CAT: what the paper trains on and tests on, as the framework's two lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qmanet_benco.data.manifest import HEADER
+from qmanet_benco.data.sets import SETS
+from qmanet_benco.errors import RequestError
+
+PARTS = ("sp", "cm", "bcm", "bcmc")
+IMAGES_PER_ENTRY = 1840
+"""BalancedDataset draws so many from each entry for an epoch: 12,880 from seven."""
+TRAINING = ("casiav2", "fantasticreality", "imd2020", "tampcoco")
+"""In the order of the framework's BalancedDataset."""
+TESTS = tuple(row.name for row in SETS.values() if row.role == "test")
+TRAIN_LIST, TEST_LIST = "train.json", "test.json"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The outcome of :func:`write_protocol`."""
+
+    train: Path
+    """``[["ManiDataset" | "JsonDataset", path], ...]`` for a BalancedDataset."""
+    test: Path
+    """``{name: path}``."""
+    entries: int
+    """Of the training list: seven when nothing is missing."""
+    tests: int
+    missing: Mapping[str, str]
+    """Set or part of one, and the command that prepares it."""
+
+
+def write_protocol(root: Path, out: Path) -> Protocol:
+    """Write both lists from the sets that are prepared below ``root``.
+
+    Args:
+        root: prepared sets, each in a folder below it; their names do not matter, their own record tells the set.
+        out: folder for ``train.json`` and ``test.json``; other files in it are left alone.
+
+    Raises:
+        RequestError: no prepared set is there, or two folders hold the same one.
+    """
+    if not root.is_dir():
+        raise RequestError(f"no folder {root}", "the folder of prepared sets", "name it with --root")
+    prepared = _prepared_sets(root)
+    if not prepared:
+        raise RequestError(f"{root} holds no prepared set", "folders made by `qmanet data prepare`")
+    missing: dict[str, str] = {}
+    train: list[list[str]] = []
+    for name in TRAINING:
+        train += _entries(name, prepared.get(name), root, missing)
+    tests = {}
+    for name in TESTS:
+        for _, path in _entries(name, prepared.get(name), root, missing):
+            tests[SETS[name].title] = path
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / TRAIN_LIST, train)
+    _write(out / TEST_LIST, tests)
+    return Protocol(out / TRAIN_LIST, out / TEST_LIST, len(train), len(tests), missing)
+
+
+def _prepared_sets(root: Path) -> dict[str, Path]:
+    """Folders directly below the root whose record names a set and that are finished."""
+    sets: dict[str, Path] = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        name = _set_of(folder)
+        if name is None:
+            continue
+        if name in sets:
+            raise RequestError(f"{sets[name]} and {folder} both hold {SETS[name].title}", "each set once")
+        sets[name] = folder
+    return sets
+
+
+def _set_of(folder: Path) -> str | None:
+    """By the record of `qmanet data prepare`, or by the folder's name where others made it."""
+    finished = (folder / "manifest.csv").is_file()
+    try:
+        name = json.loads((folder / HEADER).read_text(encoding="utf-8"))["set"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = folder.name.casefold().replace("-", "").replace("_", "")
+        finished = (folder / "Tp").is_dir() and (folder / "Gt").is_dir()
+    return name if finished and name in SETS else None
+
+
+def _entries(name: str, folder: Path | None, root: Path, missing: dict[str, str]) -> list[list[str]]:
+    command = f"qmanet data prepare {name} --raw ARCHIVE --out {root / name}"
+    if folder is None:
+        missing[name] = command
+        return []
+    if name == "tampcoco":
+        lists = {part: folder / f"{part}_COCO_list.json" for part in PARTS}
+        missing.update({f"tampcoco {part}": command for part, path in lists.items() if not path.is_file()})
+        return [["JsonDataset", str(path.resolve())] for path in lists.values() if path.is_file()]
+    if (folder / "Tp").is_dir():
+        return [["ManiDataset", str(folder.resolve())]]
+    return [["JsonDataset", str((folder / "list.json").resolve())]]
+
+
+def _write(path: Path, content: object) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,50 @@
+"""`qmanet doctor`: what it finds, and that --json is one document."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+
+from qmanet_benco.benco import compat, doctor, hardening
+
+
+def test_json_is_one_document_and_names_every_patch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from qmanet_benco import cli
+
+    monkeypatch.setattr(sys, "argv", ["qmanet", "doctor", "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["healthy"] is True
+    assert [patch["name"] for patch in found["patches"]] == [row.name for row in (*hardening.ROWS, *compat.ROWS)]
+    assert found["packages"]["imdlbenco"] == "0.1.45"
+    assert found["cores"] == len(os.sched_getaffinity(0))
+
+
+def test_tables_show_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    doctor.show(doctor.diagnose(), Console(width=200))
+    shown = capsys.readouterr().out
+    for row in (*hardening.ROWS, *compat.ROWS):
+        assert row.name in shown
+
+
+def test_another_release_and_a_broken_opencv_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_opencv", lambda: "fails: libGL.so.1")
+    monkeypatch.setattr(doctor, "_stock_lines", lambda name: ["something else"])
+    found = doctor.diagnose()
+    assert not found.healthy
+    assert not any(patch.found for patch in found.patches)
+    assert doctor.Missing("a working OpenCV", doctor.OPENCV_CURE) in found.missing
+
+
+def test_extras_are_read_from_the_packages_own_metadata() -> None:
+    listed = ["torch>=2", 'pytest>=8 ; extra == "test"', "ruff; extra == 'dev'"]
+    assert doctor._extras(listed) == {"test": ["pytest"], "dev": ["ruff"]}

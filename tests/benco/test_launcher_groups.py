@@ -1,0 +1,140 @@
+"""Several processes: the same figures, one line for a wrong request, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from forgeries import COMMON_FLAGS, F1, logged, output_flags, train_flags, write_json
+
+from qmanet_benco.benco.launcher import Run, launch
+from qmanet_benco.benco.world import free_port
+
+QMANET = [sys.executable, "-m", "qmanet_benco.cli"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, env=ENVIRONMENT | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def test_flags(data: Path, trained: Path) -> list[str]:
+    flags = [*COMMON_FLAGS, "--test_batch_size", "1", "--checkpoint_path", str(trained)]
+    return ["benco", "test", *flags, "--test_data_json", str(data / "sets.json")]
+
+
+@pytest.fixture(scope="module")
+def single(test_flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """What one process logs for each set."""
+    output = tmp_path_factory.mktemp("single")
+    assert launch(Run("test", (*test_flags[2:], *output_flags(output)))) == 0
+    return scores(output)
+
+
+def scores(output: Path) -> dict[str, float]:
+    found = {path.parent.name: logged(path) for path in output.glob("*/log.txt")}
+    assert all(len(lines) == 1 for lines in found.values()), "logged once, not by each process"
+    return {name: lines[0][F1] for name, lines in found.items()}
+
+
+def assert_equal(found: dict[str, float], expected: dict[str, float]) -> None:
+    assert set(found) == {"five", "three"}
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_two_processes_log_what_one_logs(test_flags: list[str], single: dict[str, float], tmp_path: Path) -> None:
+    [(code, err)] = finish(start([*QMANET, *test_flags, "--nproc", "2", *output_flags(tmp_path)]))
+    assert code == 0, err
+    assert_equal(scores(tmp_path), single)
+
+
+@pytest.mark.slow
+def test_two_launchers_meet_and_log_what_one_process_logs(
+    test_flags: list[str], single: dict[str, float], tmp_path: Path
+) -> None:
+    meeting = ["--nnodes", "2", "--rdzv", f"127.0.0.1:{free_port()}"]
+    command = [*QMANET, *test_flags, *meeting, *output_flags(tmp_path)]
+    for code, err in finish(start(command), start(command)):
+        assert code == 0, err
+    assert_equal(scores(tmp_path), single)
+
+
+def test_under_a_torchrun_of_the_user_it_is_a_member(
+    test_flags: list[str], single: dict[str, float], tmp_path: Path
+) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    command = [sys.executable, *torchrun, "-m", "qmanet_benco.cli", *test_flags, *output_flags(tmp_path)]
+    [(code, err)] = finish(start(command))
+    assert code == 0, err
+    assert_equal(scores(tmp_path), single)
+
+
+def test_under_slurm_each_task_is_a_member(test_flags: list[str], single: dict[str, float], tmp_path: Path) -> None:
+    job = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": str(free_port() - 20_000), "SLURM_JOB_NODELIST": "localhost"}
+    command = [*QMANET, *test_flags, *output_flags(tmp_path)]
+    tasks = [start(command, SLURM_PROCID=str(task), SLURM_LOCALID=str(task), **job) for task in range(2)]
+    for code, err in finish(*tasks):
+        assert code == 0, err
+    assert_equal(scores(tmp_path), single)
+
+
+def test_a_wrong_request_in_a_loader_worker_of_a_process_is_one_line(data: Path, trained: Path, tmp_path: Path) -> None:
+    photo, mask = (str(data / "few" / name / "photo01.png") for name in ("Tp", "Gt"))
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(Path(photo).read_bytes()[:3000])
+    listed = write_json(tmp_path / "list.json", [[photo, mask], [str(cut), mask]])
+    sets = write_json(tmp_path / "sets.json", {"cut": str(listed)})
+    flags = [*COMMON_FLAGS, "--num_workers", "1", "--test_batch_size", "1", *output_flags(tmp_path / "out")]
+    command = [*QMANET, "benco", "test", "--nproc", "2", "--without", "input-checks", *flags]
+    [(code, err)] = finish(start([*command, "--checkpoint_path", str(trained), "--test_data_json", str(sets)]))
+    assert code == 2, err
+    assert err.count("\n") == 1
+    assert str(cut) in err
+
+
+@pytest.mark.slow
+def test_processes_end_with_their_launcher_and_a_killed_one_is_restarted(data: Path, tmp_path: Path) -> None:
+    flags = train_flags(data / "train", data / "few", tmp_path / "out", "--epochs", "100000", "--test_period", "100000")
+    process = start([*QMANET, "benco", "train", "--max-restarts", "1", *flags])
+    try:
+        checkpoint = tmp_path / "out" / "checkpoint-0.pth"
+        _wait_for(checkpoint.exists)
+        [first] = _children(process.pid)
+        os.kill(first, signal.SIGKILL)
+        _wait_for(lambda: len(list((tmp_path / "out").glob("events.*"))) == 2)
+        [second] = _children(process.pid)
+        assert second != first
+        process.terminate()
+        [(code, err)] = finish(process)
+        assert code == 128 + signal.SIGTERM
+        assert f"training goes on from {checkpoint.parent}/checkpoint-" in err
+        assert "Traceback" not in err
+        assert not Path(f"/proc/{second}").exists()
+    finally:
+        process.kill()
+
+
+def _wait_for(condition: object, seconds: float = 120) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def _children(parent: int) -> list[int]:
+    text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(word) for word in text.split()]

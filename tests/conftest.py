@@ -1,0 +1,24 @@
+"""What the tests of all rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Research data that never enters the project; its README says what it is and on which terms."""
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A function from a name below ``../shared/data`` to its path; it skips the test where the file is absent."""
+
+    def locate(name: str) -> Path:
+        path = SHARED_DATA / name
+        if not path.exists():
+            pytest.skip(f"needs ../shared/data/{name}, which is not part of the project")
+        return path
+
+    return locate

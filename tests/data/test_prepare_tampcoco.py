@@ -1,0 +1,116 @@
+"""tampCOCO: lists, no copies, in constant memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import archives
+import numpy as np
+import pytest
+from prepared import left_out, manifest, snapshot
+
+from qmanet_benco.data.prepare import prepare
+
+STREAM = """
+import resource, sys, time
+from pathlib import Path
+from qmanet_benco.data.prepare import prepare
+prepare("tampcoco", Path(sys.argv[1]), Path(sys.argv[2]) / "warm")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+made = prepare("tampcoco", Path(sys.argv[3]), Path(sys.argv[2]) / "out")
+print(made.tampered, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def entries(out: Path, part: str) -> list[list[str]]:
+    return json.loads((out / f"{part}_COCO_list.json").read_text())
+
+
+def test_four_lists_of_the_archives_own_files(archive, tmp_path):
+    raw = archive("tampcoco")
+    made = prepare("tampcoco", raw, tmp_path / "out")
+    assert (made.tampered, made.left_out) == (16, 0)
+    for part in ("sp", "cm", "bcm", "bcmc"):
+        pairs = entries(tmp_path / "out", part)
+        assert len(pairs) == 4
+        for image, mask in pairs:
+            assert Path(image).is_file()
+            assert Path(image).is_absolute()
+            assert Path(mask).parent.name == ("bcm_masks" if part == "bcmc" else f"{part}_masks")
+            assert Path(image).stem == Path(mask).stem
+    assert [line["pairs"] for line in manifest(tmp_path / "out")] == ["4"] * 4
+    assert not any(path.suffix in {".jpg", ".png"} for path in (tmp_path / "out").rglob("*"))
+
+
+def test_without_lists_the_folders_tell(archive, tmp_path):
+    raw = archive("tampcoco")
+    prepare("tampcoco", raw, tmp_path / "listed")
+    for path in raw.rglob("*.txt"):
+        path.unlink()
+    prepare("tampcoco", raw, tmp_path / "scanned")
+    for part in ("sp", "cm", "bcm", "bcmc"):
+        assert entries(tmp_path / "scanned", part) == entries(tmp_path / "listed", part)
+
+
+@pytest.mark.parametrize("place", ["beside", "above", "train"])
+def test_lists_in_other_places(place, archive, tmp_path):
+    raw = archive("tampcoco")
+    for path in sorted((raw / "tampCOCO").glob("*.txt")):
+        name = path.name.replace("_list", "_train_list") if place == "train" else path.name
+        path.rename({"beside": path.parent, "above": raw, "train": path.parent}[place] / name)
+    assert prepare("tampcoco", raw, tmp_path / "out").tampered == 16
+
+
+def test_a_whole_list_goes_before_a_training_split(archive, tmp_path):
+    raw = archive("tampcoco")
+    (raw / "tampCOCO" / "sp_COCO_train_list.txt").write_text("sp_images/000000000000.jpg,sp_masks/000000000000.png\n")
+    prepare("tampcoco", raw, tmp_path / "out")
+    assert len(entries(tmp_path / "out", "sp")) == 4
+
+
+def test_lines_that_lead_nowhere_are_left_out_and_said(archive, tmp_path):
+    raw = archive("tampcoco")
+    with (raw / "tampCOCO" / "sp_COCO_list.txt").open("a") as stream:
+        stream.write("../../secret.jpg,sp_masks/000000000000.png\n\n/etc/hosts,sp_masks/000000000000.png\n")
+        stream.write("sp_images/000000000000.jpg\nsp_images/absent.jpg,sp_masks/000000000000.png\n")
+    made = prepare("tampcoco", raw, tmp_path / "out")
+    assert (made.tampered, made.failed) == (16, 4)
+    reasons = left_out(tmp_path / "out")
+    assert "leaves the archive" in reasons["tampCOCO/sp_COCO_list.txt:5"]
+    assert "leaves the archive" in reasons["tampCOCO/sp_COCO_list.txt:7"]
+    assert "not in the archive" in reasons["tampCOCO/sp_COCO_list.txt:9"]
+
+
+def test_dark_masks_are_noticed(archive, tmp_path):
+    """The framework would see an empty mask where the archive has 0 and 1."""
+    raw = archive("tampcoco")
+    mask = raw / "tampCOCO" / "sp_masks" / "000000000000.png"
+    archives.save(mask, archives.region(0).astype(np.uint8))
+    made = prepare("tampcoco", raw, tmp_path / "out")
+    assert made.failed == 1
+
+
+def test_twice_is_as_once(archive, tmp_path):
+    raw = archive("tampcoco")
+    prepare("tampcoco", raw, tmp_path / "out")
+    once = snapshot(tmp_path / "out")
+    prepare("tampcoco", raw, tmp_path / "out")
+    assert snapshot(tmp_path / "out") == once
+
+
+def test_memory_does_not_grow_with_the_list(archive, tmp_path):
+    raw = archive("tampcoco")
+    large = tmp_path / "large"
+    archives.tampcoco(large, parts=("sp",))
+    line = "sp_images/000000000001.jpg,sp_masks/000000000001.png\n"
+    with (large / "tampCOCO" / "sp_COCO_list.txt").open("w") as stream:
+        stream.writelines([line] * 60_000)
+    done = subprocess.run(
+        [sys.executable, "-c", STREAM, str(raw), str(tmp_path), str(large)], capture_output=True, text=True, check=True
+    )
+    pairs, kibibytes = map(int, done.stdout.split())
+    assert pairs == 60_000
+    assert kibibytes < 8 * 1024
