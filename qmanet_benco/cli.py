@@ -50,6 +50,7 @@ def quickstart(
     summary = run_quickstart(out, train_count=train_count, test_count=test_count, epochs=epochs, seed=seed)
     table = Table("forgeries from photos that were not trained on", "pixel-F1", title="QMA-Net, miniature, 128 x 128")
     table.add_row("all-tampered mask (the floor)", f"{summary.floor:.3f}")
+    table.add_row("best mask that is the same for all", f"{summary.constant:.3f}")
     table.add_row("QMA-Net", f"{summary.f1:.3f}", style="bold")
     for attack, f1 in summary.attacks.items():
         table.add_row(f"QMA-Net after {attack}", f"{f1:.3f}")

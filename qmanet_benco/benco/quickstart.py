@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qmanet_benco.data.demo import all_tampered_f1
+from qmanet_benco.data.demo import all_tampered_f1, constant_mask_f1
 from qmanet_benco.errors import RequestError
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Summary:
     """Mean pixel-F1 of the last checkpoint on forgeries from photos that were not trained on (the stock test's)."""
     floor: float
     """Mean pixel-F1 of a mask that calls everything tampered, on the same images."""
+    constant: float
+    """Mean pixel-F1 of the best mask that is the same for all images."""
     attacks: dict[str, float]
     """Mean pixel-F1 under each attack, by the framework's name of it."""
     picture: Path
@@ -87,6 +89,7 @@ def run_quickstart(out: Path, *, train_count: int, test_count: int, epochs: int,
     return Summary(
         f1=_logged(out / "test" / "demo" / "log.txt")[-1][F1_KEY],
         floor=all_tampered_f1(demo / "test", IMAGE_SIZE),
+        constant=constant_mask_f1(demo / "train", demo / "test", IMAGE_SIZE),
         attacks=_attacks(out / "robust"),
         picture=picture,
         seconds=time.monotonic() - start,

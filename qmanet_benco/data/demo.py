@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, compressed, forge
@@ -90,18 +91,45 @@ def all_tampered_f1(folder: Path, image_size: int) -> float:
     Returns:
         The mean over the images of 2p / (1 + p), with p the tampered fraction.
     """
+    masks = _masks(folder, image_size)
+    return _constant_f1(np.ones(masks.shape[1:], bool), masks)
+
+
+def constant_mask_f1(train: Path, test: Path, image_size: int) -> float:
+    """Mean pixel-F1 of the best mask that is the same for all images: what knowing the usual place alone is worth.
+
+    The candidates are the pixels that were tampered most often in the training masks, from 5 % to 95 % of them; the
+    best is chosen on the test masks, so this floor is generous.
+
+    Args:
+        train: ManiDataset folder whose ``Gt`` gives the candidates.
+        test: ManiDataset folder whose ``Gt`` is scored.
+        image_size: the masks are resized to this side first.
+    """
+    frequency = _masks(train, image_size).mean(axis=0)
+    masks = _masks(test, image_size)
+    thresholds = np.quantile(frequency, np.linspace(0.05, 0.95, 19))
+    return max(_constant_f1(frequency > threshold, masks) for threshold in thresholds)
+
+
+def _masks(folder: Path, image_size: int) -> NDArray[np.bool_]:
+    """The masks of a folder, N x side x side, binarised and resized as the framework does it."""
     import cv2
 
-    scores = []
+    masks = []
     for path in sorted((folder / "Gt").iterdir()):
         with PillowImage.open(path) as image:
-            mask = (np.asarray(image.convert("RGB")).mean(axis=2) > 127.5) * 1.0
-        resized = cv2.resize(mask, (image_size, image_size), interpolation=cv2.INTER_NEAREST)
-        fraction = float(resized.mean())
-        scores.append(2 * fraction / (1 + fraction))
-    if not scores:
+            mask = np.asarray(image.convert("RGB")).mean(axis=2) > 127.5
+        resized = cv2.resize(mask.astype(np.uint8), (image_size, image_size), interpolation=cv2.INTER_NEAREST)
+        masks.append(resized.astype(bool))
+    if not masks:
         raise RequestError(f"{folder / 'Gt'} is empty", "one mask or more")
-    return float(np.mean(scores))
+    return np.stack(masks)
+
+
+def _constant_f1(constant: NDArray[np.bool_], masks: NDArray[np.bool_]) -> float:
+    overlap = (masks & constant).sum(axis=(1, 2))
+    return float((2 * overlap / np.maximum(constant.sum() + masks.sum(axis=(1, 2)), 1)).mean())
 
 
 def _check(out: Path, train_count: int, test_count: int, size: int) -> None:

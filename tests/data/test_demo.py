@@ -1,0 +1,116 @@
+"""The demo forgeries: same seed, same bytes; no photo on both sides; floors as scikit-learn computes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import f1_score
+
+from qmanet_benco.data.demo import DemoSet, all_tampered_f1, constant_mask_f1, make_demo
+from qmanet_benco.data.forgery import KINDS, ForgeryKnobs, random_region
+from qmanet_benco.data.photos import PHOTOS, photos_of, pixels
+from qmanet_benco.errors import RequestError
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoSet:
+    return make_demo(tmp_path_factory.mktemp("made") / "demo", train_count=14, test_count=9, size=96, seed=3)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_seed_gives_the_same_bytes(demo: DemoSet, tmp_path: Path) -> None:
+    again = make_demo(tmp_path / "again", train_count=14, test_count=9, size=96, seed=3)
+    assert files(again.train) == files(demo.train)
+    assert files(again.test) == files(demo.test)
+
+
+def test_another_seed_gives_other_forgeries(demo: DemoSet, tmp_path: Path) -> None:
+    other = make_demo(tmp_path / "other", train_count=14, test_count=9, size=96, seed=4)
+    assert files(other.test) != files(demo.test)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_and_masks_pair_by_name_and_size(demo: DemoSet, split: str) -> None:
+    folder: Path = getattr(demo, split)
+    images, masks = sorted((folder / "Tp").iterdir()), sorted((folder / "Gt").iterdir())
+    assert [path.stem for path in images] == [path.stem for path in masks]
+    for image, mask in zip(images, masks, strict=True):
+        with Image.open(image) as photo, Image.open(mask) as truth:
+            assert photo.size == truth.size == (96, 96)
+            assert photo.mode == "RGB"
+            assert set(np.unique(np.asarray(truth))) == {0, 255}
+
+
+def test_no_photo_is_on_both_sides(demo: DemoSet) -> None:
+    with demo.manifest.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 23
+    seen = {
+        split: {row[k] for row in rows if row["split"] == split for k in ("host", "donor")}
+        for split in ("train", "test")
+    }
+    assert not (seen["train"] & seen["test"]) - {""}
+    assert {row["kind"] for row in rows} == set(KINDS)
+
+
+def test_the_test_list_is_what_the_stock_script_reads(demo: DemoSet) -> None:
+    assert json.loads(demo.test_json.read_text()) == {"demo": str(demo.test.resolve())}
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RequestError, match="not empty"):
+        make_demo(tmp_path, train_count=1, test_count=1)
+    assert files(tmp_path) == {"mine.txt": b"mine"}
+
+
+@pytest.mark.parametrize(("field", "value"), [("train_count", 0), ("test_count", 0), ("size", 63)])
+def test_numbers_out_of_range_write_nothing(tmp_path: Path, field: str, value: int) -> None:
+    with pytest.raises(RequestError, match="expected"):
+        make_demo(tmp_path / "out", **{field: value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_photo_is_there_and_has_a_licence() -> None:
+    for photo in PHOTOS:
+        assert photo.licence
+        image = pixels(photo)
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert min(image.shape[:2]) >= 256
+    assert len(photos_of("train")) + len(photos_of("test")) == len(PHOTOS)
+
+
+def test_regions_are_never_empty_and_about_as_large_as_asked() -> None:
+    rng = np.random.default_rng(0)
+    sizes = [random_region(128, 0.2, rng).mean() for _ in range(60)]
+    assert min(sizes) > 0
+    assert 0.08 < np.mean(sizes) < 0.25
+
+
+def test_only_the_region_is_tampered_with(tmp_path: Path) -> None:
+    from qmanet_benco.data.forgery import forge
+
+    knobs = ForgeryKnobs(edge=(0.3, 0.3))
+    photos = [pixels(photo) for photo in photos_of("train")[:2]]
+    for kind in KINDS:
+        forged = forge(*photos, 128, kind, np.random.default_rng(5), knobs)
+        plain = forge(*photos, 128, "removal", np.random.default_rng(5), knobs)  # the same background
+        far = ~(forged.mask | plain.mask)
+        difference = np.abs(forged.image.astype(int) - plain.image)[far]
+        assert np.mean(difference > 1) < 0.1
+
+
+def test_floors_agree_with_scikit_learn(demo: DemoSet) -> None:
+    masks = [np.asarray(Image.open(path)).ravel() > 127 for path in sorted((demo.test / "Gt").iterdir())]
+    expected = np.mean([f1_score(mask, np.ones_like(mask)) for mask in masks])
+    assert all_tampered_f1(demo.test, 96) == pytest.approx(expected)
+    assert constant_mask_f1(demo.train, demo.test, 96) >= 0.5 * expected
