@@ -6,8 +6,10 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -104,7 +106,12 @@ def run_group(group: Group, arguments: Sequence[str], debug: bool) -> int:
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import elastic_launch
 
-    with tempfile.TemporaryDirectory(prefix="qmanet-") as name, _worker_environment(group, name), _calm(debug):
+    with (
+        tempfile.TemporaryDirectory(prefix="qmanet-") as name,
+        _worker_environment(group, name),
+        _calm(debug),
+        _own_signals(),
+    ):
         try:
             elastic_launch(_configuration(group, name), sys.executable)(*arguments)
         except SignalException as error:
@@ -186,6 +193,21 @@ def _calm(debug: bool) -> Iterator[None]:
     finally:
         for entry, level in zip(loggers, levels, strict=True):
             entry.setLevel(level)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """The agent takes these signals over to end its processes, and does not give them back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    handlers = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
 
 
 def _configuration(group: Group, folder: str) -> Any:

@@ -45,7 +45,7 @@ class Found:
 
 
 class Archive:
-    """The files below a folder; links to folders are not followed."""
+    """The files below a folder; links to folders are followed, each folder once."""
 
     def __init__(self, root: Path) -> None:
         """Look at ``root``.
@@ -93,7 +93,12 @@ class Archive:
         return {self.relative(path).casefold(): path for path in self.files}
 
     def _walk(self) -> Iterator[Path]:
-        for folder, _, names in os.walk(self.root):
+        visited = set()
+        for folder, below, names in os.walk(self.root, followlinks=True):
+            if (real := os.path.realpath(folder)) in visited:  # a link that leads back
+                below.clear()
+                continue
+            visited.add(real)
             for name in names:
                 path = Path(folder, name)
                 if path.is_file():

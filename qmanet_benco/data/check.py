@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from qmanet_benco.data.duplicates import Seen, alike_across_sets, equal_files, perceptual_hash
 from qmanet_benco.data.manifest import NEGATIVE, read_manifest
 from qmanet_benco.data.masks import UnusableFileError, load_whole, opened
 from qmanet_benco.data.sets import SETS, DataSet, data_set
-from qmanet_benco.data.writer import EXIF_ORIENTATION
+from qmanet_benco.data.writer import orientation_of
 from qmanet_benco.errors import RequestError
 
 FAILURE, NOTE = "failure", "note"
@@ -65,6 +66,7 @@ class _Looked:
     name: str
     size: tuple[int, int] | None
     sha256: str
+    look: int | None
     findings: tuple[Finding, ...]
 
 
@@ -84,7 +86,7 @@ def check(
         progress: called with checked and all images.
 
     Returns:
-        One report for each path; images that two paths share, or that occur twice, are named in both.
+        One report for each path; files that two paths share, or that occur twice, are named in both.
 
     Raises:
         RequestError: a path is neither a ManiDataset folder nor a JSON list.
@@ -94,7 +96,7 @@ def check(
     listed = [(path, pairs_of(path)) for path in paths]
     total, done = sum(len(pairs) for _, (pairs, _) in listed), 0
     reports: list[SetReport] = []
-    seen: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    seen: list[Seen] = []
     for index, (path, (pairs, findings)) in enumerate(listed):
         row = data_set(name) if name else _recorded_set(path)
         report = SetReport(str(path), row.name if row else "", findings=findings)
@@ -104,8 +106,7 @@ def check(
             done += 1
             progress(done, total)
             _take(report, looked)
-            if looked.sha256:
-                seen[looked.sha256].append((index, looked.name))
+            seen.append(Seen(index, looked.name, looked.sha256, looked.look))
         _compare(report, row, path, FAILURE if name else NOTE)
         reports.append(report)
     _report_shared(reports, seen)
@@ -183,19 +184,19 @@ def _look_at_all(pairs: Sequence[tuple[Path, Path | None]], workers: int) -> Ite
 def _look(pair: tuple[Path, Path | None]) -> _Looked:
     image_path, mask_path = pair
     findings: list[Finding] = []
-    size, digest, orientation = None, "", 1
+    size, digest, look, orientation = None, "", None, 1
     try:
         content = image_path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         image = opened(image_path, content)
         size = image.size
-        load_whole(image, coarse=True)
-        orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except (UnusableFileError, OSError, ValueError, TypeError, SyntaxError) as error:
+        look = perceptual_hash(load_whole(image, coarse=True))
+        orientation = orientation_of(image)
+    except (UnusableFileError, OSError) as error:
         findings.append(Finding(FAILURE, f"image: {error}", str(image_path)))
     if mask_path is not None:
         findings += _look_at_mask(mask_path, size, orientation)
-    return _Looked(str(image_path), size, digest, tuple(findings))
+    return _Looked(str(image_path), size, digest, look, tuple(findings))
 
 
 def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) -> Iterator[Finding]:
@@ -207,7 +208,7 @@ def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) ->
     if size is not None and mask.size != size:
         what = f"the mask has {mask.size[0]} x {mask.size[1]} pixels, the image {size[0]} x {size[1]}"
         yield Finding(FAILURE, what, str(path))
-    if int(mask.getexif().get(EXIF_ORIENTATION, 1)) != orientation != 1:
+    if orientation_of(mask) != orientation != 1:
         yield Finding(NOTE, f"the image has EXIF orientation {orientation}, which the framework ignores", str(path))
     values = np.asarray(mask.convert("RGB")).mean(axis=2)
     tampered = float((values > 127.5).mean())
@@ -256,16 +257,14 @@ def _compare(report: SetReport, row: DataSet | None, path: Path, level: str) -> 
             report.findings.append(Finding(NOTE, text))
 
 
-def _report_shared(reports: list[SetReport], seen: dict[str, list[tuple[int, str]]]) -> None:
-    """Equal bytes twice in one set are a note; in two sets they are a leak."""
-    for places in seen.values():
-        for index, name in places[: len(places) if len(places) > 1 else 0]:
-            others = [(other, file) for other, file in places if (other, file) != (index, name)]
-            across = [file for other, file in others if other != index]
-            if across:
-                finding = Finding(FAILURE, f"the same file is in another set: {across[0]}", name)
-            elif others:
-                finding = Finding(NOTE, f"the same file twice: {others[0][1]}", name)
-            else:
-                finding = Finding(NOTE, "listed twice", name)
-            reports[index].findings.append(finding)
+def _report_shared(reports: list[SetReport], seen: list[Seen]) -> None:
+    """Equal bytes twice in one set are a note; in two sets they are a leak. Likeness is a note: have a look."""
+    for image, other in equal_files(seen):
+        if image.index != other.index:
+            finding = Finding(FAILURE, f"the same file is in another set: {other.name}", image.name)
+        else:
+            finding = Finding(NOTE, f"the same file twice: {other.name}", image.name)
+        reports[image.index].findings.append(finding)
+    for image, other, distance in alike_across_sets(seen):
+        finding = Finding(NOTE, f"looks like {other.name} of another set ({distance} of 64 bits differ)", image.name)
+        reports[image.index].findings.append(finding)

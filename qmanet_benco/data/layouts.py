@@ -76,8 +76,9 @@ def find_casiav2(archive: Archive, _options: FindOptions) -> Found:
 def find_columbia(archive: Archive, _options: FindOptions) -> Found:
     """Columbia: of several edge masks of one image, the one that is named ``_edgemask`` and nothing more."""
     masks = [path for path in archive.images if image_key(path).endswith("_edgemask")]
-    spliced = [path for path in archive.images if archive.inside(path, "4cam_splc") and path.suffix.lower() in TIFF]
-    authentic = [path for path in archive.images if archive.inside(path, "4cam_auth") and path.suffix.lower() in TIFF]
+    photos = [path for path in archive.images if path.suffix.lower() in TIFF]
+    authentic = [path for path in photos if archive.inside(path, "4cam_auth")]
+    spliced = [path for path in photos if not archive.inside(path, "4cam_auth")]
     return _simple(archive, spliced, masks, authentic, SPLICE)
 
 
@@ -179,6 +180,7 @@ def find_autosplice(archive: Archive, options: FindOptions) -> Found:
 
 
 TIFF = (".tif", ".tiff")
+TRUTH_FOLDER = re.compile(r"(.*[ _-])?(gt|ground ?truth|masks?)")
 CASIA_KEYS = ((image_key, mask_key), (digits_key, digits_key), (number_key, number_key))
 """The corrected name; all numbers of the name; the number at its end alone."""
 
@@ -204,18 +206,17 @@ def _simple(
 
 
 def _casia_files(archive: Archive, start: str) -> tuple[list[Path], list[Path], list[Path]]:
-    """Forged images, masks and authentic images of a CASIA archive."""
-    forged: list[Path] = []
-    masks: list[Path] = []
-    authentic: list[Path] = []
-    for path in archive.images:
-        name = image_key(path)
-        in_truth = any("groundtruth" in part.replace(" ", "") or part == "gt" for part in archive.folders(path))
-        if name.startswith("au_") or archive.inside(path, "au"):
-            authentic.append(path)
-        elif name.startswith(start):
-            (masks if in_truth or name.endswith("_gt") else forged).append(path)
-    return forged, masks, authentic
+    """Forged images, masks and authentic images of a CASIA archive.
+
+    Masks are named ``_gt``; in copies that dropped the ending, they are what lies in a folder of ground truth.
+    """
+    authentic = [path for path in archive.images if image_key(path).startswith("au_") or archive.inside(path, "au")]
+    others = set(authentic)
+    named = [path for path in archive.images if image_key(path).startswith(start) and path not in others]
+    masks = {path for path in named if image_key(path).endswith("_gt")}
+    if not masks:
+        masks = {path for path in named if any(TRUTH_FOLDER.fullmatch(part) for part in archive.folders(path))}
+    return [path for path in named if path not in masks], sorted(masks), authentic
 
 
 def _match_casia(archive: Archive, found: Found, forged: list[Path], masks: list[Path]) -> Matching:

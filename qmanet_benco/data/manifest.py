@@ -82,7 +82,7 @@ def link_whole(out: Path, name: str, source: Path, content: bytes) -> None:
     partial = _partial(out, name)
     partial.unlink(missing_ok=True)
     try:
-        os.link(source, partial)
+        os.link(source.resolve(), partial)  # the file, where the archive holds a symbolic link
     except OSError:
         partial.write_bytes(content)
     partial.replace(out / name)

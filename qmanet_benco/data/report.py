@@ -10,6 +10,8 @@ from rich.table import Table
 
 from qmanet_benco.data.check import FAILURE, SetReport
 
+LOG_WIDTH = 160
+"""Characters of the table in a log, where rich would assume 80 and cut the paths."""
 SHOWN = 20
 """Findings of one set that are written out; JSON has them all."""
 
@@ -17,6 +19,8 @@ SHOWN = 20
 def show_reports(reports: Sequence[SetReport], console: Console | None = None) -> None:
     """One line for each set, then what was found."""
     console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=LOG_WIDTH)
     table = Table("path", "set", "tampered", "paper", "authentic", "smallest", "largest", "failures", "notes")
     for report in reports:
         failures = sum(finding.level == FAILURE for finding in report.findings)

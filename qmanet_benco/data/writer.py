@@ -150,7 +150,7 @@ def _fitted(
     if (height, width) == size:
         if pair.clockwise:
             return turn_clockwise(mask, pair.clockwise), "mask turned 90 degrees clockwise"
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         if orientation in _STORED_FROM_SHOWN:
             return _STORED_FROM_SHOWN[orientation](mask), f"mask turned back from EXIF orientation {orientation}"
         turns = proven_turn(pair.image, mask, pair.hosts)
@@ -172,10 +172,11 @@ _STORED_FROM_SHOWN: dict[int, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] 
 """From a mask drawn on the picture as it is shown to the pixels as they are stored, which the framework reads."""
 
 
-def _orientation(image: PillowImage.Image) -> int:
+def orientation_of(image: PillowImage.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
     try:
         return int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except (OSError, SyntaxError, TypeError, ValueError):
+    except Exception:  # broken metadata provoke anything; the pixels are proven by themselves
         return 1
 
 

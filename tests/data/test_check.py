@@ -90,6 +90,25 @@ def test_a_file_that_two_sets_share_is_a_leak(coverage, tmp_path):
     assert any("is in another set" in finding.what for finding in other.findings)
 
 
+def test_a_recompressed_copy_in_another_set_is_noted(shared_data, tmp_path):
+    photos = sorted((shared_data("casia1_dev") / "Au").iterdir())[:8]
+    for folder, quality, chosen in (("one", 95, photos[:4]), ("two", 60, photos[3:])):
+        for path in chosen:
+            for place in ("Tp", "Gt"):
+                (tmp_path / folder / place).mkdir(parents=True, exist_ok=True)
+            with Image.open(path) as photo:
+                photo.save(tmp_path / folder / "Tp" / path.name, quality=quality)
+                mask = Image.new("L", photo.size, 0)
+            mask.paste(255, (0, 0, 9, 9))
+            mask.save(tmp_path / folder / "Gt" / f"{path.stem}.png")
+    one, two = check([tmp_path / "one", tmp_path / "two"])
+    assert not one.failed
+    assert not two.failed
+    alike = [finding for finding in one.findings if "looks like" in finding.what]
+    assert len(alike) == 1
+    assert photos[3].name in alike[0].what
+
+
 def test_a_path_that_is_no_set_is_refused(tmp_path):
     with pytest.raises(RequestError, match="no Tp and Gt"):
         check([tmp_path])
@@ -108,6 +127,7 @@ def test_the_command_line(coverage):
     done = runner.invoke(app, ["data", "check", str(coverage), "--set", "coverage"])
     assert done.exit_code == 1
     assert "the paper has 100" in done.stdout
+    assert "48 x 40" in done.stdout
 
 
 def test_prepare_at_the_command_line(tmp_path):

@@ -66,6 +66,33 @@ def test_letter_case_and_stray_files_change_nothing(tmp_path):
     assert left_out(tmp_path / "out")["readme.txt"] == "not a part of the set's layout"
 
 
+def test_a_folder_named_after_the_repository_is_no_ground_truth(tmp_path):
+    """The download unpacks as casia1groundtruth-master, images and masks alike."""
+    truth = archives.casiav1(tmp_path / "raw" / "casia1groundtruth-master", names=archives.casiav1_names()[90:120])
+    prepare("casiav1", tmp_path / "raw", tmp_path / "out")
+    assert_right(tmp_path / "out", truth)
+
+
+def test_masks_without_their_ending_are_known_by_their_folder(tmp_path):
+    truth = archives.casiav1(tmp_path / "raw" / "casia1groundtruth-master", names=archives.casiav1_names()[90:120])
+    for path in (tmp_path / "raw").rglob("*_gt.png"):
+        path.rename(path.with_name(path.name.replace("_gt", "")))
+    prepare("casiav1", tmp_path / "raw", tmp_path / "out")
+    assert_right(tmp_path / "out", truth)
+
+
+def test_linked_files_and_folders_count_and_loops_end(tmp_path):
+    truth = archives.casiav1(tmp_path / "disk", names=archives.casiav1_names()[:6])
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "Tp").symlink_to(tmp_path / "disk" / "Tp")
+    (tmp_path / "disk" / "Tp" / "loop").symlink_to(tmp_path / "raw")
+    for path in (tmp_path / "disk" / "CASIA 1.0 groundtruth").rglob("*.png"):
+        (tmp_path / "raw" / path.name).symlink_to(path)
+    prepare("casiav1", tmp_path / "raw", tmp_path / "out")
+    assert_right(tmp_path / "out", truth)
+    assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
+
+
 def test_a_mask_that_was_turned_already_stays(tmp_path):
     name = "Sp_D_CNN_A_sec0012_ani0007_0275"
     archives.save(tmp_path / "raw" / "Sp" / f"{name}.jpg", archives.picture(1))

@@ -1,0 +1,74 @@
+"""Photos that occur in two sets: equal by their bytes, or alike by a perceptual hash."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image as PillowImage
+
+BITS, BANDS = 64, 4
+NEAR = 3
+"""Bits that may differ: two hashes that close agree in one of four bands of 16 bits, so that no pair is missed."""
+FLAT = 2.0
+"""Standard deviation (of 255) of the hashed plane below which a picture has nothing to be recognised by."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image of one of the checked sets."""
+
+    index: int
+    """Of the set."""
+    name: str
+    sha256: str
+    look: int | None
+    """Perceptual hash; None where the picture is flat or unreadable."""
+
+
+def perceptual_hash(image: PillowImage.Image) -> int | None:
+    """A difference hash: whether each of 8 x 8 areas is brighter than its left neighbour.
+
+    It survives scaling, recompression and small changes, forgeries among them. See N. Krawetz, "Kind of Like That",
+    2013, https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html
+    """
+    plane = np.asarray(image.convert("L").resize((9, 8), PillowImage.Resampling.BOX), np.float64)
+    if plane.std() < FLAT:
+        return None
+    return int.from_bytes(np.packbits(plane[:, 1:] > plane[:, :-1]).tobytes(), "big")
+
+
+def equal_files(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
+    """Each image beside another one with its bytes, preferably of another set."""
+    groups: dict[str, list[Seen]] = defaultdict(list)
+    for image in seen:
+        if image.sha256:
+            groups[image.sha256].append(image)
+    for group in groups.values():
+        first, second = group[0], next((image for image in group if image.index != group[0].index), None)
+        for place, image in enumerate(group if len(group) > 1 else ()):
+            elsewhere = first if image.index != first.index else second
+            yield image, elsewhere or group[1 if place == 0 else 0]
+
+
+def alike_across_sets(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen, int]]:
+    """Images of different sets whose hashes differ by ``NEAR`` bits or fewer, and by how many; equal files are not."""
+    bands: dict[tuple[int, int], list[Seen]] = defaultdict(list)
+    for image in seen:
+        if image.look is not None:
+            for band in range(BANDS):
+                bands[band, image.look >> (band * BITS // BANDS) & 0xFFFF].append(image)
+    told: set[tuple[int, str]] = set()
+    for group in bands.values():
+        if len({image.index for image in group}) < 2:
+            continue
+        for image in group:
+            for other in group:
+                if other.index <= image.index or other.sha256 == image.sha256 or (image.index, image.name) in told:
+                    continue
+                distance = ((image.look or 0) ^ (other.look or 0)).bit_count()
+                if distance <= NEAR:
+                    told.add((image.index, image.name))
+                    yield image, other, distance
