@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from forgeries import COMMON_FLAGS, F1, logged, output_flags, train_flags, write_json
 
+from qmanet_benco.benco.elastic import Group
 from qmanet_benco.benco.launcher import Run, launch
 from qmanet_benco.benco.world import free_port
 
@@ -28,6 +31,27 @@ def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
 def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
     errors = [process.communicate(timeout=240)[1] for process in processes]
     return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
+
+
+def fork(runs: list[tuple[Run, Group | None, dict[str, str]]]) -> list[int]:
+    """Launch each run in a copy of this process, which has imported everything; gives the exit codes."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_launch_in, args=run) for run in runs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=240)
+    return [process.exitcode if process.exitcode is not None else -1 for process in processes]
+
+
+def _launch_in(run: Run, group: Group | None, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    sys.exit(launch(run, group))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +80,19 @@ def assert_equal(found: dict[str, float], expected: dict[str, float]) -> None:
 
 
 def test_two_processes_log_what_one_logs(test_flags: list[str], single: dict[str, float], tmp_path: Path) -> None:
-    [(code, err)] = finish(start([*QMANET, *test_flags, "--nproc", "2", *output_flags(tmp_path)]))
-    assert code == 0, err
+    before = signal.getsignal(signal.SIGTERM), dict(os.environ)
+    assert launch(Run("test", (*test_flags[2:], *output_flags(tmp_path))), Group(nproc="2")) == 0
     assert_equal(scores(tmp_path), single)
+    assert (signal.getsignal(signal.SIGTERM), dict(os.environ)) == before
 
 
 @pytest.mark.slow
 def test_two_launchers_meet_and_log_what_one_process_logs(
     test_flags: list[str], single: dict[str, float], tmp_path: Path
 ) -> None:
-    meeting = ["--nnodes", "2", "--rdzv", f"127.0.0.1:{free_port()}"]
-    command = [*QMANET, *test_flags, *meeting, *output_flags(tmp_path)]
-    for code, err in finish(start(command), start(command)):
-        assert code == 0, err
+    run = Run("test", (*test_flags[2:], *output_flags(tmp_path)))
+    group = Group(nnodes=2, rdzv=f"127.0.0.1:{free_port()}")
+    assert fork([(run, group, {}), (run, group, {})]) == [0, 0]
     assert_equal(scores(tmp_path), single)
 
 
@@ -84,22 +108,23 @@ def test_under_a_torchrun_of_the_user_it_is_a_member(
 
 def test_under_slurm_each_task_is_a_member(test_flags: list[str], single: dict[str, float], tmp_path: Path) -> None:
     job = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": str(free_port() - 20_000), "SLURM_JOB_NODELIST": "localhost"}
-    command = [*QMANET, *test_flags, *output_flags(tmp_path)]
-    tasks = [start(command, SLURM_PROCID=str(task), SLURM_LOCALID=str(task), **job) for task in range(2)]
-    for code, err in finish(*tasks):
-        assert code == 0, err
+    tasks = [job | {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)} for task in range(2)]
+    run = Run("test", (*test_flags[2:], *output_flags(tmp_path)))
+    assert fork([(run, None, task) for task in tasks]) == [0, 0]
     assert_equal(scores(tmp_path), single)
 
 
-def test_a_wrong_request_in_a_loader_worker_of_a_process_is_one_line(data: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_wrong_request_in_a_loader_worker_of_a_process_is_one_line(
+    qmanet: Callable[..., tuple[int, str]], data: Path, trained: Path, tmp_path: Path
+) -> None:
     photo, mask = (str(data / "few" / name / "photo01.png") for name in ("Tp", "Gt"))
     cut = tmp_path / "cut.png"
     cut.write_bytes(Path(photo).read_bytes()[:3000])
     listed = write_json(tmp_path / "list.json", [[photo, mask], [str(cut), mask]])
     sets = write_json(tmp_path / "sets.json", {"cut": str(listed)})
     flags = [*COMMON_FLAGS, "--num_workers", "1", "--test_batch_size", "1", *output_flags(tmp_path / "out")]
-    command = [*QMANET, "benco", "test", "--nproc", "2", "--without", "input-checks", *flags]
-    [(code, err)] = finish(start([*command, "--checkpoint_path", str(trained), "--test_data_json", str(sets)]))
+    command = ["benco", "test", "--nproc", "2", "--without", "input-checks", *flags]
+    code, err = qmanet(*command, "--checkpoint_path", str(trained), "--test_data_json", str(sets))
     assert code == 2, err
     assert err.count("\n") == 1
     assert str(cut) in err
