@@ -65,22 +65,25 @@ def data_demo(
     test_count: Annotated[int, typer.Option(help="Forgeries to test on, from other photos.")] = 60,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of authentic photos; by default those that the dependencies ship.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
-    """Make a small forged set from photos that come with the dependencies: splice, copy-move, removal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    """Make forgeries from authentic photos: splice, copy-move, removal; tests share no photo with training."""
     from qmanet_benco.data.demo import make_demo
+    from qmanet_benco.data.progress import shown
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("forgeries", total=train_count + test_count)
+    with shown("forgeries") as progress:
         made = make_demo(
             out,
             train_count=train_count,
             test_count=test_count,
             size=size,
             seed=seed,
-            progress=lambda: bar.advance(task),
+            photos=photos,
+            workers=workers,
+            progress=progress,
         )
     typer.echo(f"{made.train}: {train_count} forgeries; {made.test}: {test_count} from other photos")
 

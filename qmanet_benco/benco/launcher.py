@@ -71,6 +71,8 @@ def launch(run: Run, group: Group | None = None) -> int:
     world = world_of(os.environ, launching=several)
     try:
         if world is not None:
+            if several or group.max_restarts:
+                logger.warning("the processes belong to a group that was started before: its launcher decides on them")
             return _as_member(replace(run, processes=int(world["WORLD_SIZE"])), world)
         if several or group.max_restarts:
             return _start(replace(run, processes=group.size()), group)

@@ -7,12 +7,15 @@ where the mean of the mask's channels is above 127.5. Each check here is for a w
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -26,13 +29,11 @@ NEGATIVE = "Negative"
 THRESHOLD = 127.5
 HEADER_BOUND = 20_000
 """Pairs of a set whose headers are read; of a larger set as many, evenly spread."""
-DECODE_BOUND = 1_000
-"""Masks and images of a set that are decoded; a JPEG at an eighth of its size."""
+DECODE_SECONDS = 15.0
+"""Time for decoding masks and images of a set, evenly spread; a JPEG is decoded at an eighth of its size."""
 _MASK_SUFFIX = re.compile(r"[-_ ](gt|mask|forged|edgemask)$", re.IGNORECASE)
 _STRAY = {"thumbs.db", "desktop.ini"}
 _THREADS = 2 * (os.cpu_count() or 1)
-
-_Item = TypeVar("_Item")
 
 
 class Pair(NamedTuple):
@@ -73,17 +74,23 @@ def pair_folder(folder: Path, origin: str) -> list[Pair]:
 
 
 def check_pairs(pairs: Sequence[Pair], origin: str) -> None:
-    """Read headers of all pairs and decode some, in threads.
+    """Read headers of all pairs, then decode as many as time allows, in threads.
 
     Args:
         pairs: what the framework is going to read.
         origin: what named the set, for messages.
 
     Raises:
-        RequestError: the first pair, in their order, that is missing, unreadable, of two sizes, or has a grey mask.
+        RequestError: a pair is missing, unreadable, of two sizes, or has a grey mask.
     """
-    _first_error(_check_header, _spread(pairs, HEADER_BOUND, f"{origin}: the headers"))
-    _first_error(_check_content, _spread(pairs, DECODE_BOUND, f"{origin}: the contents"))
+    spread = _spread(pairs)
+    headers = _check_each(_check_header, spread[:HEADER_BOUND])
+    contents = _check_each(_check_content, spread, DECODE_SECONDS)
+    for what, count in (("headers", headers), ("contents", contents)):
+        if count < len(pairs):
+            logger.warning(
+                "%s: %s of %d of %d pairs are checked now, others while loading", origin, what, count, len(pairs)
+            )
 
 
 def check_mask(mask: np.ndarray, path: str) -> None:
@@ -170,22 +177,35 @@ def _check_positions(folder: Path, images: Sequence[str], masks: Sequence[str], 
             )
 
 
-def _spread(pairs: Sequence[Pair], bound: int, what: str) -> list[Pair]:
-    if len(pairs) <= bound:
-        return list(pairs)
-    logger.warning("%s of %d out of %d pairs are checked now, the others when they are loaded", what, bound, len(pairs))
-    return [pairs[index] for index in np.linspace(0, len(pairs) - 1, bound).astype(int)]
+def _spread(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs in an order of which every beginning is spread evenly: the fractional parts of the golden ratio."""
+    order = np.argsort(np.arange(len(pairs)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
+    positions = np.empty_like(order)
+    positions[order] = np.arange(len(pairs))
+    return [pairs[position] for position in positions]
 
 
-def _first_error(check: Callable[[_Item], None], items: Sequence[_Item]) -> None:
-    """Run a check over all items in threads; the error of the earliest item comes out."""
+def _check_each(check: Callable[[Pair], None], pairs: Sequence[Pair], seconds: float = math.inf) -> int:
+    """Run a check over pairs in threads; the error of the first comes out.
+
+    Returns:
+        How many were checked before the time was up.
+    """
+    end = time.monotonic() + seconds
+    checked = 0
     with ThreadPoolExecutor(_THREADS) as pool:
-        futures = [pool.submit(check, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        waiting: deque[Future[None]] = deque()
+        for pair in pairs:
+            waiting.append(pool.submit(check, pair))
+            if len(waiting) > 4 * _THREADS:
+                waiting.popleft().result()
+                checked += 1
+            if time.monotonic() > end:
+                break
+        for future in waiting:
+            future.result()
+            checked += 1
+    return checked
 
 
 def _check_header(pair: Pair) -> None:

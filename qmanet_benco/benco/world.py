@@ -25,7 +25,8 @@ def world_of(environ: Mapping[str, str], launching: bool = False) -> dict[str, s
     Returns:
         RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; None if nobody started a group.
     """
-    if "RANK" in environ and "WORLD_SIZE" in environ:
+    alone = environ.get("WORLD_SIZE") == "1"  # some containers declare it for every process
+    if "RANK" in environ and "WORLD_SIZE" in environ and not (alone and launching):
         return _completed(environ)
     if "SLURM_PROCID" in environ and "SLURM_NTASKS" in environ and not launching:
         return _slurm_world(environ)

@@ -1,4 +1,4 @@
-"""A small forged data set, made from photos that the dependencies ship: for the quick start and for tests.
+"""A forged data set from authentic photos: those that the dependencies ship, or a folder of one's own.
 
 Training and test forgeries share no photo, neither as host nor as donor, so that a good figure on the test forgeries
 cannot come from remembered scenes.
@@ -9,9 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, compressed, forge
-from qmanet_benco.data.photos import photos_of, pixels
+from qmanet_benco.data.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
 from qmanet_benco.errors import RequestError
 
 SPLITS = ("train", "test")
-COLUMNS = ("split", "file", "mask", "kind", "host", "donor", "tampered_fraction")
+COLUMNS = ("split", "file", "mask", "kind", "host", "donor", "quality", "subsampling", "tampered_fraction")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,17 @@ class DemoSet:
     manifest: Path
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What every forgery of a set has in common."""
+
+    folder: Path
+    photos: tuple[Photo, ...]
+    size: int
+    seed: int
+    knobs: ForgeryKnobs
+
+
 def make_demo(
     out: Path,
     *,
@@ -44,10 +59,12 @@ def make_demo(
     test_count: int = 60,
     size: int = 128,
     seed: int = 0,
+    photos: Path | None = None,
+    workers: int = 1,
     knobs: ForgeryKnobs | None = None,
-    progress: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> DemoSet:
-    """Make the set; the same arguments give the same bytes.
+    """Make the set; the same arguments give the same bytes, whatever the number of workers.
 
     Args:
         out: a new or empty folder.
@@ -55,30 +72,50 @@ def make_demo(
         test_count: forgeries in ``out/test``, from other photos.
         size: side in pixels.
         seed: of everything that is drawn.
+        photos: folder of authentic photos; by default those that the dependencies ship.
+        workers: processes.
         knobs: ranges of the generator.
-        progress: called once for each forgery.
+        progress: called with the finished and all forgeries.
 
     Returns:
         The folders and lists.
 
     Raises:
-        RequestError: the folder is in use, or a number is out of range; nothing is written then.
+        RequestError: the folder is in use, a number is out of range, or there are too few photos; nothing is left then.
     """
-    _check(out, train_count, test_count, size)
+    _check(out, train_count, test_count, size, workers)
+    chosen = PHOTOS if photos is None else photos_in(photos, seed)
     unfinished = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    rows = []
-    for split, count in zip(SPLITS, (train_count, test_count), strict=True):
-        for folder in ("Tp", "Gt"):
-            (unfinished / split / folder).mkdir(parents=True)
-        for index in range(count):
-            rows.append(_write_one(unfinished, split, index, size, seed, knobs or ForgeryKnobs()))
-            progress()
-    _write_lists(unfinished, out, rows)
-    if out.exists():
-        out.rmdir()
-    unfinished.rename(out)
+    plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())
+    tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
+    try:
+        for split in SPLITS:
+            for folder in ("Tp", "Gt"):
+                (unfinished / split / folder).mkdir(parents=True)
+        rows = _write_all(plan, tasks, workers, progress)
+        _write_lists(unfinished, out, rows)
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return DemoSet(out / "train", out / "test", out / "test.json", out / "manifest.csv")
+
+
+def _write_all(
+    plan: _Plan, tasks: list[tuple[str, int]], workers: int, progress: Callable[[int, int], None] | None
+) -> list[dict[str, str]]:
+    """Rows of the manifest, in the order of the tasks."""
+    write = partial(_write_one, plan)
+    rows = []
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        results = map(write, tasks) if pool is None else pool.map(write, tasks, chunksize=8)
+        for row in results:
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), len(tasks))
+    return rows
 
 
 def all_tampered_f1(folder: Path, image_size: int) -> float:
@@ -132,45 +169,46 @@ def _constant_f1(constant: NDArray[np.bool_], masks: NDArray[np.bool_]) -> float
     return float((2 * overlap / np.maximum(constant.sum() + masks.sum(axis=(1, 2)), 1)).mean())
 
 
-def _check(out: Path, train_count: int, test_count: int, size: int) -> None:
+def _check(out: Path, train_count: int, test_count: int, size: int, workers: int) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} is not empty", "a new or empty folder", "name another one, or remove it")
-    if min(train_count, test_count) < 1:
-        raise RequestError(f"{train_count} and {test_count} forgeries", "1 or more of each")
-    if size < 64:
+    if min(train_count, test_count, workers) < 1:
+        raise RequestError(f"{train_count} and {test_count} forgeries, {workers} workers", "1 or more of each")
+    if size < SMALLEST_SIDE:
         raise RequestError(f"size {size}", "64 pixels or more", "QMA-Net takes no smaller images")
 
 
-def _write_one(out: Path, split: str, index: int, size: int, seed: int, knobs: ForgeryKnobs) -> dict[str, str]:
-    rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    photos = photos_of(split)
+def _write_one(plan: _Plan, task: tuple[str, int]) -> dict[str, str]:
+    """Make and write one forgery; all randomness comes from the seed, the split and the index."""
+    split, index = task
+    rng = np.random.default_rng([plan.seed, SPLITS.index(split), index])
+    photos = [photo for photo in plan.photos if photo.split == split]
     host_index, donor_index = rng.choice(len(photos), 2, replace=False)
     host, donor = photos[host_index], photos[donor_index]
-    kind = knobs.kinds[rng.integers(len(knobs.kinds))]
-    forgery = forge(pixels(host), pixels(donor), size, kind, rng, knobs)
-    content, ending = _finished(forgery, rng, knobs)
-    stem = f"{kind}_{host.name.removesuffix('.jpg')}_{index:05d}"
-    (out / split / "Tp" / f"{stem}{ending}").write_bytes(content)
-    PillowImage.fromarray(np.where(forgery.mask, 255, 0).astype(np.uint8)).save(out / split / "Gt" / f"{stem}.png")
-    return {
-        "split": split,
-        "file": f"{split}/Tp/{stem}{ending}",
-        "mask": f"{split}/Gt/{stem}.png",
-        "kind": kind,
-        "host": host.name,
-        "donor": donor.name if kind == "splice" else "",
-        "tampered_fraction": f"{forgery.mask.mean():.6f}",
-    }
+    kind = plan.knobs.kinds[rng.integers(len(plan.knobs.kinds))]
+    forgery = forge(pixels(host), pixels(donor), plan.size, kind, rng, plan.knobs)
+    content, quality, subsampling = _finished(forgery, rng, plan.knobs)
+    stem = f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
+    file = f"{split}/Tp/{stem}{'.jpg' if quality else '.png'}"
+    (plan.folder / file).write_bytes(content)
+    mask = f"{split}/Gt/{stem}.png"
+    PillowImage.fromarray(np.where(forgery.mask, 255, 0).astype(np.uint8)).save(plan.folder / mask)
+    donor_name = donor.name if kind == "splice" else ""
+    fraction = f"{forgery.mask.mean():.6f}"
+    values = (split, file, mask, kind, host.name, donor_name, quality, subsampling, fraction)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
-def _finished(forgery: Forgery, rng: np.random.Generator, knobs: ForgeryKnobs) -> tuple[bytes, str]:
-    """The file's bytes and ending: three of five forgeries are saved as JPEG."""
+def _finished(forgery: Forgery, rng: np.random.Generator, knobs: ForgeryKnobs) -> tuple[bytes, str, str]:
+    """The file's bytes, JPEG quality and subsampling (empty for PNG): three of five forgeries are saved as JPEG."""
     if rng.random() < 0.6:
         low, high = knobs.final_quality
-        return compressed(forgery.image, int(rng.integers(low, high + 1))), ".jpg"
+        quality = int(rng.integers(low, high + 1))
+        subsampling = knobs.subsamplings[rng.integers(len(knobs.subsamplings))]
+        return compressed(forgery.image, quality, subsampling), str(quality), subsampling
     stream = io.BytesIO()
     PillowImage.fromarray(forgery.image).save(stream, "PNG")
-    return stream.getvalue(), ".png"
+    return stream.getvalue(), "", ""
 
 
 def _write_lists(folder: Path, out: Path, rows: list[dict[str, str]]) -> None:

@@ -41,8 +41,12 @@ class ForgeryKnobs:
     """JPEG quality in a history."""
     final_quality: tuple[int, int] = (85, 99)
     """JPEG quality of the finished forgery."""
+    subsamplings: tuple[str, ...] = ("4:4:4", "4:2:0")
+    """Chroma subsampling of the finished forgery."""
     edge: tuple[float, float] = (0.3, 1.2)
     """Sigma in pixels of the softened boundary."""
+    turn: tuple[float, float] = (-30.0, 30.0)
+    """Degrees that an inserted region is turned by."""
 
 
 class Forgery(NamedTuple):
@@ -71,7 +75,8 @@ def forge(host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs
     fractions = knobs.removal_fraction if kind == "removal" else knobs.fraction
     mask = random_region(size, rng.uniform(*fractions), rng)
     if kind == "splice":
-        inserted = _with_history(_crop(donor, size, rng, knobs), rng, knobs, blurred=True)
+        inserted = _turned(_crop(donor, size, rng, knobs), rng.uniform(*knobs.turn))
+        inserted = _with_history(inserted, rng, knobs, blurred=True)
         inserted = _towards(inserted, background, mask, rng.uniform(0.2, 0.8))
     elif kind == "copy-move":
         inserted, mask = _moved(background, mask, rng)
@@ -106,11 +111,17 @@ def random_region(size: int, fraction: float, rng: Generator) -> Mask:
     return canvas.astype(bool)
 
 
-def compressed(image: Image, quality: int) -> bytes:
+def compressed(image: Image, quality: int, subsampling: str = "4:2:0") -> bytes:
     """JPEG of an image."""
     stream = io.BytesIO()
-    PillowImage.fromarray(image).save(stream, "JPEG", quality=quality)
+    PillowImage.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=subsampling)
     return stream.getvalue()
+
+
+def _turned(image: Image, degrees: float) -> Image:
+    size = len(image)
+    turn = cv2.getRotationMatrix2D((size / 2, size / 2), degrees, 1.0)
+    return cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
 
 def _blob(size: int, fraction: float, centre: NDArray[np.float64], radius: float, rng: Generator) -> Mask:

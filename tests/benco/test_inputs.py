@@ -262,8 +262,19 @@ def test_a_large_set_is_checked_evenly_and_says_so(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(pairs, "HEADER_BOUND", 2)
+    found = pairs.pair_folder(data / "test", "set")
+    pairs.check_pairs(found, "set")
+    assert "headers of 2 of 5 pairs" in caplog.text
+    assert "contents" not in caplog.text
+    assert sorted(pairs._spread(found)) == found
+
+
+def test_decoding_ends_when_its_time_is_up_and_says_so(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pairs, "DECODE_SECONDS", 0.0)
     pairs.check_pairs(pairs.pair_folder(data / "test", "set"), "set")
-    assert "2 out of 5 pairs" in caplog.text
+    assert "contents of 1 of 5 pairs" in caplog.text
 
 
 def test_a_group_of_gradients_that_is_never_full_is_warned_about(

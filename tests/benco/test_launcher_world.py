@@ -36,6 +36,7 @@ def test_a_group_of_one_that_somebody_declared_is_completed() -> None:
     assert world is not None
     assert world["LOCAL_RANK"] == "0"
     assert world["MASTER_PORT"].isdigit()
+    assert world_of({"RANK": "0", "WORLD_SIZE": "1"}, launching=True) is None
 
 
 @pytest.mark.parametrize(

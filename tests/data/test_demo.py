@@ -37,6 +37,46 @@ def test_another_seed_gives_other_forgeries(demo: DemoSet, tmp_path: Path) -> No
     assert files(other.test) != files(demo.test)
 
 
+def test_workers_change_nothing(demo: DemoSet, tmp_path: Path) -> None:
+    again = make_demo(tmp_path / "again", train_count=14, test_count=9, size=96, seed=3, workers=2)
+    assert files(again.train) == files(demo.train)
+    assert again.manifest.read_bytes() == demo.manifest.read_bytes()
+
+
+def folder_of_photos(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for index in range(count):
+        pixel = rng.integers(0, 256, (80 + index, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixel).save(folder / f"photo {index}.png")
+    return folder
+
+
+def test_a_folder_of_photos_is_split_by_photo(tmp_path: Path) -> None:
+    photos = folder_of_photos(tmp_path / "photos", 9)
+    (photos / "notes.txt").write_text("no photo")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    made = make_demo(tmp_path / "out", train_count=12, test_count=6, size=64, photos=photos)
+    with made.manifest.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    seen = {split: {row["host"] for row in rows if row["split"] == split} for split in ("train", "test")}
+    assert not seen["train"] & seen["test"]
+    assert all(row["host"].startswith("photo ") for row in rows)
+    for row in rows:
+        assert (row["quality"] != "") == row["file"].endswith(".jpg")
+        if row["quality"]:
+            with Image.open(made.manifest.parent / row["file"]) as image:
+                assert 85 <= int(row["quality"]) <= 99
+                assert image.format == "JPEG"
+
+
+def test_too_few_photos_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    photos = folder_of_photos(tmp_path / "photos", 3)
+    with pytest.raises(RequestError, match="3 usable photos"):
+        make_demo(tmp_path / "out", train_count=1, test_count=1, photos=photos)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_images_and_masks_pair_by_name_and_size(demo: DemoSet, split: str) -> None:
     folder: Path = getattr(demo, split)
