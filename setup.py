@@ -41,6 +41,7 @@ TEST = [
     "hypothesis>=6",
     "transformers>=4.44",
     "torchmetrics>=1.4",
+    "segmentation-models-pytorch>=0.4",  # one of the four namings of SegFormer weights
 ]
 
 LINT = [

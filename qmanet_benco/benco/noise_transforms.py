@@ -3,10 +3,10 @@
 ``qmanet_post_func`` always attaches the SRM residual. With a cache it also attaches the sample's NoisePrint++ residual
 where it is known, and the key under which the model stores it where it is not.
 
-Measured (`python -m qmanet_benco.benco.transform_costs`, 512 x 512, one core): the SRM residual is the only source
-whose cost in a worker is small against decoding and resizing the image; BayarConv is learnt and cannot be computed
-before the model, and NoisePrint++ costs seconds, which a worker would only take from the same cores. It pays when it
-is kept: hence the cache.
+What belongs here was decided by ``python -m qmanet_benco.benco.transform_costs`` (512 x 512, one thread): the SRM
+residual costs less than decoding and resizing the image; BayarConv is learnt and cannot be computed before the
+model; NoisePrint++ takes hundreds of times as long, which a worker would only take from the same cores, and reading a
+kept residual a fraction of decoding: hence the cache.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def attach_srm(sample: dict[str, Any]) -> None:
     """
     denormalise, srm = _transforms()
     with torch.no_grad():
-        sample["srm_residual"] = srm(denormalise(sample["image"])[None])[0]
+        image = sample["image"].contiguous()  # albumentations hands over a transposed view, which is slow
+        sample["srm_residual"] = srm(denormalise(image)[None])[0]
 
 
 def attach_noiseprint(sample: dict[str, Any], folder: Path) -> None:

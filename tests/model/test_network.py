@@ -76,14 +76,14 @@ def test_multiply_adds_are_where_the_design_puts_them(paper_cost: dict[str, floa
     assert paper_cost[name] == pytest.approx(billions, rel=0.05)
 
 
-@pytest.mark.parametrize("variant", DECODERS)
+@pytest.mark.parametrize("variant", ["paper", "cd", "mlp"])
 @pytest.mark.parametrize("truth", ["authentic", "all tampered", "one pixel", "mixed"])
-@pytest.mark.parametrize("picture", ["noise", "black", "white"])
+@pytest.mark.parametrize("picture", ["noise", "constant"])
 def test_numbers_stay_sane(variant: str, truth: str, picture: str) -> None:
     network = tiny_network(variant, noise_sources=("srm", "bayar"))
-    image, mask = forgery(2 if truth == "mixed" else 1)
+    image, mask = forgery(2 if truth == "mixed" else 1, 64, 64)
     if picture != "noise":
-        image = torch.full_like(image, -2.0 if picture == "black" else 2.5)
+        image = torch.full_like(image, 2.5)
     if truth == "mixed":
         mask[0] = 0
     else:
@@ -98,11 +98,10 @@ def test_numbers_stay_sane(variant: str, truth: str, picture: str) -> None:
     assert all(gradient.abs().max() > 1e-6 for name, gradient in gradients(network).items() if "decoder.head" in name)
 
 
-@pytest.mark.parametrize("variant", DECODERS)
+@pytest.mark.parametrize("variant", ["paper", "mlp"])
 def test_authentic_images_teach_the_network_to_predict_nothing(variant: str) -> None:
     network = tiny_network(variant, noise_sources=("srm", "bayar"))
-    image, _ = forgery(2, 64, 64)
-    mask = torch.zeros(2, 1, 64, 64)
+    image, mask = torch.randn(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     history = []
     for _ in range(12):
@@ -117,8 +116,8 @@ def test_authentic_images_teach_the_network_to_predict_nothing(variant: str) -> 
 
 
 def test_network_learns_where_the_rectangles_are() -> None:
-    network = tiny_network("paper", noise_sources=("srm", "bayar"))
-    image, mask = forgery(2, 64, 64)
+    network = tiny_network()
+    image, mask = forgery(1, 64, 64)
     image = image + 2 * mask
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     history = []

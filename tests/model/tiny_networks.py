@@ -10,16 +10,16 @@ from torch import Tensor
 
 from qmanet_benco.model.config import VARIANTS, QMANetConfig
 from qmanet_benco.model.losses import Losses, edge_band, total_loss
-from qmanet_benco.model.network import QMANetwork
-
-WITH_NOISEPRINT = ("paper", "b1")
-"""Tiny networks that keep NoisePrint++, whose width cannot be shrunk; the others leave it out, to save time."""
+from qmanet_benco.model.network import Localization, QMANetwork
 
 
 def tiny(config: QMANetConfig, **changes: Any) -> QMANetConfig:
-    """The configuration with 8 or 16 channels per head and one to three blocks per stage."""
+    """The configuration with 8 or 16 channels per head and one to three blocks per stage.
+
+    Only the paper's variant keeps NoisePrint++: its width cannot be shrunk, and no variant changes it.
+    """
     sources = config.noise_sources
-    if config.variant not in WITH_NOISEPRINT:
+    if config.variant != "paper":
         sources = tuple(source for source in sources if source != "noiseprint")
     small = replace(
         config,
@@ -49,10 +49,14 @@ def forgery(batch: int = 2, height: int = 64, width: int = 96) -> tuple[Tensor, 
     return torch.randn(batch, 3, height, width), mask
 
 
+def losses_of(result: Localization, mask: Tensor, config: QMANetConfig) -> Losses:
+    """The losses of what a forward pass in training mode returned."""
+    return total_loss(result.mask_logits, result.edge_logits, mask, edge_band(mask, config.edge_width), config)
+
+
 def training_losses(network: torch.nn.Module, image: Tensor, mask: Tensor, config: QMANetConfig) -> Losses:
     """The losses of one training step; ``network`` may be wrapped."""
-    result = network(image)
-    return total_loss(result.mask_logits, result.edge_logits, mask, edge_band(mask, config.edge_width), config)
+    return losses_of(network(image), mask, config)
 
 
 def gradients(network: torch.nn.Module) -> dict[str, Tensor]:
