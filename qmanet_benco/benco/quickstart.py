@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -73,9 +74,9 @@ def run_quickstart(out: Path, *, train_count: int, test_count: int, epochs: int,
     demo, run = out / "demo", out / "run"
     counts = ("--train-count", str(train_count), "--test-count", str(test_count))
     _step("data", "demo", str(demo), *counts, "--size", str(IMAGE_SIZE), "--seed", str(seed))
-    _step("benco", "train", *_train_flags(demo, run, epochs, seed))
+    _step("benco", "train", "--nproc", str(_processes()), *_train_flags(demo, run, epochs, seed))
     checkpoint = run / f"checkpoint-{epochs - 1}.pth"
-    common = (*MODEL_FLAGS, *SIZE_FLAGS, "--test_batch_size", "8", "--num_workers", "1")
+    common = (*MODEL_FLAGS, *SIZE_FLAGS, "--test_batch_size", "8", "--num_workers", "0")
     checkpoints = out / "last"
     checkpoints.mkdir()
     (checkpoints / checkpoint.name).symlink_to(checkpoint.resolve())
@@ -157,11 +158,27 @@ def _pixels(path: Path) -> np.ndarray:
     return cv2.resize(pixels, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_LINEAR) / 255
 
 
+def _processes() -> int:
+    """On a CPU two processes of one thread train this small network twice as fast as one of two threads."""
+    import torch
+
+    return 1 if torch.cuda.is_available() or (os.cpu_count() or 1) < 2 else 2
+
+
 def _train_flags(demo: Path, run: Path, epochs: int, seed: int) -> list[str]:
     data = ["--data_path", str(demo / "train"), "--test_data_path", str(demo / "test")]
     schedule = ["--epochs", str(epochs), "--lr", "2e-3", "--min_lr", "1e-5", "--warmup_epochs", "1"]
-    batches = ["--batch_size", "8", "--accum_iter", "1", "--test_batch_size", "8", "--test_period", str(epochs)]
-    output = ["--output_dir", str(run), "--log_dir", str(run), "--num_workers", "1", "--seed", str(seed)]
+    batches = [
+        "--batch_size",
+        str(8 // _processes()),
+        "--accum_iter",
+        "1",
+        "--test_batch_size",
+        "8",
+        "--test_period",
+        str(epochs),
+    ]
+    output = ["--output_dir", str(run), "--log_dir", str(run), "--num_workers", "0", "--seed", str(seed)]
     return [*MODEL_FLAGS, *SIZE_FLAGS, *data, *schedule, *batches, *output]
 
 
