@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -27,6 +28,8 @@ REPORTS = "QMANET_REPORTS"
 """Environment variable: the folder where processes report errors to their parent."""
 STARTED = "QMANET_STARTED"
 """Environment variable: when a group that may be restarted was started, in seconds of the epoch."""
+_PARENT = "QMANET_PARENT"
+_PR_SET_PDEATHSIG = 1
 _RUN_ID = "qmanet"
 _NOISY = ("torch.distributed.elastic", "torch.distributed.launcher", "torch.distributed.nn")
 
@@ -127,6 +130,13 @@ def run_group(group: Group, arguments: Sequence[str], debug: bool) -> int:
     return 0
 
 
+def end_with_parent() -> None:
+    """Let this process be terminated when its parent is gone, also by a SIGKILL that the parent cannot pass on."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(os.environ.get(_PARENT, os.getppid())):  # it was gone before
+        raise SystemExit(1)
+
+
 def report(error: BaseException) -> None:
     """Tell the parent process, if it listens; to be called before the group falls apart and others fail too."""
     folder = os.environ.get(REPORTS)
@@ -165,7 +175,7 @@ def _explain(folder: Path, failures: dict[int, Any]) -> int:
 
 @contextlib.contextmanager
 def _worker_environment(group: Group, reports: str) -> Iterator[None]:
-    changes = {REPORTS: reports}
+    changes = {REPORTS: reports, _PARENT: str(os.getpid())}
     if group.max_restarts:
         changes[STARTED] = str(time.time())
     if "OMP_NUM_THREADS" not in os.environ and not _has_cuda():

@@ -15,7 +15,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass, replace
 
-from qmanet_benco.benco.elastic import Group, asked_before, run_group
+from qmanet_benco.benco.elastic import Group, asked_before, end_with_parent, run_group
 from qmanet_benco.benco.flags import SCRIPTS, check_model, show
 from qmanet_benco.benco.patches import environment
 from qmanet_benco.benco.world import world_of, world_of_one
@@ -125,6 +125,7 @@ def main() -> int:
 
     Every error is reported to the parent process by then, so nothing is printed here.
     """
+    end_with_parent()
     fields = json.loads(sys.argv[1])
     run = Run(**fields | {name: tuple(fields[name]) for name in ("flags", "without")})
     if asked_before():

@@ -33,9 +33,14 @@ def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
     return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
 
 
-def fork(runs: list[tuple[Run, Group | None, dict[str, str]]]) -> list[int]:
-    """Launch each run in a copy of this process, which has imported everything; gives the exit codes."""
-    context = multiprocessing.get_context("fork")
+def launch_together(runs: list[tuple[Run, Group | None, dict[str, str]]]) -> list[int]:
+    """Launch each run in a process of its own; gives the exit codes.
+
+    They are copies of a server that has imported the framework and run nothing: copies of this process could wait for
+    locks of threads that they do not have.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["qmanet_benco.benco.plugin"])
     processes = [context.Process(target=_launch_in, args=run) for run in runs]
     for process in processes:
         process.start()
@@ -92,7 +97,7 @@ def test_two_launchers_meet_and_log_what_one_process_logs(
 ) -> None:
     run = Run("test", (*test_flags[2:], *output_flags(tmp_path)))
     group = Group(nnodes=2, rdzv=f"127.0.0.1:{free_port()}")
-    assert fork([(run, group, {}), (run, group, {})]) == [0, 0]
+    assert launch_together([(run, group, {}), (run, group, {})]) == [0, 0]
     assert_equal(scores(tmp_path), single)
 
 
@@ -110,7 +115,7 @@ def test_under_slurm_each_task_is_a_member(test_flags: list[str], single: dict[s
     job = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": str(free_port() - 20_000), "SLURM_JOB_NODELIST": "localhost"}
     tasks = [job | {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)} for task in range(2)]
     run = Run("test", (*test_flags[2:], *output_flags(tmp_path)))
-    assert fork([(run, None, task) for task in tasks]) == [0, 0]
+    assert launch_together([(run, None, task) for task in tasks]) == [0, 0]
     assert_equal(scores(tmp_path), single)
 
 
@@ -130,6 +135,18 @@ def test_a_wrong_request_in_a_loader_worker_of_a_process_is_one_line(
     assert str(cut) in err
 
 
+def test_a_process_ends_also_when_its_launcher_is_killed() -> None:
+    child = "from qmanet_benco.benco.elastic import end_with_parent; end_with_parent(); print(flush=True); input()"
+    parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE)"
+    process = subprocess.Popen([sys.executable, "-c", f"{parent}; p.wait()"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"\n"
+    [grandchild] = _children(process.pid)
+    process.kill()
+    process.wait()
+    _wait_for(lambda: not _runs(grandchild), seconds=20)
+
+
 @pytest.mark.slow
 def test_processes_end_with_their_launcher_and_a_killed_one_is_restarted(data: Path, tmp_path: Path) -> None:
     flags = train_flags(data / "train", data / "few", tmp_path / "out", "--epochs", "100000", "--test_period", "100000")
@@ -147,7 +164,7 @@ def test_processes_end_with_their_launcher_and_a_killed_one_is_restarted(data: P
         assert code == 128 + signal.SIGTERM
         assert f"training goes on from {checkpoint.parent}/checkpoint-" in err
         assert "Traceback" not in err
-        assert not Path(f"/proc/{second}").exists()
+        assert not _runs(second)
     finally:
         process.kill()
 
@@ -158,6 +175,12 @@ def _wait_for(condition: object, seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there and not just waiting to be collected."""
+    path = Path(f"/proc/{process}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def _children(parent: int) -> list[int]:

@@ -130,6 +130,26 @@ def test_network_learns_where_the_rectangles_are() -> None:
     assert history[-1] < 0.5 * history[0]
 
 
+def test_alternation_is_equations_1_to_6() -> None:
+    network = tiny_network("paper", noise_sources=("srm",)).eval()
+    with torch.no_grad():
+        for parameter in network.interactions.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))  # alignments start as identities
+        image = torch.randn(1, 3, 64, 96)
+        levels = network.localize(image).levels
+        rgb, noise = image, network.noise_view(image)
+        queries = network.aggregation.tamper_queries[None]
+        for index, level in enumerate(levels):
+            interaction, mfam = network.interactions[str(index + 1)], network.aggregation.levels[index]
+            rgb, noise = network.gae.stage(index, rgb), network.lae.stage(index, noise)
+            rgb, noise = interaction.cross_guide(interaction.align(rgb), noise)
+            queries = mfam(queries, rgb, noise)
+            torch.testing.assert_close(tuple(level), (rgb, noise, queries), rtol=1e-4, atol=1e-5)
+            if index < 3:
+                rgb = interaction.align_back(rgb)
+                queries = network.aggregation.transitions[index](queries)
+
+
 def test_eval_mode_computes_no_edges() -> None:
     network = tiny_network().eval()
     calls: list[int] = []
