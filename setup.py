@@ -33,6 +33,10 @@ REQUIREMENTS = [
     "scikit-image>=0.22",
     "scikit-learn>=1.3",
     "matplotlib>=3.8",
+    "jpeglib>=1.0",  # JPEG coefficients for CAT-Net: the framework wants jpegio, which has no wheel
+    # records of the suite, and their tables
+    "pyarrow>=15,<22",  # 22 is made for numpy 2
+    "pandas>=2.2,<3",  # 3 is made for numpy 2
 ]
 
 TEST = [
@@ -62,7 +66,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
-    package_data={"qmanet_benco": ["py.typed"]},
+    package_data={"qmanet_benco": ["py.typed"], "qmanet_benco.evaluation": ["suites/*.yaml", "*.json"]},
     python_requires=">=3.11,<3.12",
     install_requires=REQUIREMENTS,
     extras_require={"test": TEST, "dev": TEST + LINT},

@@ -21,9 +21,11 @@ app = typer.Typer(
 benco_app = typer.Typer(help="Run the framework's own scripts, unmodified, with QMA-Net.", no_args_is_help=True)
 data_app = typer.Typer(help="Prepare, check and generate data sets.", no_args_is_help=True)
 weights_app = typer.Typer(help="List, fetch and convert pretrained weights.", no_args_is_help=True)
+suite_app = typer.Typer(help="Score models x sets x attacks, and make the paper's tables.", no_args_is_help=True)
 app.add_typer(benco_app, name="benco")
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
+app.add_typer(suite_app, name="suite")
 
 _settings = {"debug": False}
 
@@ -159,6 +161,47 @@ def data_protocol_cat(
     for what, command in made.missing.items():
         typer.echo(f"missing: {what}: {command}", err=True)
     raise typer.Exit(1 if made.missing else 0)
+
+
+@suite_app.command("run")
+def suite_run(
+    suite: Annotated[str, typer.Argument(metavar="SUITE.yaml", help="A file; paper.yaml and demo.yaml ship.")],
+    out: Annotated[Path, typer.Option(help="A new folder, or that of an interrupted run, which goes on.")],
+    nproc: Annotated[str, typer.Option(help="Processes on this machine; auto: one for each GPU.")] = "1",
+    sets: Annotated[list[str] | None, typer.Option("--set", help="NAME=PATH: another path, or one more set.")] = None,
+    checkpoints: Annotated[
+        list[str] | None, typer.Option("--checkpoint", help="NAME=PATH of a model's trained weights.")
+    ] = None,
+    models: Annotated[list[str] | None, typer.Option("--model", help="Only this model; repeat for several.")] = None,
+    image_size: Annotated[int, typer.Option(help="Instead of the suite's.")] = 0,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out models and sets whose files are missing.")
+    ] = False,
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let checkpoints run code.")] = False,
+) -> None:
+    """Score every image of models x sets x attacks once; a killed run continues; exit code 1 if a model failed."""
+    from qmanet_benco.evaluation.launch import Order, launch_suite
+
+    order = Order(
+        suite,
+        str(out),
+        sets=_named("--set", sets or []),
+        checkpoints=_named("--checkpoint", checkpoints or []),
+        models=tuple(models or ()),
+        image_size=image_size,
+        skip_missing=skip_missing,
+        allow_pickle=allow_pickle,
+        debug=_settings["debug"],
+    )
+    raise typer.Exit(launch_suite(order, nproc))
+
+
+def _named(option: str, words: list[str]) -> dict[str, str]:
+    """``["CASIAv1=prepared/casiav1"]`` as a dictionary."""
+    for word in words:
+        if not all(word.partition("=")):
+            raise RequestError(f"{option} {word}", "NAME=PATH")
+    return {word.partition("=")[0]: word.partition("=")[2] for word in words}
 
 
 @app.command()

@@ -61,6 +61,14 @@ ROWS = (
         ("train", *_TESTS),
     ),
     Correction(
+        "jpegio",
+        "datasets/utils.py:11",
+        "import jpegio as jio",
+        "CAT-Net needs jpegio, which nothing declares and which has no wheel; jpeglib reads the same coefficients",
+        defects.read_coefficients,
+        ("train", *_TESTS),
+    ),
+    Correction(
         "cudnn-enabled",
         f"{_MISC}:380",
         r"cudnn\.enabled = False",

@@ -1,0 +1,136 @@
+"""The framework's datasets and a registered model, as its test script uses them, for one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from IMDLBenCo.datasets import JsonDataset, ManiDataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from qmanet_benco.benco import compat, hardening
+from qmanet_benco.benco.inputs import read_set
+from qmanet_benco.benco.pairs import Pair, check_pairs, stem_of
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.files import read_checkpoint, state_dict_of
+
+Transform = Callable[..., dict[str, Any]]
+
+
+@contextmanager
+def as_the_test_script(allow_pickle: bool = False) -> Iterator[None]:
+    """What the stock test script needs on this machine, and the corrections of its defects, within the block."""
+    rows = hardening.selected("test")
+    with compat.without_cuda(), hardening.corrected(hardening.Request("test", allow_pickle), rows):
+        yield
+
+
+def pairs_of(path: Path, origin: str) -> list[Pair]:
+    """The pairs of a set, checked, in the framework's order.
+
+    Raises:
+        RequestError: the set is missing, empty, shifted or unreadable, or two images share a stem.
+    """
+    pairs = read_set(path, origin)
+    check_pairs(pairs, origin)
+    stems: dict[str, str] = {}
+    for pair in pairs:
+        other = stems.setdefault(stem_of(pair.image), pair.image)
+        if other != pair.image:
+            raise RequestError(
+                f"{origin} {path}: {other} and {pair.image} share a name", "one image for each stem", "rename one"
+            )
+    return pairs
+
+
+def open_set(
+    path: Path, image_size: int, padding: bool, transform: Transform | None, post_function: Callable[..., Any] | None
+) -> Dataset[dict[str, Any]]:
+    """The framework's dataset of a folder or a JSON list.
+
+    Args:
+        path: with ``Tp`` and ``Gt``, or a list.
+        image_size: sides of the network's input.
+        padding: pad to it; otherwise resize.
+        transform: before resizing; called with ``image`` and ``mask``.
+        post_function: the model's, changes a sample in place.
+    """
+    kind = ManiDataset if path.is_dir() else JsonDataset
+    opened: Dataset[dict[str, Any]] = kind(
+        str(path),
+        is_padding=padding,
+        is_resizing=not padding,
+        output_size=(image_size, image_size),
+        common_transforms=transform,
+        post_funcs=post_function,
+    )
+    return opened
+
+
+def batches_of(dataset: Dataset[Any], batches: Sequence[Sequence[int]], workers: int) -> Iterator[dict[str, Any]]:
+    """Samples of the given indices, a batch at a time and in this order."""
+    flat = [index for batch in batches for index in batch]
+    positions = iter(range(len(flat)))
+    places = [[next(positions) for _ in batch] for batch in batches]
+    loader: DataLoader[Any] = DataLoader(
+        Subset(dataset, flat),
+        batch_sampler=places,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=False,
+    )
+    yield from loader
+
+
+def predict_batch(
+    model: nn.Module, batch: dict[str, Any], device: torch.device, amp: bool
+) -> tuple[Tensor, Tensor | None]:
+    """One forward pass as the test script makes it.
+
+    Args:
+        model: in eval mode on ``device``.
+        batch: of the loader.
+        device: where to compute.
+        amp: under autocast, as the script does unless ``--if_not_amp``.
+
+    Returns:
+        Probabilities B x 1 x H x W on the CPU, and the image-level scores (B) if the model gives them.
+    """
+    given = {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }
+    with torch.no_grad(), torch.autocast(device.type, enabled=amp):
+        output = model(**given)
+    probability, score = output["pred_mask"], output.get("pred_label")
+    if not isinstance(probability, Tensor) or probability.shape[-2:] != batch["mask"].shape[-2:]:
+        shape = tuple(getattr(probability, "shape", ()))
+        raise RequestError(
+            f"the model gives masks of {shape}",
+            f"{tuple(batch['mask'].shape)}, the size of its input",
+            "choose the image_size that it is made for",
+        )
+    return probability.detach().float().cpu(), score.detach().float().cpu().flatten() if score is not None else None
+
+
+def load_weights(model: nn.Module, path: Path, allow_pickle: bool = False) -> None:
+    """Fill a model from a checkpoint of the trainer, a bare state dict, or safetensors.
+
+    Raises:
+        RequestError: the file is missing or damaged, or does not fit.
+    """
+    state = state_dict_of(read_checkpoint(path, allow_pickle))
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise RequestError(
+            f"{path} does not fit {type(model).__name__} ({lines[-1][:200]})",
+            "a checkpoint of this model and these flags",
+            "check model, flags and checkpoint",
+        ) from error

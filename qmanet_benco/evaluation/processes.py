@@ -1,0 +1,73 @@
+"""The processes that share a suite: this one alone, or a group of torch.distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+PATIENCE = timedelta(hours=12)
+"""A process whose share was quick waits for the others, which may take long."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(
+        default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu")  # the current GPU
+    )
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def gather(self, value: Any) -> list[Any]:
+        """Everybody's value, in the order of the ranks."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def first(self, value: str, all_agree: bool = False) -> str:
+        """The first text that is not empty; with ``all_agree`` only where nobody's is."""
+        values = self.gather(value)
+        if all_agree and not all(values):
+            return ""
+        return next((text for text in values if text), "")
+
+    def total(self, value: int) -> int:
+        """The sum of everybody's value."""
+        return sum(self.gather(value))
+
+    def share(self, value: Any) -> Any:
+        """The first process's value."""
+        return self.gather(value)[0]
+
+
+@contextmanager
+def joined(world: Mapping[str, str] | None) -> Iterator[Processes]:
+    """The group that a launcher's environment describes; it is left at the end of the block.
+
+    Args:
+        world: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, or None for this process alone.
+    """
+    if world is None or int(world["WORLD_SIZE"]) == 1:
+        yield Processes()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(world["LOCAL_RANK"]) % torch.cuda.device_count())
+    distributed.init_process_group("gloo", timeout=PATIENCE)  # only small objects are exchanged
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
