@@ -196,6 +196,21 @@ def suite_run(
     raise typer.Exit(launch_suite(order, nproc))
 
 
+@suite_app.command("report")
+def suite_report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of `qmanet suite run`.")],
+    formats: Annotated[str, typer.Option("--format", help="Comma list of md, latex, csv, html.")] = "md,latex,csv,html",
+    images: Annotated[
+        list[str] | None, typer.Option("--image", help="Stem for Figure 3; repeat. By default the hardest images.")
+    ] = None,
+) -> None:
+    """The paper's tables and figures from a run's records, beside the published numbers: DIR/report."""
+    from qmanet_benco.evaluation.report import make_report
+
+    for path in make_report(folder, tuple(formats.split(",")), tuple(images or ())):
+        typer.echo(path)
+
+
 def _named(option: str, words: list[str]) -> dict[str, str]:
     """``["CASIAv1=prepared/casiav1"]`` as a dictionary."""
     for word in words:

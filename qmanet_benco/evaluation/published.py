@@ -1,0 +1,25 @@
+"""The paper's own numbers, always shown as published and never mixed with measured ones."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_FILE = Path(__file__).with_name("published.json")
+
+
+@cache
+def published() -> dict[str, Any]:
+    """Tables 1, 2, 5 to 10 of the paper by ``table1`` ... ``table10``."""
+    content: dict[str, Any] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return content
+
+
+def published_value(*keys: str) -> float | None:
+    """One number, e.g. of ``("table1", "pixel_f1", "TruFor", "CASIAv1")``; None where the paper has none."""
+    found: Any = published()
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, int | float) else None

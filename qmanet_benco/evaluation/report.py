@@ -1,0 +1,146 @@
+"""From a run's folder to the paper's tables and figures."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation import figures, render
+from qmanet_benco.evaluation.gallery import html_report
+from qmanet_benco.evaluation.metrics import METRICS
+from qmanet_benco.evaluation.tables import Run, Table, everything, paper_tables, row_name
+
+FORMATS = ("md", "latex", "csv", "html")
+
+
+def read_run(root: Path) -> Run:
+    """The records and the description of a run, finished or not.
+
+    Raises:
+        RequestError: the folder is none of a run, or it has no records.
+    """
+    description = root / "suite.json"
+    try:
+        suite: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise RequestError(f"{root} has no readable suite.json", "the --out of `qmanet suite run`") from error
+    files = sorted((root / "records").glob("*.parquet"))
+    if not files:
+        raise RequestError(f"{root} has no records yet", "a finished cell", "run `qmanet suite run` to its end")
+    try:
+        records = pandas.concat([pandas.read_parquet(path) for path in files], ignore_index=True)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"records in {root} cannot be read ({error})", "Parquet files of a run") from error
+    rows = {(entry["name"], entry["seed"]): row_name(entry) for entry in suite["models"]}
+    names = {entry["name"] for entry in suite["sets"]}
+    keys = list(zip(records["model"], records["seed"], strict=True))
+    records["row"] = [rows.get(key, "") for key in keys]
+    records = records[(records["row"] != "") & records["set"].isin(names)].reset_index(drop=True)
+    if records.empty:
+        raise RequestError(f"no record in {root} belongs to the models and sets of its suite.json", "a finished cell")
+    footnotes: dict[str, tuple[str, ...]] = {}
+    for entry in suite["models"]:
+        notes = (*footnotes.get(row_name(entry), ()), *entry.get("footnotes", ()))
+        if entry.get("checkpoint") == "random" and entry["model"] != "AllTampered":
+            notes = (*notes, "random weights: it was never trained")
+        footnotes[row_name(entry)] = tuple(dict.fromkeys(notes))
+    return Run(records, suite, footnotes)
+
+
+def make_report(root: Path, formats: Sequence[str] = FORMATS, images: Sequence[str] = ()) -> list[Path]:
+    """Write the tables and figures of a run below ``root/report``.
+
+    Args:
+        root: the run's folder.
+        formats: of :data:`FORMATS`.
+        images: stems for the qualitative grid; by default the hardest.
+
+    Returns:
+        The files, in the order in which a reader wants them.
+
+    Raises:
+        RequestError: a format is unknown, or the folder has no records.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise RequestError(f"--format {name}", ", ".join(FORMATS))
+    run = read_run(root)
+    out = root / "report"
+    tables = [everything(run), *paper_tables(run)]
+    drawn = _draw(run, root, out, images)
+    written: list[Path] = []
+    if "html" in formats:
+        titled = [(title, png) for title, png, _ in drawn]
+        written.append(_write(out / "report.html", html_report(run, root, tables, titled)))
+    if "md" in formats:
+        written.append(_write(out / "report.md", _markdown(run, tables, drawn)))
+    for name in formats:
+        if name in render.FORMATS:
+            ending, text = render.FORMATS[name]
+            written += [_write(out / "tables" / f"{table.key}{ending}", text(table)) for table in tables]
+    return [*written, *(path for _, _, paths in drawn for path in paths)]
+
+
+def _draw(run: Run, root: Path, out: Path, images: Sequence[str]) -> list[tuple[str, bytes, list[Path]]]:
+    """Title, PNG and files of each figure that the records allow."""
+    drawn = []
+    for name, title, figure in (
+        ("figure3", "Figure 3. Photo, truth and masks", figures.qualitative_grid(run, root, images)),
+        ("figure4", "Figure 4. Robustness: F1 against the attack's level", figures.robustness_curves(run)),
+    ):
+        if figure is None:
+            continue
+        contents = {}
+        for kind in ("png", "pdf"):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind, dpi=130)
+            contents[kind] = stream.getvalue()
+        figures.plt.close(figure)
+        paths = [_write(out / "figures" / f"{name}.{kind}", content) for kind, content in contents.items()]
+        drawn.append((title, contents["png"], paths))
+    return drawn
+
+
+def _markdown(run: Run, tables: Sequence[Table], drawn: Sequence[tuple[str, bytes, list[Path]]]) -> str:
+    suite = run.suite
+    lines = [
+        f"# {suite['name']}",
+        "",
+        f"{suite['image_size']} x {suite['image_size']} ({suite['resize']}), {suite['precision']}, seed "
+        f"{suite['seed']}, batch {suite['batch']}. Bold: the best measured; underlined: the second. In brackets: the "
+        "paper's own number, and measured minus published.",
+        "",
+        *(f"- {entry['name']}: {entry['images']} images" for entry in suite["sets"]),
+        *(f"- FAILED: {line}" for line in suite.get("failures", ())),
+        "",
+        *(render.markdown(table) for table in tables),
+        *(f"![{title}](figures/{paths[0].name})\n" for title, _, paths in drawn),
+        "### Metrics",
+        "",
+        "| metric | definition | averages over | difference from the framework's |",
+        "| --- | --- | --- | --- |",
+        *(f"| {m.name} | {m.definition} | {m.averages_over} | {m.differs_from_stock} |" for m in METRICS),
+        "",
+        "Made with " + ", ".join(f"{name} {version}" for name, version in suite["environment"].items()) + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    except OSError as error:
+        raise RequestError(f"{path} cannot be written ({error.strerror})", "a folder with room") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
