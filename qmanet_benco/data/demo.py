@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import multiprocessing
 import re
 import shutil
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def make_demo(
     _check(out, train_count, test_count, size, workers)
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
     unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    _clear(unfinished)
     plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     try:
@@ -109,7 +110,9 @@ def _write_all(
     """Rows of the manifest, in the order of the tasks."""
     write = partial(_write_one, plan)
     rows = []
-    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+    # a forked copy of a process that has threads (numpy's, OpenCV's) can inherit a lock that nobody opens again
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, context) if workers > 1 else nullcontext() as pool:
         results = map(write, tasks) if pool is None else pool.map(write, tasks, chunksize=8)
         for row in results:
             rows.append(row)
@@ -167,6 +170,23 @@ def _masks(folder: Path, image_size: int) -> NDArray[np.bool_]:
 def _constant_f1(constant: NDArray[np.bool_], masks: NDArray[np.bool_]) -> float:
     overlap = (masks & constant).sum(axis=(1, 2))
     return float((2 * overlap / np.maximum(constant.sum() + masks.sum(axis=(1, 2)), 1)).mean())
+
+
+def _clear(unfinished: Path) -> None:
+    """Remove what a killed run left; a folder that holds anything else is not ours.
+
+    Raises:
+        RequestError: it holds something else.
+    """
+    if not unfinished.exists():
+        return
+    ours = {*SPLITS, "manifest.csv", "test.json"}
+    others = (
+        [path.name for path in unfinished.iterdir() if path.name not in ours] if unfinished.is_dir() else ["a file"]
+    )
+    if others:
+        raise RequestError(f"{unfinished} holds {others[0]}", "what a killed run left, or nothing", "move it away")
+    shutil.rmtree(unfinished)
 
 
 def _check(out: Path, train_count: int, test_count: int, size: int, workers: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,8 @@ __all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare"]
 log = logging.getLogger(__name__)
 
 LIST = "list.json"
+STRAYS = "strays"
+"""Folder for files that belong to no pair; nothing is ever removed."""
 Progress = Callable[[int, int], None]
 
 
@@ -199,17 +202,29 @@ def _finish(row: DataSet, out: Path, rows: list[Row], left_out: list[LeftOut], o
     if row.as_list or options.authentic:
         manifest.write_json_list(out, LIST, rows)
         lists = (out / LIST,)
-    _remove_strays(out, rows)
+    _set_strays_aside(out, rows)
     manifest.publish(out, rows, left_out)
     tampered = sum(item.mask != NEGATIVE for item in rows)
     failed = sum(item.failed for item in left_out)
     return Prepared(row.name, out, tampered, len(rows) - tampered, len(left_out), failed, lists)
 
 
-def _remove_strays(out: Path, rows: list[Row]) -> None:
-    """Halves of pairs that a kill left behind and the archive no longer has: they would shift the framework's pairs."""
+def _set_strays_aside(out: Path, rows: list[Row]) -> None:
+    """Move files that belong to no pair out of the folders, where they would shift the framework's pairs.
+
+    They are halves of pairs that a kill left behind, or a user's own: nothing is removed.
+    """
     known = {row.file for row in rows} | {row.mask for row in rows}
     for folder in ("Tp", "Gt", "Au"):
         for path in sorted((out / folder).iterdir()) if (out / folder).is_dir() else []:
             if f"{folder}/{path.name}" not in known:
-                path.unlink()
+                target = _free_name(out / STRAYS / folder / path.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+                log.warning("%s belongs to no pair: moved to %s", path, target)
+
+
+def _free_name(path: Path) -> Path:
+    """The path, or the first numbered one beside it that is free."""
+    names = (path.with_name(f"{path.stem} {number}{path.suffix}") for number in itertools.count(2))
+    return path if not path.exists() else next(name for name in names if not name.exists())

@@ -94,3 +94,17 @@ def test_another_set_does_not_go_into_the_same_folder(tmp_path: Path):
     prepare("casiav1", tmp_path / "raw", tmp_path / "out")
     with pytest.raises(RequestError, match="name another folder"):
         prepare("coverage", tmp_path / "other", tmp_path / "out")
+
+
+def test_user_s_own_file_in_the_folder_is_moved_aside_and_never_removed(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    archives.casiav1(raw, names=archives.casiav1_names()[:5])
+    prepare("casiav1", raw, out)
+    before = snapshot(out)
+    for text in ("mine", "mine too"):
+        (out / "Tp" / "holiday.jpg").write_text(text)
+        prepare("casiav1", raw, out)
+    kept = {path.read_text() for path in (out / "strays" / "Tp").iterdir()}
+    assert kept == {"mine", "mine too"}
+    after = {name: content for name, content in snapshot(out).items() if not str(name).startswith("strays")}
+    assert after == before
