@@ -69,7 +69,7 @@ def test_a_lost_file_is_made_again(tmp_path):
     next((out / "Gt").iterdir()).unlink()
     (out / "Tp" / "half_of_a_pair.jpg").write_bytes(b"left by a kill")
     prepare("casiav1", raw, out)
-    assert snapshot(out) == before
+    assert snapshot(out) == before | {"strays/Tp/half_of_a_pair.jpg": b"left by a kill"}
 
 
 def test_an_interrupt_leaves_nothing_half_written(tmp_path):
