@@ -45,6 +45,7 @@ TEST = [
     "hypothesis>=6",
     "transformers>=4.44",
     "torchmetrics>=1.4",
+    "selenium>=4.20",  # opens the HTML report in Debian's chromium, where it is installed
     "segmentation-models-pytorch>=0.4",  # one of the four namings of SegFormer weights
 ]
 
