@@ -67,7 +67,11 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
-    package_data={"qmanet_benco": ["py.typed"], "qmanet_benco.evaluation": ["suites/*.yaml", "*.json"]},
+    package_data={
+        "qmanet_benco": ["py.typed"],
+        "qmanet_benco.evaluation": ["suites/*.yaml", "*.json"],
+        "qmanet_benco.model": ["demo/*"],
+    },
     python_requires=">=3.11,<3.12",
     install_requires=REQUIREMENTS,
     extras_require={"test": TEST, "dev": TEST + LINT},

@@ -17,12 +17,14 @@ _HOME = {
     "VARIANTS": "qmanet_benco.model.config",
     "create_model": "qmanet_benco.model.builder",
     "load_model": "qmanet_benco.model.builder",
+    "predict": "qmanet_benco.apps.predict",
     "RequestError": "qmanet_benco.errors",
 }
 
-__all__ = ["VARIANTS", "QMANet", "QMANetConfig", "RequestError", "create_model", "load_model"]
+__all__ = ["VARIANTS", "QMANet", "QMANetConfig", "RequestError", "create_model", "load_model", "predict"]
 
 if TYPE_CHECKING:
+    from qmanet_benco.apps.predict import predict
     from qmanet_benco.benco.plugin import QMANet
     from qmanet_benco.errors import RequestError
     from qmanet_benco.model.builder import create_model, load_model

@@ -163,6 +163,85 @@ def data_protocol_cat(
     raise typer.Exit(1 if made.missing else 0)
 
 
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photos and folders of photos.")],
+    weights: Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")] = "demo",
+    out: Annotated[Path, typer.Option(help="Folder for masks, heat maps, probabilities and records.")] = Path(
+        "predictions"
+    ),
+    native: Annotated[bool, typer.Option("--native", help="At the photo's own resolution, in tiles.")] = False,
+    image_size: Annotated[int, typer.Option(help="Side to resize to; 0: the one of the weights.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")] = "",
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth file run code.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Find what was tampered with: OUT/STEM.mask.png, .heatmap.png, .probability.png (16 bits) and .json."""
+    import torch
+
+    from qmanet_benco.apps.outputs import predict_all
+    from qmanet_benco.apps.photo import photos_below
+    from qmanet_benco.data.progress import shown
+    from qmanet_benco.model.builder import DEMO, load_model
+
+    if weights == DEMO:
+        typer.echo("the demonstration model: small, trained on generated forgeries; no evidence of anything", err=True)
+    photos = photos_below(images)
+    model = load_model(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"), allow_pickle)
+    records = []
+    with shown("photos") as progress:
+        for record in predict_all(model, photos, out, weights=weights, native=native, image_size=image_size):
+            records.append(record)
+            progress(len(records), len(photos))
+            if "error" in record:
+                typer.echo(record["error"], err=True)
+            elif not as_json:
+                typer.echo(f"{record['file']}: score {record['score']:.3f}, {record['tampered_fraction']:.1%} tampered")
+    if as_json:
+        typer.echo(json.dumps(records, indent=2))
+    raise typer.Exit(1 if any("error" in record for record in records) else 0)
+
+
+@app.command()
+def export(
+    weights: Annotated[str, typer.Option(help="A checkpoint of the trainer, .safetensors, owner/name, or demo.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    file_format: Annotated[str, typer.Option("--format", help="safetensors.")] = "safetensors",
+    image_size: Annotated[int, typer.Option(help="Side that the weights were trained for, stored with them.")] = 0,
+    half: Annotated[bool, typer.Option("--half", help="16-bit floats: half the size.")] = False,
+) -> None:
+    """Write a model as one file for others, load it again, and state the largest difference."""
+    from qmanet_benco.model.release import export_safetensors
+
+    if file_format != "safetensors":
+        raise RequestError(f"--format {file_format}", "safetensors")
+    difference = export_safetensors(weights, out, image_size=image_size, half=half)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, largest difference of a probability {difference:.1e}")
+
+
+@app.command()
+def cost(
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="A registered model; repeat. By default all of Table 10.")
+    ] = None,
+    variants: Annotated[list[str] | None, typer.Option("--variant", help="Of QMA-Net; repeat.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Table 10: parameters, multiply-adds, FLOPs, latency and peak memory on this machine's CPU, published beside."""
+    from dataclasses import asdict
+
+    from qmanet_benco.evaluation import cost as room
+
+    rows, failures = room.measure_all(room.subjects(models or (), variants or ()))
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        room.show(rows)
+    for line in failures:
+        typer.echo(f"failed: {line}", err=True)
+    raise typer.Exit(1 if failures else 0)
+
+
 @suite_app.command("run")
 def suite_run(
     suite: Annotated[str, typer.Argument(metavar="SUITE.yaml", help="A file; paper.yaml and demo.yaml ship.")],

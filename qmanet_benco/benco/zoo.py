@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -14,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.hub
+import torch.utils.model_zoo
 from torch import nn
 
 from qmanet_benco.benco import compat
+from qmanet_benco.benco.patches import Patches
 from qmanet_benco.errors import RequestError
 
 
@@ -53,6 +57,7 @@ BASELINES = {
         Baseline(
             "Trufor",
             "TruFor",
+            dict(config_path="{framework}/statics/model_zoo/configs/trufor.yaml"),
             footnotes=("the framework normalises TruFor's input twice, so NoisePrint++ does not see a photo",),
         ),
         Baseline("IML_ViT", "IML-ViT", dict(input_size=512)),
@@ -109,7 +114,8 @@ def build_model(name: str, flags: Mapping[str, Any], seed: int = 0) -> nn.Module
     """
     check_flags(name, flags)
     former = random.getstate(), np.random.get_state()
-    with compat.without_cuda(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    devices = range(torch.cuda.device_count())
+    with compat.without_cuda(), _without_downloads(), torch.random.fork_rng(devices=devices):
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
@@ -127,6 +133,36 @@ def build_model(name: str, flags: Mapping[str, Any], seed: int = 0) -> nn.Module
         finally:
             random.setstate(former[0])
             np.random.set_state(former[1])
+
+
+class _Absent(dict[str, Any]):
+    """What stands for pretrained weights that were not given."""
+
+
+@contextmanager
+def _without_downloads() -> Iterator[None]:
+    """Constructors that load pretrained weights keep their random start where no file was given.
+
+    MVSS-Net fetches a ResNet at construction (mvss_net/mvssnet.py), TruFor loads two files without asking whether they
+    were named (trufor/trufor.py:27). A file that the user names is loaded as ever.
+    """
+    stock_load, stock_fill = torch.load, nn.Module.load_state_dict
+
+    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
+        return _Absent() if f is None or f == "" else stock_load(f, *args, **kwargs)
+
+    def fill(self: nn.Module, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return None if isinstance(state, _Absent) else stock_fill(self, state, *args, **kwargs)
+
+    def fetch(*_: Any, **__: Any) -> _Absent:
+        return _Absent()
+
+    with Patches() as patches:
+        patches.set(torch, "load", load)
+        patches.set(nn.Module, "load_state_dict", fill)
+        patches.set(torch.hub, "load_state_dict_from_url", fetch)
+        patches.set(torch.utils.model_zoo, "load_url", fetch)
+        yield
 
 
 def fresh_flags(name: str) -> dict[str, Any]:

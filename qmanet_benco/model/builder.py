@@ -10,7 +10,7 @@ import torch
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig, parse_noise_sources, variant_config
-from qmanet_benco.model.files import read_checkpoint, state_dict_of
+from qmanet_benco.model.files import read_checkpoint, state_dict_of, stored_image_size
 from qmanet_benco.model.network import QMANetwork, stored_config
 from qmanet_benco.model.pretrained import find_weights
 from qmanet_benco.model.weights import load_encoder, read_noiseprint
@@ -18,6 +18,9 @@ from qmanet_benco.model.weights import load_encoder, read_noiseprint
 logger = logging.getLogger(__name__)
 
 HUB_FILE = "model.safetensors"
+DEMO = "demo"
+DEMO_FILE = Path(__file__).with_name("demo") / HUB_FILE
+"""The demonstration model that ships with the package; README.md beside it says how it was made and how good it is."""
 
 
 def create_model(
@@ -61,8 +64,8 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
     """Load trained weights, ready for inference.
 
     Args:
-        source: a ``.safetensors`` file, a checkpoint of the framework's trainer (``checkpoint-12.pth``), or
-            ``owner/name`` on the Hugging Face hub.
+        source: a ``.safetensors`` file, a checkpoint of the framework's trainer (``checkpoint-12.pth``),
+            ``owner/name`` on the Hugging Face hub, or ``"demo"``, the small model that ships for demonstration.
         device: where to put the network.
         allow_pickle: let a ``.pth`` file run code; only for files whose source is trusted.
 
@@ -80,6 +83,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise RequestError(f"{path} does not fit its own configuration ({reason})", "an undamaged file") from error
+    network.image_size = stored_image_size(path) or network.image_size
     return network.eval().to(device)
 
 
@@ -96,6 +100,8 @@ def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch
 
 
 def _locate(source: str) -> Path:
+    if source == DEMO and not Path(source).exists():
+        return DEMO_FILE
     if Path(source).exists() or source.endswith((".safetensors", ".pth", ".pt")) or source.count("/") != 1:
         if not Path(source).is_file():
             raise RequestError(

@@ -22,6 +22,9 @@ HARMLESS: list[Any] = [argparse.Namespace]
 
 PICKLE_CURE = "if you trust its source, pass --allow-pickle (it then runs whatever code the file holds)"
 
+IMAGE_SIZE = "image_size"
+"""Entry in a ``.safetensors`` file's metadata."""
+
 
 def read_checkpoint(path: str | Path, allow_pickle: bool = False) -> dict[str, Any]:
     """Read a ``.safetensors`` file or a file of ``torch.save`` on the CPU.
@@ -115,3 +118,14 @@ def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stored_image_size(path: Path) -> int:
+    """The side in pixels that the weights of a ``.safetensors`` file were trained for; 0 where it does not say."""
+    from safetensors import safe_open
+
+    if path.suffix != ".safetensors":
+        return 0
+    with safe_open(path, "pt") as content:
+        stored = (content.metadata() or {}).get(IMAGE_SIZE, "0")
+    return int(stored) if stored.isdigit() else 0

@@ -29,6 +29,10 @@ SMALLEST_SIDE = 64
 """Below 64 pixels stage 4 has less than 2 x 2 tokens and the reduced keys of stage 1 vanish."""
 
 
+PAPER_IMAGE_SIZE = 512
+"""Section 4.1."""
+
+
 class Localization(NamedTuple):
     """Everything that one forward pass computes."""
 
@@ -55,6 +59,7 @@ class QMANetwork(nn.Module):
     def __init__(self, config: QMANetConfig) -> None:
         super().__init__()
         self.config = config
+        self.image_size = PAPER_IMAGE_SIZE  # side in pixels of the square that the weights were trained for
         self.noise_view = NoiseView(config.noise_sources)
         self.gae = Encoder(config)
         self.lae = Encoder(config)

@@ -1,0 +1,1 @@
+"""For a photo at hand: predict; knows the model, not the framework."""

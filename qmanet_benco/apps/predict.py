@@ -1,0 +1,179 @@
+"""From a photo to a mask at the photo's own size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qmanet_benco.apps.photo import Photo, Pixels, read_photo
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.network import QMANetwork, image_score
+from qmanet_benco.model.noise_view import IMAGENET_MEAN, IMAGENET_STD
+
+THRESHOLD = 0.5
+SMALLEST_SIDE = 64
+"""Of the network's input."""
+TILE, OVERLAP = 768, 256
+"""Pixels. The overlap is blended; CHOICE: the paper resizes and has no tiles."""
+MOST_REGIONS = 50
+
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected region of tampered pixels (8 neighbours), in pixels of the upright photo."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    pixels: int
+    mean_probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a photo."""
+
+    probability: Plane
+    """H x W in [0, 1], at the photo's own size after the rotation that EXIF asks for."""
+    mask: NDArray[np.bool_]
+    """H x W, True where the probability is above the threshold."""
+    score: float
+    """In [0, 1]: how suspicious the photo is as a whole."""
+    regions: tuple[Region, ...]
+    """The largest first, at most :data:`MOST_REGIONS`."""
+
+    @property
+    def tampered_fraction(self) -> float:
+        """Of the photo's pixels."""
+        return float(self.mask.mean())
+
+
+def predict(
+    model: QMANetwork,
+    photo: Photo,
+    *,
+    native: bool = False,
+    image_size: int = 0,
+    threshold: float = THRESHOLD,
+) -> Prediction:
+    """Find what was tampered with in a photo.
+
+    Args:
+        model: of :func:`~qmanet_benco.load_model`, in eval mode.
+        photo: a file, a Pillow image, or H x W x 3 in uint8, RGB.
+        native: at the photo's own resolution, in overlapping tiles where it is larger than one; otherwise resized to
+            a square, as the paper does it, and the probability scaled back.
+        image_size: the square's side; 0: the one that the model was trained for (512 where it does not say).
+        threshold: of the mask.
+
+    Raises:
+        RequestError: the photo cannot be read, or an argument makes no sense.
+    """
+    if not 0 < threshold < 1:
+        raise RequestError(f"threshold {threshold}", "above 0 and below 1")
+    side = image_size or model.image_size
+    if side < SMALLEST_SIDE:
+        raise RequestError(f"image size {side}", f"{SMALLEST_SIDE} pixels or more")
+    pixels = read_photo(photo)
+    with torch.inference_mode():
+        probability, score = _tiled(model, pixels) if native else _resized(model, pixels, side)
+    mask = probability > threshold
+    return Prediction(probability, mask, score, tuple(regions(mask, probability)))
+
+
+def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:
+    """Connected regions of a mask, the largest first."""
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    largest = sorted(range(1, count), key=lambda label: -int(boxes[label, cv2.CC_STAT_AREA]))[:MOST_REGIONS]
+    found = []
+    for label in largest:
+        left, top, width, height, area = (int(value) for value in boxes[label])
+        window = np.s_[top : top + height, left : left + width]
+        mean = float(probability[window][labels[window] == label].mean())
+        found.append(Region(left, top, width, height, area, mean))
+    return found
+
+
+def fingerprint(model: QMANetwork) -> str:
+    """SHA-256 of a model's weights and configuration, the same wherever it was loaded from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _resized(model: QMANetwork, pixels: Pixels, side: int) -> tuple[Plane, float]:
+    """The paper's way: everything is scaled to a square; sampled as the framework's loader does it."""
+    height, width = pixels.shape[:2]
+    square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
+    found = model(_normalised(square).to(_device(model))).float()
+    score = float(image_score(found)[0])
+    plane = cv2.resize(found[0, 0].cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.clip(plane, 0, 1), score
+
+
+def _tiled(model: QMANetwork, pixels: Pixels) -> tuple[Plane, float]:
+    """At the photo's resolution; memory grows with one tile and a few planes of the photo's size."""
+    height, width = pixels.shape[:2]
+    total = np.zeros((height, width), np.float32)
+    weights = np.zeros((height, width), np.float32)
+    score = 0.0
+    for rows, columns in tiles(height, width):
+        tile = pixels[rows, columns]
+        padding = [(0, max(0, SMALLEST_SIDE - side)) for side in tile.shape[:2]]
+        padded = np.pad(tile, (*padding, (0, 0)), mode="edge")
+        found = model(_normalised(padded).to(_device(model))).float()[..., : tile.shape[0], : tile.shape[1]]
+        score = max(score, float(image_score(found)[0]))
+        ramp = _ramp(tile.shape[0], rows.start > 0, rows.stop < height)[:, None]
+        ramp = ramp * _ramp(tile.shape[1], columns.start > 0, columns.stop < width)[None]
+        total[rows, columns] += found[0, 0].cpu().numpy() * ramp
+        weights[rows, columns] += ramp
+    return np.clip(total / weights, 0, 1), score
+
+
+def tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Windows of at most :data:`TILE` pixels a side that cover a photo and overlap by :data:`OVERLAP` or more."""
+    for top, bottom in _spans(height):
+        for left, right in _spans(width):
+            yield slice(top, bottom), slice(left, right)
+
+
+def _spans(length: int) -> list[tuple[int, int]]:
+    if length <= TILE:
+        return [(0, length)]
+    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
+    starts = [round(index * (length - TILE) / (count - 1)) for index in range(count)]
+    return [(start, start + TILE) for start in starts]
+
+
+def _ramp(length: int, before: bool, after: bool) -> Plane:
+    """Weights of a tile along one side: they rise over the overlap where a neighbour follows, and are never zero."""
+    weights = np.ones(length, np.float32)
+    rise = (np.arange(1, OVERLAP + 1, dtype=np.float32)) / (OVERLAP + 1)
+    if before:
+        weights[:OVERLAP] = np.minimum(weights[:OVERLAP], rise)
+    if after:
+        weights[-OVERLAP:] = np.minimum(weights[-OVERLAP:], rise[::-1])
+    return weights
+
+
+def _normalised(pixels: Pixels) -> Tensor:
+    """1 x 3 x H x W, ImageNet-normalised, of H x W x 3."""
+    mean, std = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std).permute(2, 0, 1)[None].contiguous()
+
+
+def _device(model: QMANetwork) -> Any:
+    return next(model.parameters()).device

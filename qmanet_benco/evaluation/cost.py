@@ -1,0 +1,247 @@
+"""Table 10: parameters, multiply-adds, latency and peak memory of each model, at batch 1."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation.published import published_value
+
+IMAGE_SIZE = 512
+ROUNDS = 3
+QMANET = "QMANet"
+PAPER = "paper"
+DEFAULT_MODELS = ("MantraNet", "MVSSNet", "PSCC_Net", "Cat_Net", "Trufor", "IML_ViT", "Mesorch")
+NOT_COUNTED = (
+    "element-wise operations, normalisations, activations, pooling, resampling and indexing",
+    "operators of compiled extensions other than torch's own",
+)
+"""What :func:`multiply_adds` leaves out, for every model alike."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One row."""
+
+    model: str
+    variant: str
+    params_m: float
+    macs_g: float
+    image_size: int
+    latency_s: float | None = None
+    peak_mib: float | None = None
+    published_params_m: float | None = None
+    published_flops_g: float | None = None
+    note: str = ""
+
+    @property
+    def flops_g(self) -> float:
+        """A multiply-add counted as two operations."""
+        return 2 * self.macs_g
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be measured."""
+
+    model: str
+    variant: str = ""
+    image_size: int = IMAGE_SIZE
+
+    @property
+    def label(self) -> str:
+        """For tables and messages."""
+        return f"{self.model} {self.variant}".strip()
+
+
+def subjects(models: Iterable[str], variants: Iterable[str]) -> list[Subject]:
+    """The named models and variants of QMA-Net; without any, every baseline and the paper's QMA-Net.
+
+    Raises:
+        RequestError: a name is unknown.
+    """
+    from qmanet_benco.benco import zoo
+    from qmanet_benco.model.config import VARIANTS
+
+    models, variants = list(models), list(variants)
+    if not models and not variants:
+        models, variants = list(DEFAULT_MODELS), [PAPER]
+    for variant in variants:
+        if variant not in VARIANTS:
+            raise RequestError(f"--variant {variant}", f"one of {', '.join(VARIANTS)}")
+    found = []
+    for name in models:
+        zoo.check_flags(name, {})
+        if name != QMANET:
+            found.append(Subject(name))
+        elif not variants:
+            variants = [PAPER]
+    return [*found, *(Subject(QMANET, variant) for variant in variants)]
+
+
+def measure_all(chosen: Iterable[Subject]) -> tuple[list[Cost], list[str]]:
+    """Measure each model in a process of its own, so that its peak memory is its own.
+
+    Returns:
+        The rows, and one line for each model that could not be measured.
+    """
+    rows, failures = [], []
+    for subject in chosen:
+        command = [sys.executable, "-m", __spec__.name, json.dumps(asdict(subject))]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            lines = ended.stderr.strip().splitlines() or ["no message"]
+            failures.append(f"{subject.label}: {lines[-1][:300]}")
+            continue
+        rows.append(Cost(**json.loads(ended.stdout.strip().splitlines()[-1])))
+    return rows, failures
+
+
+def measure(subject: Subject) -> Cost:
+    """Build a model with random weights and measure one forward pass of it in eval mode on the CPU.
+
+    Multiply-adds are of the forward pass as the framework calls it, losses included where the model computes them
+    then. Latency is the median of three passes after one; memory the process's peak above what it had before the
+    model was built.
+    """
+    from qmanet_benco.benco import scoring, zoo
+
+    flags: dict[str, Any] = {}
+    if subject.model == QMANET:
+        flags = {"variant": subject.variant, "backbone_weights": "random", "noiseprint_weights": "random"}
+    with scoring.as_the_test_script():
+        before = _peak_mib()
+        model = zoo.build_model(subject.model, flags).eval()
+        batch = example(subject.model, subject.image_size)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        macs = multiply_adds(model, batch)
+        seconds = []
+        for _ in range(ROUNDS + 1):
+            start = time.perf_counter()
+            with torch.no_grad():
+                model(**batch)
+            seconds.append(time.perf_counter() - start)
+    row = "QMA-Net" if subject.model == QMANET else zoo.BASELINES[subject.model].row if _known(subject.model) else ""
+    beside = row if subject.variant in ("", PAPER) else ""
+    return Cost(
+        subject.model,
+        subject.variant,
+        parameters / 1e6,
+        macs / 1e9,
+        subject.image_size,
+        statistics.median(seconds[1:]),
+        _peak_mib() - before,
+        published_value("table10", "rows", beside, "params_m"),
+        published_value("table10", "rows", beside, "flops_g"),
+        "; ".join(zoo.footnotes(subject.model)),
+    )
+
+
+def multiply_adds(model: nn.Module, batch: Mapping[str, Any]) -> int:
+    """Multiply-adds of convolutions (also transposed), matrix products and scaled dot-product attention.
+
+    torch's own counter (``torch.utils.flop_counter``) counts at the level of its operators, so that a fused attention
+    counts what its two matrix products cost, in every model alike. See :data:`NOT_COUNTED`.
+    """
+    rules = dict.fromkeys(_fused_on_cpu(), attention_flops)
+    with FlopCounterMode(display=False, custom_mapping=rules) as counter, torch.no_grad():
+        model(**batch)
+    return int(counter.get_total_flops()) // 2
+
+
+def attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Operations of query times key and of weights times value, from the shapes ... x tokens x channels."""
+    batches = math.prod(query[:-2])
+    return 2 * batches * query[-2] * key[-2] * (query[-1] + value[-1])
+
+
+def _fused_on_cpu() -> list[Any]:
+    """The CPU's fused attention, for which torch's counter has no rule (it has those of CUDA)."""
+    names = ("_scaled_dot_product_flash_attention_for_cpu",)
+    return [getattr(torch.ops.aten, name) for name in names if hasattr(torch.ops.aten, name)]
+
+
+def example(model: str, image_size: int) -> dict[str, Any]:
+    """A batch of one seeded image as the framework's loader hands it over, with what the model's post function adds."""
+    from qmanet_benco.benco import zoo
+
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.zeros(1, image_size, image_size)
+    mask[:, image_size // 4 : image_size // 2, image_size // 4 : image_size // 2] = 1
+    sample: dict[str, Any] = {
+        "image": torch.randn(3, image_size, image_size, generator=generator),
+        "mask": mask,
+        "edge_mask": mask.clone(),
+        "label": 1,
+        "shape": torch.tensor([image_size, image_size]),
+        "origin_shape": torch.tensor([image_size, image_size]),
+        "name": "example.png",
+    }
+    post = zoo.post_function(model)
+    if post is not None:
+        post(sample)
+    batch: dict[str, Any] = torch.utils.data.default_collate([sample])
+    return batch
+
+
+def show(rows: Iterable[Cost]) -> None:
+    """Print Table 10 on stdout, with what is not counted and the known faults below it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    titles = ("model", "params M", "MACs G", "FLOPs G (2 x)", "latency s", "peak MiB", "published M", "published G")
+    table = Table(*titles, title=f"Batch 1, {IMAGE_SIZE} x {IMAGE_SIZE}, CPU, {torch.get_num_threads()} threads")
+    notes = []
+    for row in rows:
+        numbers = (row.params_m, row.macs_g, row.flops_g, row.latency_s, row.peak_mib)
+        published = (row.published_params_m, row.published_flops_g)
+        shown = ["" if number is None else f"{number:.1f}" for number in (*numbers, *published)]
+        table.add_row(f"{row.model} {row.variant}".strip(), *shown)
+        notes += [f"{row.model}: {row.note}"] if row.note else []
+    console = Console()
+    console.print(table)
+    console.print(f"Not counted: {'; '.join(NOT_COUNTED)}. The published column is the paper's Table 10.")
+    for note in notes:
+        console.print(note)
+
+
+def _known(name: str) -> bool:
+    from qmanet_benco.benco import zoo
+
+    return name in zoo.BASELINES
+
+
+def _peak_mib() -> float:
+    """The process's largest resident memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> int:
+    """Measure the :class:`Subject` that ``sys.argv[1]`` describes as JSON; the row is the last line on stdout."""
+    from qmanet_benco.benco import session
+
+    try:
+        with session.prepared(False):
+            row = measure(Subject(**json.loads(sys.argv[1])))
+    except Exception as error:
+        sys.stderr.write(f"{type(error).__name__}: {' '.join(str(error).split())}\n")
+        return 1
+    sys.stdout.write(json.dumps(asdict(row)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
