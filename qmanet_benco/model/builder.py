@@ -100,7 +100,7 @@ def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch
 
 
 def _locate(source: str) -> Path:
-    if source == DEMO and not Path(source).exists():
+    if source == DEMO:  # a file of that name is ./demo
         return DEMO_FILE
     if Path(source).exists() or source.endswith((".safetensors", ".pth", ".pt")) or source.count("/") != 1:
         if not Path(source).is_file():

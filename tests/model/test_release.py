@@ -46,7 +46,11 @@ def test_weights_that_do_not_fit_into_16_bits_are_refused_and_nothing_is_left(ch
         export_safetensors(checkpoint, tmp_path / "model.onnx")
 
 
-def test_demonstration_model_ships_in_few_megabytes_and_needs_no_licensed_weights() -> None:
+def test_demonstration_model_ships_in_few_megabytes_and_needs_no_licensed_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()  # as `qmanet data demo demo` leaves it
     assert DEMO_FILE.stat().st_size < 10e6
     model = load_model("demo")
     assert model.config.noise_sources == ("srm", "bayar")
