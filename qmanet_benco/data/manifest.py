@@ -180,8 +180,8 @@ def read_journal(out: Path) -> list[Row]:
     rows: list[Row] = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, TypeError):
-                rows.append(Row(**json.loads(line)))
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                rows.append(_row(json.loads(line)))
     return rows
 
 
@@ -190,8 +190,12 @@ def read_manifest(out: Path) -> list[Row]:
     path = out / MANIFEST
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [_row(line) for line in csv.DictReader(stream)]
+    rows: list[Row] = []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream, contextlib.suppress(csv.Error):
+        for line in csv.DictReader(stream):
+            with contextlib.suppress(ValueError):  # a line that somebody edited: its pair is made again
+                rows.append(_row(line))
+    return rows
 
 
 def read_left_out(out: Path) -> list[dict[str, str]]:
@@ -232,9 +236,16 @@ def write_json_list(out: Path, name: str, rows: Iterable[Row]) -> None:
     write_list(out, name, ("[\n" + ",\n".join(lines()) + "\n]\n").encode())
 
 
-def _row(line: Mapping[str, str]) -> Row:
-    values: dict[str, Any] = {name: line.get(name) or "" for name in COLUMNS}
+def _row(line: Mapping[str, Any]) -> Row:
+    """One line of a manifest or a journal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    values: dict[str, Any] = {name: str(line.get(name) or "") for name in COLUMNS}
     values["width"], values["height"] = int(values["width"] or 0), int(values["height"] or 0)
+    if not values["file"] or not values["mask"]:
+        raise ValueError("a line without a file")
     return Row(**values)
 
 

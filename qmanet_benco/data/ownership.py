@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from qmanet_benco.data.manifest import NEGATIVE, Row
+from qmanet_benco.data.manifest import Row
 from qmanet_benco.errors import RequestError
 
 PAIRED = ("Tp", "Gt")
 """The framework pairs all files of these two folders by their position: a stranger there would shift the pairs."""
+INSIDE = re.compile(r"(Tp|Gt|Au)/(?!\.{1,2}$)[^/\\\0]+", re.DOTALL)
+"""What an image or a mask is called in a prepared folder. A list that names anything else is not believed."""
 
 Written = Mapping[str, frozenset[str]]
 """Name relative to the prepared folder, and the SHA-256 of everything that earlier runs wrote there."""
@@ -26,7 +29,7 @@ def written_by(rows: Iterable[Row]) -> Written:
     names: dict[str, frozenset[str]] = {}
     for row in rows:
         for name, digest in ((row.file, row.image_sha256), (row.mask, row.mask_sha256)):
-            if name != NEGATIVE and not Path(name).is_absolute():
+            if INSIDE.fullmatch(name):
                 names[name] = names.get(name, frozenset()) | {digest}
     return names
 
@@ -69,16 +72,19 @@ def remove_stale(out: Path, written: Written, known: Collection[str]) -> None:
     """Remove what earlier runs wrote and the set no longer has.
 
     Raises:
-        RequestError: one of these files was changed since; it is left as it is.
+        RequestError: some of these files were changed since; nothing is removed then.
     """
-    for name in sorted(written.keys() - set(known)):
-        path = out / name
-        if not os.path.lexists(path):
-            continue
-        ours = path.is_file() and not path.is_symlink()
-        if not ours or hashlib.sha256(path.read_bytes()).hexdigest() not in written[name]:
-            raise _foreign([path])
+    stale = [out / name for name in sorted(written.keys() - set(known)) if os.path.lexists(out / name)]
+    changed = [path for path in stale if not _is_as_written(path, written[_name(out, path)])]
+    if changed:
+        raise _foreign(changed)
+    for path in stale:
         path.unlink()
+
+
+def _is_as_written(path: Path, digests: Collection[str]) -> bool:
+    plain = path.is_file() and not path.is_symlink()
+    return plain and hashlib.sha256(path.read_bytes()).hexdigest() in digests
 
 
 def _name(out: Path, path: Path) -> str:

@@ -167,7 +167,7 @@ def _run(
 def _in_place(out: Path, row: Row, pair: Pair) -> bool:
     """Whether an earlier run's files are there and still those of the archive."""
     file = out / row.file
-    if Path(row.file).stem != pair.stem and not Path(row.file).is_absolute():
+    if row.file not in (*names_of(pair), str(pair.image)) or row.mask not in (*names_of(pair), NEGATIVE):
         return False
     if not file.is_file() or (row.mask != NEGATIVE and not (out / row.mask).is_file()):
         return False
