@@ -57,6 +57,10 @@ class Archive:
             raise RequestError(f"no folder {root}", "the folder of the unpacked archive", "name it with --raw")
         self.root = root.resolve()
 
+    def __getstate__(self) -> dict[str, Path]:
+        """The folder alone: workers need no list of a hundred thousand files."""
+        return {"root": self.root}
+
     @cached_property
     def files(self) -> list[Path]:
         """All files but those that systems leave behind, sorted."""

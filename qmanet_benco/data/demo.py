@@ -9,12 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import multiprocessing
+import os
 import re
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,10 +24,16 @@ from PIL import Image as PillowImage
 
 from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, compressed, forge
 from qmanet_benco.data.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
+from qmanet_benco.data.pool import in_order
 from qmanet_benco.errors import RequestError
 
 SPLITS = ("train", "test")
 COLUMNS = ("split", "file", "mask", "kind", "host", "donor", "quality", "subsampling", "tampered_fraction")
+MARKER = ".begun-by-qmanet-data-demo"
+OWN_FILE = re.compile(
+    rf"(train|test)(/(Tp|Gt)(/[^/]+_\d{{5}}\.(jpg|png))?)?|manifest\.csv|test\.json|{re.escape(MARKER)}"
+)
+"""What lies in the folder of a run that was killed; a folder with anything else in it is not removed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def make_demo(
         size: side in pixels.
         seed: of everything that is drawn.
         photos: folder of authentic photos; by default those that the dependencies ship.
-        workers: processes.
+        workers: processes; a script that asks for several needs the guard ``if __name__ == "__main__":``.
         knobs: ranges of the generator.
         progress: called with the finished and all forgeries.
 
@@ -86,8 +91,8 @@ def make_demo(
     """
     _check(out, train_count, test_count, size, workers)
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    _clear(unfinished)
+    place = out.resolve()  # of a link to an empty folder, of the current folder
+    unfinished = _begun(place)
     plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     try:
@@ -95,10 +100,11 @@ def make_demo(
             for folder in ("Tp", "Gt"):
                 (unfinished / split / folder).mkdir(parents=True)
         rows = _write_all(plan, tasks, workers, progress)
-        _write_lists(unfinished, out, rows)
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
+        _write_lists(unfinished, place, rows)
+        (unfinished / MARKER).unlink()
+        if place.exists():
+            place.rmdir()
+        unfinished.rename(place)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return DemoSet(out / "train", out / "test", out / "test.json", out / "manifest.csv")
@@ -108,17 +114,36 @@ def _write_all(
     plan: _Plan, tasks: list[tuple[str, int]], workers: int, progress: Callable[[int, int], None] | None
 ) -> list[dict[str, str]]:
     """Rows of the manifest, in the order of the tasks."""
-    write = partial(_write_one, plan)
     rows = []
-    # a forked copy of a process that has threads (numpy's, OpenCV's) can inherit a lock that nobody opens again
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, context) if workers > 1 else nullcontext() as pool:
-        results = map(write, tasks) if pool is None else pool.map(write, tasks, chunksize=8)
-        for row in results:
+    with closing(in_order(partial(_write_one, plan), tasks, workers)) as written:
+        for _, row in written:
             rows.append(row)
             if progress is not None:
                 progress(len(rows), len(tasks))
     return rows
+
+
+def _begun(out: Path) -> Path:
+    """A new folder beside ``out`` to work in; what a killed run left there goes first.
+
+    Raises:
+        RequestError: there is a folder of that name that this command did not make, or not all of what is in it.
+    """
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    if os.path.lexists(unfinished):
+        if unfinished.is_symlink() or not unfinished.is_dir() or not _is_ours(unfinished):
+            cure = "move it elsewhere, or name another folder"
+            raise RequestError(f"{unfinished} holds files that this command did not write", "its own name free", cure)
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(parents=True)
+    (unfinished / MARKER).touch()
+    return unfinished
+
+
+def _is_ours(unfinished: Path) -> bool:
+    """Whether a killed run left it: empty, or marked and with nothing in it but forgeries and lists."""
+    names = [path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*")]
+    return not names or (MARKER in names and all(OWN_FILE.fullmatch(name) for name in names))
 
 
 def all_tampered_f1(folder: Path, image_size: int) -> float:
@@ -170,23 +195,6 @@ def _masks(folder: Path, image_size: int) -> NDArray[np.bool_]:
 def _constant_f1(constant: NDArray[np.bool_], masks: NDArray[np.bool_]) -> float:
     overlap = (masks & constant).sum(axis=(1, 2))
     return float((2 * overlap / np.maximum(constant.sum() + masks.sum(axis=(1, 2)), 1)).mean())
-
-
-def _clear(unfinished: Path) -> None:
-    """Remove what a killed run left; a folder that holds anything else is not ours.
-
-    Raises:
-        RequestError: it holds something else.
-    """
-    if not unfinished.exists():
-        return
-    ours = {*SPLITS, "manifest.csv", "test.json"}
-    others = (
-        [path.name for path in unfinished.iterdir() if path.name not in ours] if unfinished.is_dir() else ["a file"]
-    )
-    if others:
-        raise RequestError(f"{unfinished} holds {others[0]}", "what a killed run left, or nothing", "move it away")
-    shutil.rmtree(unfinished)
 
 
 def _check(out: Path, train_count: int, test_count: int, size: int, workers: int) -> None:

@@ -4,73 +4,26 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image as PillowImage
-
 from qmanet_benco.data.archive import IMAGE_ENDINGS, Archive, Found, Pair
-from qmanet_benco.data.masks import ARRAY_ENDINGS
-from qmanet_benco.data.pairing import (
-    LeftOut,
-    Matching,
-    digits_key,
-    image_key,
-    mask_key,
-    match,
-    number_key,
-    without_copies,
+from qmanet_benco.data.casia import find_casiav1, find_casiav2
+from qmanet_benco.data.finding import (
+    NO_IMAGE,
+    NO_MASK,
+    Finder,
+    FindOptions,
+    add_authentic,
+    add_leftovers,
+    found_by_name,
 )
-from qmanet_benco.data.sets import AUTHENTIC, COPY_MOVE, GENERATED, REMOVAL, SPLICE
+from qmanet_benco.data.masks import ARRAY_ENDINGS
+from qmanet_benco.data.nist16 import find_nist16
+from qmanet_benco.data.pairing import LeftOut, grouped, image_key, mask_key, match
+from qmanet_benco.data.sets import AUTHENTIC, COPY_MOVE, GENERATED, SPLICE
 
-NO_MASK = "no mask in the archive belongs to this image"
-NO_IMAGE = "no image in the archive belongs to this mask"
-
-
-@dataclass(frozen=True)
-class FindOptions:
-    """What the user may choose."""
-
-    jpeg_level: int = 100
-    """AutoSplice is given out in three qualities: 100, 90, 75."""
-
-
-Finder = Callable[[Archive, FindOptions], Found]
-
-
-def find_casiav1(archive: Archive, _options: FindOptions) -> Found:
-    """CASIA v1, whose images have 106 names that its masks correct."""
-    forged, masks, authentic = _casia_files(archive, "sp_")
-    found = Found()
-    matching, hosts = _match_casia(archive, found, forged, masks), _casia_hosts(authentic)
-    for image, mask, stage in matching.pairs:
-        stem = _bare(mask)
-        turn = 1 if mask_key(mask) == "sp_d_cnn_a_sec0012_ani0007_0275" else 0
-        note = f"named {image.stem} in the archive" if stage else ""
-        found.pairs.append(Pair(image, mask, stem, _casia_kind(archive, mask, stem), turn, note, hosts(stem)))
-    known = {"0542": "its mask does not exist: the ground truth has 920 masks for 921 images (casia1groundtruth)"}
-    for image in matching.images:
-        found.left_out.append(LeftOut(archive.relative(image), known.get(number_key(image) or "", NO_MASK)))
-    _masks_left(archive, found, matching)
-    _add_authentic(found, authentic)
-    return found
-
-
-def find_casiav2(archive: Archive, _options: FindOptions) -> Found:
-    """CASIA v2, whose names do not all agree either."""
-    forged, masks, authentic = _casia_files(archive, "tp_")
-    found = Found()
-    matching, hosts = _match_casia(archive, found, forged, masks), _casia_hosts(authentic)
-    for image, mask, stage in matching.pairs:
-        note = f"mask named {mask.stem} in the archive" if stage else ""
-        found.pairs.append(
-            Pair(image, mask, image.stem, _casia_kind(archive, image, image.stem), 0, note, hosts(image.stem))
-        )
-    _images_left(archive, found, matching)
-    _masks_left(archive, found, matching)
-    _add_authentic(found, authentic)
-    return found
+TIFF = (".tif", ".tiff")
 
 
 def find_columbia(archive: Archive, _options: FindOptions) -> Found:
@@ -79,7 +32,13 @@ def find_columbia(archive: Archive, _options: FindOptions) -> Found:
     photos = [path for path in archive.images if path.suffix.lower() in TIFF]
     authentic = [path for path in photos if archive.inside(path, "4cam_auth")]
     spliced = [path for path in photos if not archive.inside(path, "4cam_auth")]
-    return _simple(archive, spliced, masks, authentic, SPLICE)
+    by_camera = grouped(authentic, lambda path: image_key(path).split("_")[0])
+
+    def hosts(image: Path) -> tuple[Path, ...]:
+        """``canong3_canonxt_sub_07``: photos of both cameras; which of them the name does not say."""
+        return tuple(photo for camera in image_key(image).split("_")[:2] for photo in by_camera.get(camera, ()))
+
+    return found_by_name(archive, spliced, masks, authentic, SPLICE, hosts=hosts)
 
 
 def find_coverage(archive: Archive, _options: FindOptions) -> Found:
@@ -88,14 +47,20 @@ def find_coverage(archive: Archive, _options: FindOptions) -> Found:
     def stems(pattern: str) -> list[Path]:
         return [path for path in archive.images if re.fullmatch(pattern, image_key(path))]
 
-    return _simple(
+    def number(path: Path) -> str:
+        return image_key(path).removesuffix("t").removesuffix("forged")
+
+    originals = stems(r"\d+")
+    by_number = grouped(originals, number)
+    return found_by_name(
         archive,
         stems(r"\d+t"),
         stems(r"\d+forged"),
-        stems(r"\d+"),
+        originals,
         COPY_MOVE,
-        lambda path: image_key(path).removesuffix("t"),
-        lambda path: image_key(path).removesuffix("forged"),
+        number,
+        number,
+        lambda image: tuple(by_number.get(number(image), ())),
     )
 
 
@@ -104,6 +69,7 @@ def find_imd2020(archive: Archive, _options: FindOptions) -> Found:
     masks = [path for path in archive.images if image_key(path).endswith("_mask")]
     originals = [path for path in archive.images if image_key(path).endswith("_orig")]
     others = set(masks) | set(originals)
+    by_folder = grouped(originals, lambda path: str(path.parent))
     found = Found()
     matching = match(
         (path for path in archive.images if path not in others),
@@ -111,9 +77,9 @@ def find_imd2020(archive: Archive, _options: FindOptions) -> Found:
         ((lambda path: f"{path.parent}/{image_key(path)}", lambda path: f"{path.parent}/{mask_key(path)}"),),
     )
     for image, mask, _ in matching.pairs:
-        found.pairs.append(Pair(image, mask, _with_folder(image, archive)))
-    _images_left(archive, found, matching)
-    _masks_left(archive, found, matching)
+        hosts = tuple(by_folder.get(str(image.parent), ()))
+        found.pairs.append(Pair(image, mask, _with_folder(image, archive), hosts=hosts))
+    add_leftovers(archive, found, matching, lambda _path: None, lambda _path: None)
     found.pairs += [Pair(path, None, _with_folder(path, archive), AUTHENTIC) for path in originals]
     return found
 
@@ -130,7 +96,7 @@ def find_fantasticreality(archive: Archive, _options: FindOptions) -> Found:
         preferred[mask_key(path)] = path
     fakes = [path for path in archive.images if archive.inside(path, "colorfakeimages")]
     real = [path for path in archive.images if archive.inside(path, "colorrealimages")]
-    found = _simple(archive, fakes, preferred.values(), real, "")
+    found = found_by_name(archive, fakes, preferred.values(), real, "")
     spare = set(masks) - set(preferred.values())
     found.left_out += [LeftOut(archive.relative(path), "another copy of the mask is used") for path in sorted(spare)]
     return found
@@ -150,9 +116,8 @@ def find_cocoglide(archive: Archive, _options: FindOptions) -> Found:
     keys = ((table.get, table.get), (image_key, mask_key), (_coco_id, _coco_id))
     matching = match(fakes, masks, keys)
     found.pairs += [Pair(image, mask, image.stem, GENERATED) for image, mask, _ in matching.pairs]
-    _images_left(archive, found, matching)
-    _masks_left(archive, found, matching)
-    _add_authentic(found, real)
+    add_leftovers(archive, found, matching, _coco_id, _coco_id)
+    add_authentic(found, real)
     return found
 
 
@@ -175,80 +140,8 @@ def find_autosplice(archive: Archive, options: FindOptions) -> Found:
             path, folder
         ):
             found.left_out.append(LeftOut(archive.relative(path), "another JPEG level: --jpeg-level chooses"))
-    _add_authentic(found, [path for path in archive.images if archive.inside(path, "authentic")])
+    add_authentic(found, [path for path in archive.images if archive.inside(path, "authentic")])
     return found
-
-
-TIFF = (".tif", ".tiff")
-TRUTH_FOLDER = re.compile(r"(.*[ _-])?(gt|ground ?truth|masks?)")
-CASIA_KEYS = ((image_key, mask_key), (digits_key, digits_key), (number_key, number_key))
-"""The corrected name; all numbers of the name; the number at its end alone."""
-
-
-def _simple(
-    archive: Archive,
-    images: Iterable[Path],
-    masks: Iterable[Path],
-    authentic: Iterable[Path],
-    kind: str,
-    key: Callable[[Path], str | None] = image_key,
-    key_of_mask: Callable[[Path], str | None] = mask_key,
-) -> Found:
-    found = Found()
-    images = _unique(archive, found, images, key)
-    masks = _unique(archive, found, masks, key_of_mask)
-    matching = match(images, masks, ((key, key_of_mask),))
-    found.pairs += [Pair(image, mask, image.stem, kind) for image, mask, _ in matching.pairs]
-    _images_left(archive, found, matching)
-    _masks_left(archive, found, matching)
-    _add_authentic(found, authentic)
-    return found
-
-
-def _casia_files(archive: Archive, start: str) -> tuple[list[Path], list[Path], list[Path]]:
-    """Forged images, masks and authentic images of a CASIA archive.
-
-    Masks are named ``_gt``; in copies that dropped the ending, they are what lies in a folder of ground truth.
-    """
-    authentic = [path for path in archive.images if image_key(path).startswith("au_") or archive.inside(path, "au")]
-    others = set(authentic)
-    named = [path for path in archive.images if image_key(path).startswith(start) and path not in others]
-    masks = {path for path in named if image_key(path).endswith("_gt")}
-    if not masks:
-        masks = {path for path in named if any(TRUTH_FOLDER.fullmatch(part) for part in archive.folders(path))}
-    return [path for path in named if path not in masks], sorted(masks), authentic
-
-
-def _match_casia(archive: Archive, found: Found, forged: list[Path], masks: list[Path]) -> Matching:
-    forged = _unique(archive, found, forged, image_key)
-    masks = _unique(archive, found, masks, mask_key)
-    return match(forged, masks, CASIA_KEYS, _same_sides)
-
-
-def _casia_hosts(authentic: Iterable[Path]) -> Callable[[str], tuple[Path, ...]]:
-    """From a forgery's name, ``..._ani00018_sec00096_...``, to ``Au_ani_00018`` and ``Au_sec_00096``."""
-    photos = {image_key(path).removeprefix("au_").replace("_", ""): path for path in authentic}
-
-    def hosts(stem: str) -> tuple[Path, ...]:
-        return tuple(photos[part] for part in stem.casefold().split("_") if part in photos)
-
-    return hosts
-
-
-def _casia_kind(archive: Archive, path: Path, stem: str) -> str:
-    """S (same photo) or D (different photos) after the first underscore; the folder CM or Sp where there is neither."""
-    letter = "".join(stem.split("_")[1:2]).casefold()
-    by_folder = COPY_MOVE if archive.inside(path, "cm") else ""
-    return {"s": COPY_MOVE, "d": SPLICE}.get(letter, by_folder)
-
-
-def _same_sides(image: Path, mask: Path) -> bool:
-    """Whether the sizes agree, up to a turn by 90 degrees; reads the headers only."""
-    try:
-        with PillowImage.open(image) as one, PillowImage.open(mask) as other:
-            return sorted(one.size) == sorted(other.size)
-    except (OSError, ValueError, PillowImage.DecompressionBombError):
-        return False
 
 
 def _coco_id(path: Path) -> str | None:
@@ -268,81 +161,6 @@ def _cocoglide_table(archive: Archive, table: Path, found: Found) -> Mapping[Pat
                 continue
             lines.update({path: f"line {number}" for path in files if path is not None})
     return lines
-
-
-def find_nist16(archive: Archive, _options: FindOptions) -> Found:
-    """NIST16: the reference list pairs probe and mask and knows the kind of manipulation."""
-    found = Found()
-    lists = [path for path in archive.files if re.fullmatch(r".*manipulation-ref.*\.csv", path.name.casefold())]
-    found.lists += lists
-    for reference in lists:
-        base = reference.parent.parent.parent if archive.inside(reference, "reference") else reference.parent
-        with reference.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-            for number, row in enumerate(csv.DictReader(stream, delimiter="|"), 2):
-                _add_probe(archive, found, base, f"{archive.relative(reference)}:{number}", row)
-    _refuse_two_masks(archive, found)
-    return found
-
-
-def _add_probe(archive: Archive, found: Found, base: Path, line: str, row: Mapping[str, str | None]) -> None:
-    is_target = (row.get("IsTarget") or "").strip().upper() == "Y"
-    probe_name, mask_name = row.get("ProbeFileName") or "", row.get("ProbeMaskFileName") or ""
-    try:
-        probe = archive.named(base, probe_name)
-        mask = archive.named(base, mask_name) if is_target else None
-        if is_target and mask is None:  # the list's folder for removals is not where their masks are in some copies
-            mask = archive.named(base, re.sub("/manipulation/", "/removal/", mask_name, count=1))
-    except ValueError as error:
-        found.left_out.append(LeftOut(line, str(error), failed=True))
-        return
-    if probe is None or (is_target and mask is None):
-        missing = probe_name if probe is None else mask_name
-        found.left_out.append(LeftOut(line, f"the list names {missing}, which is not in the archive", failed=True))
-        return
-    found.pairs.append(Pair(probe, mask, probe.stem, _nist_kind(row) if is_target else AUTHENTIC))
-
-
-def _nist_kind(row: Mapping[str, str | None]) -> str:
-    columns = {"Removal": REMOVAL, "Splice": SPLICE, "CopyClone": COPY_MOVE}
-    kinds = [kind for column, kind in columns.items() if (row.get(f"IsManipulationType{column}") or "").strip() == "Y"]
-    return "+".join(sorted(kinds))
-
-
-def _refuse_two_masks(archive: Archive, found: Found) -> None:
-    """Lines that repeat a pair count once; a probe with two different masks is left out."""
-    by_probe: dict[Path, dict[Path | None, Pair]] = {}
-    for pair in found.pairs:
-        by_probe.setdefault(pair.image, {}).setdefault(pair.mask, pair)
-    found.pairs = []
-    for probe, pairs in by_probe.items():
-        if len(pairs) == 1:
-            found.pairs += pairs.values()
-        else:
-            reason = f"the list gives it {len(pairs)} different masks"
-            found.left_out.append(LeftOut(archive.relative(probe), reason, failed=True))
-
-
-def _unique(archive: Archive, found: Found, paths: Iterable[Path], key: Callable[[Path], str | None]) -> list[Path]:
-    kept, copies = without_copies(paths, key)
-    found.left_out += [LeftOut(archive.relative(path), f"a copy of {archive.relative(of)}") for path, of in copies]
-    return kept
-
-
-def _images_left(archive: Archive, found: Found, matching: Matching) -> None:
-    found.left_out += [LeftOut(archive.relative(path), NO_MASK) for path in matching.images]
-
-
-def _masks_left(archive: Archive, found: Found, matching: Matching) -> None:
-    found.left_out += [LeftOut(archive.relative(path), NO_IMAGE) for path in matching.masks]
-
-
-def _add_authentic(found: Found, paths: Iterable[Path]) -> None:
-    found.pairs += [Pair(path, None, path.stem, AUTHENTIC) for path in paths]
-
-
-def _bare(mask: Path) -> str:
-    """A mask's stem without its ending, in the archive's letter case."""
-    return mask.stem.strip()[: len(mask_key(mask))]
 
 
 def _with_folder(path: Path, archive: Archive) -> str:

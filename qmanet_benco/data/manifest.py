@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import filecmp
 import io
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +20,10 @@ from qmanet_benco.errors import RequestError
 
 MANIFEST, LEFT_OUT, JOURNAL, HEADER = "manifest.csv", "left_out.csv", ".journal.jsonl", ".prepared.json"
 PARTIAL = ".partial"
+OWN_PARTIAL = re.compile(
+    r"((Tp|Gt|Au)__.+|manifest\.csv|left_out\.csv|list\.json|\w+_COCO_list\.json|\.journal\.jsonl|\.prepared\.json)\.\d+"
+)
+"""Files below ``.partial`` that a killed run may have left: no others are removed. The number is the process's."""
 NEGATIVE = "Negative"
 """What the framework's JsonDataset calls the mask of an authentic image."""
 
@@ -62,24 +69,42 @@ def claim(out: Path, header: Mapping[str, Any]) -> None:
             before = None
         if before != header:
             raise RequestError(f"{out} was prepared as {before}", f"{dict(header)}", "name another folder with --out")
-        (out / PARTIAL).mkdir(exist_ok=True)
         return
-    if out.exists() and any(path.name != PARTIAL for path in out.iterdir()):
+    if out.exists() and not all(_is_begun(path) for path in out.iterdir()):
         raise RequestError(f"{out} is not empty", "a new or empty folder", "name another one with --out")
-    (out / PARTIAL).mkdir(parents=True, exist_ok=True)
+    begin(out)
     write_whole(out, HEADER, json.dumps(header, sort_keys=True).encode())
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether that is all a kill in :func:`claim` left."""
+    own = path.name == PARTIAL and path.is_dir() and not path.is_symlink()
+    return own and all(OWN_PARTIAL.fullmatch(inner.name) for inner in path.iterdir())
+
+
+def begin(out: Path) -> None:
+    """Make the folder in which files are written before they are put into place.
+
+    Raises:
+        RequestError: its name is taken by a file.
+    """
+    try:
+        (out / PARTIAL).mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise RequestError(f"{out / PARTIAL} is a file", "no file of that name", "move it elsewhere") from None
 
 
 def write_whole(out: Path, name: str, content: bytes) -> None:
     """Write ``out/name`` so that it is there entirely or not at all."""
-    partial = _partial(out, name)
+    partial = partial_of(out, name)
+    partial.unlink(missing_ok=True)  # it may be a link to a file of the archive
     partial.write_bytes(content)
     partial.replace(out / name)
 
 
 def link_whole(out: Path, name: str, source: Path, content: bytes) -> None:
     """Put the image at ``out/name``: a hard link to the archive's file, or its bytes on another file system."""
-    partial = _partial(out, name)
+    partial = partial_of(out, name)
     partial.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), partial)  # the file, where the archive holds a symbolic link
@@ -89,8 +114,43 @@ def link_whole(out: Path, name: str, source: Path, content: bytes) -> None:
     partial.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
 
 
-def _partial(out: Path, name: str) -> Path:
-    return out / PARTIAL / name.replace("/", "__")
+def partial_of(out: Path, name: str) -> Path:
+    """Where ``out/name`` is written before it is put into place; each process has its own."""
+    return out / PARTIAL / f"{name.replace('/', '__')}.{os.getpid()}"
+
+
+def put_list(out: Path, name: str) -> None:
+    """Put the finished :func:`partial_of` a list into place.
+
+    An earlier list that says something else is kept beside it as ``NAME.old-1``: the user may have edited it.
+    """
+    partial, path = partial_of(out, name), out / name
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder", "a file, or nothing", "move it elsewhere and give the command again")
+    keep_aside(path, partial)
+    partial.replace(path)
+
+
+def keep_aside(path: Path, instead: Path) -> None:
+    """Give ``path`` a second name, ``NAME.old-N``, if it is about to be replaced by something else."""
+    if not path.is_file() or filecmp.cmp(path, instead, shallow=False):
+        return
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.old-{number}")):
+        number += 1
+    try:
+        os.link(path, aside)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, aside)
+
+
+def clear_partial(out: Path) -> None:
+    """Remove what killed runs left half written, and its folder unless somebody else keeps something there."""
+    for path in sorted((out / PARTIAL).iterdir()):
+        if OWN_PARTIAL.fullmatch(path.name) and (path.is_file() or path.is_symlink()):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        (out / PARTIAL).rmdir()
 
 
 class Journal:
@@ -120,8 +180,8 @@ def read_journal(out: Path) -> list[Row]:
     rows: list[Row] = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, TypeError):
-                rows.append(Row(**json.loads(line)))
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                rows.append(_row(json.loads(line)))
     return rows
 
 
@@ -130,8 +190,12 @@ def read_manifest(out: Path) -> list[Row]:
     path = out / MANIFEST
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [_row(line) for line in csv.DictReader(stream)]
+    rows: list[Row] = []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream, contextlib.suppress(csv.Error):
+        for line in csv.DictReader(stream):
+            with contextlib.suppress(ValueError):  # a line that somebody edited: its pair is made again
+                rows.append(_row(line))
+    return rows
 
 
 def read_left_out(out: Path) -> list[dict[str, str]]:
@@ -145,13 +209,20 @@ def read_left_out(out: Path) -> list[dict[str, str]]:
 
 def publish(out: Path, rows: Iterable[Row], left_out: Iterable[LeftOut]) -> None:
     """Write both lists and drop the journal."""
-    write_whole(out, MANIFEST, _csv(COLUMNS, map(vars, rows)))
     lines = ({"file": item.file, "reason": item.reason, "failed": "yes" if item.failed else ""} for item in left_out)
-    write_whole(out, LEFT_OUT, _csv(("file", "reason", "failed"), lines))
+    for name, content in (
+        (MANIFEST, _csv(COLUMNS, map(vars, rows))),
+        (LEFT_OUT, _csv(("file", "reason", "failed"), lines)),
+    ):
+        write_list(out, name, content)
     (out / JOURNAL).unlink(missing_ok=True)
-    for path in sorted((out / PARTIAL).iterdir()):
-        path.unlink()
-    (out / PARTIAL).rmdir()
+    clear_partial(out)
+
+
+def write_list(out: Path, name: str, content: bytes) -> None:
+    """Write a list whole; see :func:`put_list`."""
+    partial_of(out, name).write_bytes(content)
+    put_list(out, name)
 
 
 def write_json_list(out: Path, name: str, rows: Iterable[Row]) -> None:
@@ -162,12 +233,19 @@ def write_json_list(out: Path, name: str, rows: Iterable[Row]) -> None:
             mask = NEGATIVE if row.mask == NEGATIVE else str((out / row.mask).resolve())
             yield json.dumps([str((out / row.file).resolve()), mask], ensure_ascii=False)
 
-    write_whole(out, name, ("[\n" + ",\n".join(lines()) + "\n]\n").encode())
+    write_list(out, name, ("[\n" + ",\n".join(lines()) + "\n]\n").encode())
 
 
-def _row(line: Mapping[str, str]) -> Row:
-    values: dict[str, Any] = {name: line.get(name) or "" for name in COLUMNS}
+def _row(line: Mapping[str, Any]) -> Row:
+    """One line of a manifest or a journal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    values: dict[str, Any] = {name: str(line.get(name) or "") for name in COLUMNS}
     values["width"], values["height"] = int(values["width"] or 0), int(values["height"] or 0)
+    if not values["file"] or not values["mask"]:
+        raise ValueError("a line without a file")
     return Row(**values)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 Key = Callable[[Path], str | None]
 """What identifies a file; None: this file has no such identity."""
 
-MASK_ENDING = re.compile(r"[ _-]*(gt|mask|edgemask|groundtruth)$")
+MASK_ENDING = re.compile(r"[ _-]*(gt\d?|mask|edgemask|groundtruth)$")
+"""A digit after ``gt`` is a later version of the mask: CASIA v2 has one, ``..._20094_gt3.png`` (CAT-Net's loader)."""
 NUMBER_AT_END = re.compile(r"(\d+)$")
 
 
@@ -59,6 +60,21 @@ def digits_key(path: Path) -> str | None:
     return "-".join(re.findall(r"\d+", mask_key(path))) or None
 
 
+def first_photo_key(path: Path) -> str | None:
+    """The first source photo's number and the forgery's."""
+    return _photo_and_forgery(path, 0)
+
+
+def second_photo_key(path: Path) -> str | None:
+    """The second source photo's number and the forgery's."""
+    return _photo_and_forgery(path, 1)
+
+
+def _photo_and_forgery(path: Path, photo: int) -> str | None:
+    numbers = re.findall(r"\d+", mask_key(path))
+    return f"{numbers[photo]}-{numbers[2]}" if len(numbers) == 3 else None
+
+
 def match(
     images: Iterable[Path],
     masks: Iterable[Path],
@@ -78,7 +94,7 @@ def match(
     """
     matching = Matching(images=sorted(set(images)), masks=sorted(set(masks)))
     for stage, (key_of_image, key_of_mask) in enumerate(keys):
-        of_images, of_masks = _grouped(matching.images, key_of_image), _grouped(matching.masks, key_of_mask)
+        of_images, of_masks = grouped(matching.images, key_of_image), grouped(matching.masks, key_of_mask)
         for identity, group in of_images.items():
             others = of_masks.get(identity, [])
             if len(group) == len(others) == 1 and (stage == 0 or fits(group[0], others[0])):
@@ -98,7 +114,7 @@ def without_copies(paths: Iterable[Path], key: Key) -> tuple[list[Path], list[tu
     """
     kept: list[Path] = []
     copies: list[tuple[Path, Path]] = []
-    for identity, group in _grouped(sorted(set(paths)), lambda path: key(path) or "").items():
+    for identity, group in grouped(sorted(set(paths)), lambda path: key(path) or "").items():
         first, *rest = group
         kept.append(first)
         for path in rest:
@@ -109,7 +125,8 @@ def without_copies(paths: Iterable[Path], key: Key) -> tuple[list[Path], list[tu
     return sorted(kept), copies
 
 
-def _grouped(paths: Iterable[Path], key: Key) -> dict[str, list[Path]]:
+def grouped(paths: Iterable[Path], key: Key) -> dict[str, list[Path]]:
+    """Files by their identity; those without one are in no group."""
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         identity = key(path)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from qmanet_benco.data import manifest
 from qmanet_benco.data.archive import Archive, Found, Pair
-from qmanet_benco.data.layouts import FINDERS, FindOptions
+from qmanet_benco.data.finding import FindOptions
+from qmanet_benco.data.layouts import FINDERS
 from qmanet_benco.data.manifest import NEGATIVE, Row
 from qmanet_benco.data.masks import UnusableFileError
+from qmanet_benco.data.ownership import Written, refuse_strangers, remove_stale, written_by
 from qmanet_benco.data.pairing import LeftOut
+from qmanet_benco.data.pool import in_order
 from qmanet_benco.data.sets import DataSet, data_set
-from qmanet_benco.data.writer import PrepareOptions, Writer, folder_of
+from qmanet_benco.data.writer import PrepareOptions, Writer, folder_of, names_of
 from qmanet_benco.errors import RequestError
 
 __all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare"]
@@ -25,8 +28,6 @@ __all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare"]
 log = logging.getLogger(__name__)
 
 LIST = "list.json"
-STRAYS = "strays"
-"""Folder for files that belong to no pair; nothing is ever removed."""
 Progress = Callable[[int, int], None]
 
 
@@ -61,14 +62,15 @@ def prepare(
         raw: folder of the unpacked archive; nothing in it is changed.
         out: new or empty folder, or one that this request began.
         options: choices.
-        workers: threads; decoding, hashing and writing run beside each other.
+        workers: processes; a script that asks for several needs the guard ``if __name__ == "__main__":``.
         progress: called with finished and all images.
 
     Returns:
         Counts; the lists themselves are ``manifest.csv`` and ``left_out.csv`` in ``out``.
 
     Raises:
-        RequestError: the request was wrong; nothing was written then.
+        RequestError: the request was wrong, and nothing was written then; or a file that this command did not write
+            is in the way, and it was left as it is.
     """
     row, options = data_set(name), (options or PrepareOptions()).checked()
     if workers < 1:
@@ -85,9 +87,14 @@ def prepare(
         raise RequestError(f"{raw} holds no pair of {row.title}", row.layout, f"the archive: {row.source}")
     manifest.claim(out, {"set": row.name, **asdict(options)})
     pairs = _chosen(archive, found, options)
-    rows, failures = _run(Writer(row, archive, out, options), pairs, workers, progress)
+    before = manifest.read_manifest(out) + manifest.read_journal(out)
+    written = written_by(before)
+    if not row.as_list:
+        refuse_strangers(out, written.keys() | {name for pair in pairs for name in names_of(pair)})
+    manifest.begin(out)
+    rows, failures = _run(Writer(row, archive, out, options, written), pairs, before, workers, progress)
     left_out = sorted([*found.left_out, *failures], key=lambda item: (item.file.casefold(), item.file, item.reason))
-    return _finish(row, out, rows, left_out, options)
+    return _finish(row, out, rows, left_out, options, written)
 
 
 def _chosen(archive: Archive, found: Found, options: PrepareOptions) -> list[Pair]:
@@ -122,15 +129,17 @@ def _unique_stems(pairs: Iterable[Pair]) -> list[Pair]:
     return unique
 
 
-def _run(writer: Writer, pairs: list[Pair], workers: int, progress: Progress) -> tuple[list[Row], list[LeftOut]]:
+def _run(
+    writer: Writer, pairs: list[Pair], before: Iterable[Row], workers: int, progress: Progress
+) -> tuple[list[Row], list[LeftOut]]:
     """Write what an earlier run has not written."""
     out, archive = writer.out, writer.archive
-    before = {(row.source, row.source_mask): row for row in manifest.read_manifest(out) + manifest.read_journal(out)}
+    known = {(row.source, row.source_mask): row for row in before}
     rows: list[Row] = []
     waiting: list[Pair] = []
     for pair in pairs:
         key = (archive.relative(pair.image), archive.relative(pair.mask) if pair.mask else "")
-        row = before.get(key)
+        row = known.get(key)
         if row is not None and _in_place(out, row, pair):
             rows.append(row)
         else:
@@ -138,9 +147,9 @@ def _run(writer: Writer, pairs: list[Pair], workers: int, progress: Progress) ->
     failures: list[LeftOut] = []
     orphans: dict[str, str] = {}
     journal = manifest.Journal(out)
-    try:
-        progress(len(rows), len(pairs))
-        for pair, outcome in _in_threads(writer, waiting, workers):
+    progress(len(rows), len(pairs))
+    with closing(journal), closing(in_order(partial(_outcome, writer), waiting, workers)) as outcomes:
+        for pair, outcome in outcomes:
             if isinstance(outcome, Row):
                 journal.add(outcome)
                 rows.append(outcome)
@@ -150,8 +159,6 @@ def _run(writer: Writer, pairs: list[Pair], workers: int, progress: Progress) ->
                 if pair.mask is not None:
                     orphans[archive.relative(pair.mask)] = archive.relative(pair.image)
             progress(len(rows) + len(failures), len(pairs))
-    finally:
-        journal.close()
     used = {row.source_mask for row in rows}
     failures += [LeftOut(mask, f"of {image}, which is left out") for mask, image in orphans.items() if mask not in used]
     return sorted(rows, key=lambda row: (row.mask == NEGATIVE, row.file)), failures
@@ -160,71 +167,32 @@ def _run(writer: Writer, pairs: list[Pair], workers: int, progress: Progress) ->
 def _in_place(out: Path, row: Row, pair: Pair) -> bool:
     """Whether an earlier run's files are there and still those of the archive."""
     file = out / row.file
-    if Path(row.file).stem != pair.stem and not Path(row.file).is_absolute():
+    if row.file not in (*names_of(pair), str(pair.image)) or row.mask not in (*names_of(pair), NEGATIVE):
         return False
     if not file.is_file() or (row.mask != NEGATIVE and not (out / row.mask).is_file()):
         return False
     return "scaled from" in row.note or file.stat().st_size == pair.image.stat().st_size
 
 
-def _in_threads(
-    work: Callable[[Pair], Row], pairs: Iterable[Pair], workers: int
-) -> Iterator[tuple[Pair, Row | UnusableFileError]]:
-    """In order, with a few images in flight for each thread, so that memory does not grow with the set."""
-
-    def outcome(pair: Pair) -> Row | UnusableFileError:
-        try:
-            return work(pair)
-        except UnusableFileError as error:
-            return error
-
-    if workers == 1:
-        yield from ((pair, outcome(pair)) for pair in pairs)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        flying: deque[tuple[Pair, Future[Row | UnusableFileError]]] = deque()
-        try:
-            for pair in pairs:
-                flying.append((pair, pool.submit(outcome, pair)))
-                if len(flying) >= 4 * workers:
-                    first, future = flying.popleft()
-                    yield first, future.result()
-            while flying:
-                first, future = flying.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in flying:
-                future.cancel()
+def _outcome(writer: Writer, pair: Pair) -> Row | UnusableFileError:
+    try:
+        return writer(pair)
+    except UnusableFileError as error:
+        return error
 
 
-def _finish(row: DataSet, out: Path, rows: list[Row], left_out: list[LeftOut], options: PrepareOptions) -> Prepared:
+def _finish(
+    row: DataSet, out: Path, rows: list[Row], left_out: list[LeftOut], options: PrepareOptions, written: Written
+) -> Prepared:
+    known = written_by(rows).keys()
+    remove_stale(out, written, known)
+    if not row.as_list:
+        refuse_strangers(out, known)
     lists: tuple[Path, ...] = ()
     if row.as_list or options.authentic:
         manifest.write_json_list(out, LIST, rows)
         lists = (out / LIST,)
-    _set_strays_aside(out, rows)
     manifest.publish(out, rows, left_out)
     tampered = sum(item.mask != NEGATIVE for item in rows)
     failed = sum(item.failed for item in left_out)
     return Prepared(row.name, out, tampered, len(rows) - tampered, len(left_out), failed, lists)
-
-
-def _set_strays_aside(out: Path, rows: list[Row]) -> None:
-    """Move files that belong to no pair out of the folders, where they would shift the framework's pairs.
-
-    They are halves of pairs that a kill left behind, or a user's own: nothing is removed.
-    """
-    known = {row.file for row in rows} | {row.mask for row in rows}
-    for folder in ("Tp", "Gt", "Au"):
-        for path in sorted((out / folder).iterdir()) if (out / folder).is_dir() else []:
-            if f"{folder}/{path.name}" not in known:
-                target = _free_name(out / STRAYS / folder / path.name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(target)
-                log.warning("%s belongs to no pair: moved to %s", path, target)
-
-
-def _free_name(path: Path) -> Path:
-    """The path, or the first numbered one beside it that is free."""
-    names = (path.with_name(f"{path.stem} {number}{path.suffix}") for number in itertools.count(2))
-    return path if not path.exists() else next(name for name in names if not name.exists())

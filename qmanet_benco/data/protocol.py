@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmanet_benco.data.manifest import HEADER
+from qmanet_benco.data.manifest import HEADER, keep_aside
 from qmanet_benco.data.sets import SETS
 from qmanet_benco.errors import RequestError
 
@@ -40,7 +41,8 @@ def write_protocol(root: Path, out: Path) -> Protocol:
 
     Args:
         root: prepared sets, each in a folder below it; their names do not matter, their own record tells the set.
-        out: folder for ``train.json`` and ``test.json``; other files in it are left alone.
+        out: folder for ``train.json`` and ``test.json``; other files in it are left alone, and lists of these names
+            that say something else are kept as ``NAME.old-1``.
 
     Raises:
         RequestError: no prepared set is there, or two folders hold the same one.
@@ -103,6 +105,7 @@ def _entries(name: str, folder: Path | None, root: Path, missing: dict[str, str]
 
 
 def _write(path: Path, content: object) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    keep_aside(path, partial)
     partial.replace(path)

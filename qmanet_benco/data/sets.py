@@ -58,8 +58,9 @@ _ROWS = (
         smallest=(384, 256),
         largest=(384, 256),
         corrections=(
-            "106 images have another name than their mask: matched by the four-digit number at the end, "
-            "which is unique among the unmatched names (the masks carry the corrected names: casia1groundtruth)",
+            "106 images have another name than their mask: matched by all numbers of the name, by the number at its "
+            "end and one photo's, and by the number at its end alone where nothing else can have it, sizes agreeing "
+            "(the masks carry the corrected names: casia1groundtruth)",
             "the image ..._0542 has no mask and is left out (casia1groundtruth)",
             "the mask of Sp_D_CNN_A_sec0012_ani0007_0275 is turned back by 90 degrees clockwise",
         ),
@@ -76,10 +77,10 @@ _ROWS = (
         smallest=(320, 240),
         largest=(800, 600),
         corrections=(
-            "names that differ between image and mask: matched by the number at the end where it is unique among the "
-            "unmatched names and the sizes agree (casia2groundtruth)",
-            "masks of another size than their image are left out; one with swapped sides is turned if the authentic "
-            "photo that its name gives proves which way",
+            "names that differ between image and mask: matched as in CASIA v1 (casia2groundtruth)",
+            "of several versions of a mask (..._gt3) the first is used",
+            "a mask of another size than its image is turned, scaled or placed if the authentic photo that its name "
+            "gives proves how; it is left out otherwise",
         ),
     ),
     DataSet(
@@ -93,7 +94,10 @@ _ROWS = (
         kinds={SPLICE: 180},
         smallest=(757, 568),
         largest=(1152, 768),
-        corrections=("the colour-coded mask becomes 0/255: green side tampered, as in photoholmes' loader",),
+        corrections=(
+            "the colour-coded mask becomes 0/255: green side tampered, as in photoholmes' loader",
+            "a splice whose green side is unchanged in an authentic photo, but its red side is not, is left out",
+        ),
     ),
     DataSet(
         name="coverage",

@@ -63,8 +63,9 @@ def prepare_lists(raw: Path, out: Path, progress: Callable[[int, int], None]) ->
         row = data_set("tampcoco")
         raise RequestError(f"{raw} holds no list or folder of tampCOCO", row.layout, f"the archive: {row.source}")
     manifest.claim(out, {"set": "tampcoco"})
+    manifest.begin(out)
     parts = []
-    partial = out / manifest.PARTIAL / manifest.LEFT_OUT
+    partial = manifest.partial_of(out, manifest.LEFT_OUT)
     with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         refused = csv.writer(stream, lineterminator="\n")
         refused.writerow(("file", "reason", "failed"))
@@ -78,9 +79,9 @@ def prepare_lists(raw: Path, out: Path, progress: Callable[[int, int], None]) ->
             _write_part(raw, out, source, part, refuse, _counting_on(progress, done))
             parts.append(part)
             done += part.pairs + part.left_out
-    partial.replace(out / manifest.LEFT_OUT)
+    manifest.put_list(out, manifest.LEFT_OUT)
     _write_manifest(out, parts)
-    (out / manifest.PARTIAL).rmdir()
+    manifest.clear_partial(out)
     tampered, left_out = sum(part.pairs for part in parts), sum(part.left_out for part in parts)
     lists = tuple(out / part.file for part in parts)
     return Prepared("tampcoco", out, tampered, 0, left_out, left_out, lists)
@@ -124,7 +125,7 @@ def _write_part(
     progress: Callable[[int], None],
 ) -> None:
     digest = hashlib.sha256()
-    partial = out / manifest.PARTIAL / part.file
+    partial = manifest.partial_of(out, part.file)
     lines = _listed(raw, source) if source.is_file() else _scanned(raw, source)
     with partial.open("wb") as stream:
         _put(stream, digest.update, b"[")
@@ -145,7 +146,7 @@ def _write_part(
                 progress(part.pairs + part.left_out)
         _put(stream, digest.update, b"\n]\n")
     part.sha256 = digest.hexdigest()
-    partial.replace(out / part.file)
+    manifest.put_list(out, part.file)
 
 
 def _put(stream: IO[bytes], hashed: Callable[[bytes], None], content: bytes) -> None:
@@ -230,4 +231,4 @@ def _defect(image: str, mask: str) -> str:
 def _write_manifest(out: Path, parts: list[_Part]) -> None:
     rows = [(part.file, part.pairs, part.left_out, part.sha256, PARTS[part.name], part.source) for part in parts]
     text = "\n".join(",".join(map(str, row)) for row in (COLUMNS, *rows)) + "\n"
-    manifest.write_whole(out, manifest.MANIFEST, text.encode("utf-8", errors="surrogateescape"))
+    manifest.write_list(out, manifest.MANIFEST, text.encode("utf-8", errors="surrogateescape"))

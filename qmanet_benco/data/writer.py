@@ -24,7 +24,8 @@ from qmanet_benco.data.masks import (
     resize_mask,
     turn_clockwise,
 )
-from qmanet_benco.data.proof import proven_turn
+from qmanet_benco.data.ownership import Written, is_to_write
+from qmanet_benco.data.proof import proven_fit, side_of_host
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
 
@@ -60,10 +61,22 @@ class PrepareOptions:
 
 
 class Writer:
-    """Puts one pair into place."""
+    """Puts one pair into place; picklable, so that several processes can."""
 
-    def __init__(self, row: DataSet, archive: Archive, out: Path, options: PrepareOptions) -> None:
+    def __init__(
+        self, row: DataSet, archive: Archive, out: Path, options: PrepareOptions, written: Written | None = None
+    ) -> None:
+        """Make the folders.
+
+        Args:
+            row: the set.
+            archive: where the pairs come from.
+            out: the prepared folder.
+            options: choices.
+            written: what earlier runs put there; nothing else that differs is replaced.
+        """
         self.row, self.archive, self.out, self.options = row, archive, out, options
+        self.written: Written = written or {}
         for folder in ("Gt",) if row.as_list else ("Tp", "Gt"):
             (out / folder).mkdir(exist_ok=True)
         if options.authentic and not row.as_list:
@@ -74,6 +87,7 @@ class Writer:
 
         Raises:
             UnusableFileError: the pair cannot be used; nothing of it was written.
+            RequestError: a file of the user's has the name of the image or the mask.
         """
         content = _read(pair.image)
         image = opened(pair.image, content)
@@ -83,6 +97,8 @@ class Writer:
         mask, note = None, pair.note
         if pair.mask is not None:
             mask, turned = _fitted(read_mask(pair.mask, self.row.mask_rule), size, image, pair, self.row)
+            if self.row.mask_rule == "green":
+                _refuse_the_hosts_side(mask, pair)
             note = "; ".join(part for part in (note, turned) if part)
         suffix = pair.image.suffix.lower()
         if scaled != size:
@@ -105,24 +121,26 @@ class Writer:
         *,
         is_original: bool,
     ) -> Row:
-        mask_name, mask_hash = NEGATIVE, ""
-        if mask is not None:
-            mask_bytes = encode_mask(mask)
-            mask_name, mask_hash = f"Gt/{pair.stem}.png", hashlib.sha256(mask_bytes).hexdigest()
-            manifest.write_whole(self.out, mask_name, mask_bytes)
         file = str(pair.image) if self.row.as_list and is_original else f"{folder_of(pair)}/{pair.stem}{suffix}"
-        if not is_original:
-            (self.out / file).parent.mkdir(exist_ok=True)
-            manifest.write_whole(self.out, file, content)
-        elif not self.row.as_list:
-            manifest.link_whole(self.out, file, pair.image, content)
+        mask_name, mask_bytes = NEGATIVE, b""
+        contents = {} if self.row.as_list and is_original else {file: content}
+        if mask is not None:
+            mask_name, mask_bytes = f"Gt/{pair.stem}.png", encode_mask(mask)
+            contents = {mask_name: mask_bytes, **contents}
+        waiting = [name for name in contents if is_to_write(self.out, name, contents[name], self.written)]
+        for name in waiting:
+            (self.out / name).parent.mkdir(exist_ok=True)
+            if name == file and is_original:
+                manifest.link_whole(self.out, file, pair.image, content)
+            else:
+                manifest.write_whole(self.out, name, contents[name])
         return Row(
             file=file,
             mask=mask_name,
             width=size[0],
             height=size[1],
             image_sha256=hashlib.sha256(content).hexdigest(),
-            mask_sha256=mask_hash,
+            mask_sha256=hashlib.sha256(mask_bytes).hexdigest() if mask is not None else "",
             tampered_fraction=f"{0.0 if mask is None else float(mask.mean()):.6f}",
             kind=pair.kind,
             source=self.archive.relative(pair.image),
@@ -153,14 +171,32 @@ def _fitted(
         orientation = orientation_of(image)
         if orientation in _STORED_FROM_SHOWN:
             return _STORED_FROM_SHOWN[orientation](mask), f"mask turned back from EXIF orientation {orientation}"
-        turns = proven_turn(pair.image, mask, pair.hosts)
-        if turns is not None:
-            side = "clockwise" if turns == 1 else "counter-clockwise"
-            return turn_clockwise(mask, turns), f"mask turned 90 degrees {side}, as the authentic photo proves"
+    proven = proven_fit(pair.image, mask, pair.hosts)
+    if proven is not None:
+        return proven
     if row.scales_masks and abs(width / height - size[0] / size[1]) <= 0.03 * size[0] / size[1]:
         return resize_mask(mask, size), f"mask scaled from {_text((width, height))}"
     turned = ", the same turned by 90 degrees: which way is not known" if (height, width) == size else ""
-    raise UnusableFileError(f"the mask has {_text((width, height))}, the image {_text(size)}{turned}")
+    proof = ", and no authentic photo proves how it lies on it"
+    raise UnusableFileError(f"the mask has {_text((width, height))}, the image {_text(size)}{turned}{proof}")
+
+
+def _refuse_the_hosts_side(mask: NDArray[np.bool_], pair: Pair) -> None:
+    """A splice whose white side is what an authentic photo shows is marked the wrong way round, or cannot be told.
+
+    Raises:
+        UnusableFileError: so it is.
+    """
+    proof = side_of_host(pair.image, mask, pair.hosts)
+    if proof is not None and proof[0]:
+        raise UnusableFileError(f"its green side is unchanged in the authentic photo {proof[1]}, its red side is not")
+
+
+def names_of(pair: Pair) -> tuple[str, ...]:
+    """All names that a pair's files may have, relative to the prepared folder."""
+    image = f"{folder_of(pair)}/{pair.stem}"
+    masks = () if pair.mask is None else (f"Gt/{pair.stem}.png",)
+    return (f"{image}{pair.image.suffix.lower()}", f"{image}.png", *masks)
 
 
 _STORED_FROM_SHOWN: dict[int, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {

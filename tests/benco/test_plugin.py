@@ -240,7 +240,7 @@ def test_dataset_s_band_is_used_where_it_is_asked_for() -> None:
         model(**given)
 
 
-def test_what_lies_in_the_padding_counts_neither_for_the_loss_nor_for_the_score() -> None:
+def test_what_lies_in_the_padding_does_not_count_for_the_loss() -> None:
     model, given = miniature(edge_target="dataset").eval(), batch()
     given["edge_mask"] = edge_band(given["mask"], 3)
     given["shape_mask"] = torch.zeros_like(given["mask"])
@@ -253,8 +253,17 @@ def test_what_lies_in_the_padding_counts_neither_for_the_loss_nor_for_the_score(
         unpadded = model(**{**given, "shape_mask": None})
     torch.testing.assert_close(second["visual_loss"], first["visual_loss"])
     assert unpadded["visual_loss"]["segmentation_loss"] != first["visual_loss"]["segmentation_loss"]
-    inside = first["pred_mask"][..., :48, :].amax(dim=(1, 2, 3))
-    assert (first["pred_label"] <= inside).all()
+
+
+def test_image_score_is_not_taken_from_the_padding() -> None:
+    model, given = miniature().eval(), batch()
+    with torch.no_grad():
+        whole = model(**given)
+        middle = whole["pred_mask"].flatten(1).median(dim=1).values.view(-1, 1, 1, 1)
+        given["shape_mask"] = (whole["pred_mask"] <= middle).double()  # as if all that is suspicious were padding
+        padded = model(**given)
+    assert (whole["pred_label"] > middle.flatten()).all()
+    assert (padded["pred_label"] <= middle.flatten()).all()
 
 
 # residuals from the loader

@@ -154,15 +154,3 @@ def test_floors_agree_with_scikit_learn(demo: DemoSet) -> None:
     expected = np.mean([f1_score(mask, np.ones_like(mask)) for mask in masks])
     assert all_tampered_f1(demo.test, 96) == pytest.approx(expected)
     assert constant_mask_f1(demo.train, demo.test, 96) >= 0.5 * expected
-
-
-def test_folder_of_a_killed_run_is_cleared_and_anybody_else_s_is_not(tmp_path):
-    unfinished = tmp_path / ".demo.unfinished"
-    (unfinished / "train").mkdir(parents=True)
-    (unfinished / "thesis.tex").write_text("mine")
-    with pytest.raises(RequestError, match=r"thesis\.tex"):
-        make_demo(tmp_path / "demo", train_count=1, test_count=1, size=64)
-    assert (unfinished / "thesis.tex").read_text() == "mine"
-    (unfinished / "thesis.tex").unlink()
-    make_demo(tmp_path / "demo", train_count=1, test_count=1, size=64)
-    assert not unfinished.exists()

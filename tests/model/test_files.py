@@ -52,7 +52,7 @@ def test_the_stock_trainer_s_flags_are_no_code(tmp_path: Path) -> None:
     assert read_checkpoint(path)["args"].lr == 1e-4
 
 
-@pytest.mark.parametrize("save", [torch.save, save_legacy, lambda x, path: path.write_bytes(pickle.dumps(x))])
+@pytest.mark.parametrize("save", [torch.save, save_legacy, lambda x, path: path.write_bytes(pickle.dumps(x, 2))])
 def test_code_in_a_file_is_refused_and_does_not_run(save, tmp_path: Path) -> None:
     target, path = tmp_path / "ran", tmp_path / "weights.pth"
     save({"model": TENSORS, "trap": Trap(target)}, path)

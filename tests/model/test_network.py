@@ -121,7 +121,7 @@ def test_network_learns_where_the_rectangles_are() -> None:
     image = image + 2 * mask
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     history = []
-    for _ in range(30):
+    for _ in range(20):
         optimizer.zero_grad()
         losses = training_losses(network, image, mask, network.config)
         losses.total.backward()
