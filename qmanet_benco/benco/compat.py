@@ -109,7 +109,9 @@ def _factories_on_cpu(patches: Patches) -> None:
         patches.set(importlib.import_module(name), "torch", TorchOnCPU())
 
 
-def _stay_on_cpu(patches: Patches) -> None:
+def stay_on_cpu(patches: Patches) -> None:
+    """``.cuda()`` leaves tensors and models where they are."""
+
     def cuda(self: Any, *_: Any, **__: Any) -> Any:
         return self
 
@@ -164,7 +166,7 @@ ROWS = (
         _factories_on_cpu,
     ),
     Redirection(
-        "cuda-method", f"{_SCRIPTS}/utils/misc.py:353", r"\.cuda\(\)", ".cuda() leaves tensors and models", _stay_on_cpu
+        "cuda-method", f"{_SCRIPTS}/utils/misc.py:353", r"\.cuda\(\)", ".cuda() leaves tensors and models", stay_on_cpu
     ),
     Redirection(
         "map-location",

@@ -15,6 +15,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, NoReturn
 
+from qmanet_benco.benco import zoo
 from qmanet_benco.errors import RequestError
 
 SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
@@ -67,9 +68,10 @@ def with_defaults(script: str, flags: Sequence[str], cuda: bool) -> list[str]:
     Args:
         script: a stock script.
         flags: the user's.
-        cuda: whether CUDA is available; then only QMA-Net gets defaults.
+        cuda: whether CUDA is available; then only the models get defaults.
     """
-    defaults: list[str] = []
+    size = value_of(flags, "--image_size")
+    defaults = zoo.script_defaults(script, model_name(flags), int(size) if size.isdigit() else 512)
     if not cuda and script in _DEVICE_SCRIPTS:
         defaults += ["--device", "cpu"]
     if not cuda and script == "train":
@@ -159,13 +161,13 @@ def explained(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any]
 
 
 def strict_bools(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
-    """``misc.create_argparser`` whose ``bool`` flags read ``False`` as false."""
+    """``misc.create_argparser`` whose flags for true and false read ``False`` as false."""
 
     @wraps(stock)
     def create_argparser(model: Any) -> argparse.ArgumentParser:
         parser = stock(model)
         for action in parser._actions:
-            if action.type is bool:
+            if action.type is bool or isinstance(action.default, bool):  # some zoo models annotate nothing
                 action.type = _truth
                 action.metavar = "true|false"
         return parser

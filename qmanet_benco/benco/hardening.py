@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from qmanet_benco.benco import defects, flags
+from qmanet_benco.benco import defects, flags, zoo_seams
 from qmanet_benco.benco.defects import Request
 from qmanet_benco.benco.patches import Patches
 from qmanet_benco.errors import RequestError
@@ -174,6 +174,41 @@ ROWS = (
         "ArgumentParser",
         "a wrong flag prints a page of usage",
         defects.refuse_in_one_line,
+    ),
+    Correction(
+        "catnet-jpegio",
+        "datasets/utils.py:9",
+        "def import_jpegio",
+        "CAT-Net wants jpegio, which nothing declares and which has no wheels; jpeglib takes its place",
+        zoo_seams.without_jpegio,
+    ),
+    Correction(
+        "mvss-download",
+        "model_zoo/mvss_net/mvssnet.py:223",
+        r"model_zoo\.load_url",
+        "MVSS-Net fetches ImageNet weights at every construction; only training needs them",
+        zoo_seams.fetch_resnet_for_training,
+    ),
+    Correction(
+        "mesorch-download",
+        "model_zoo/mesorch/mesorch.py:23",
+        r"timm\.create_model",
+        "Mesorch fetches ImageNet weights at every construction with --conv_pretrain; only training needs them",
+        zoo_seams.fetch_convnext_for_training,
+    ),
+    Correction(
+        "mesorch-size",
+        "model_zoo/mesorch/mesorch.py:506",
+        r"nn\.Upsample\(size=\(512, 512\)",
+        "Mesorch's output is 512 x 512 whatever its input; it gets the input's size, at 512 nothing changes",
+        zoo_seams.size_of_mesorch,
+    ),
+    Correction(
+        "trufor-weights",
+        "model_zoo/trufor/trufor.py:28",
+        r"torch\.load\(np_pretrain_weights\)",
+        "TruFor's constructor refuses the published NoisePrint++ file, and wants files also where a checkpoint follows",
+        zoo_seams.weights_of_trufor,
     ),
 )
 NAMES = tuple(row.name for row in ROWS)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qmanet_benco.benco import elastic, flags
+from qmanet_benco.benco import elastic, flags, zoo
 from qmanet_benco.benco.doctor import OPENCV_CURE
 from qmanet_benco.benco.patches import Patches
 from qmanet_benco.errors import RequestError
@@ -160,13 +160,14 @@ def _clear(error: Exception) -> Exception:
 
 
 def _import_framework() -> None:
-    """Import the framework and register the plugin.
+    """Import the framework and register the plugin and the baselines that are not in its zoo.
 
     Raises:
         RequestError: a system library is missing, as libGL for OpenCV on a server.
     """
     try:
-        importlib.import_module("qmanet_benco.benco.plugin")
+        for module in zoo.PLUGINS:
+            importlib.import_module(f"{__package__}.{module}")
     except ImportError as error:
         if "cannot open shared object file" in str(error):
             raise RequestError(f"OpenCV cannot be imported ({error})", "", OPENCV_CURE) from error

@@ -1,200 +1,249 @@
-"""The baselines of the framework's zoo: how each is built afresh, and what a reader of its numbers should know."""
+"""Build any model of the comparison: QMA-Net, the framework's baselines, their corrected versions, SAM.
+
+What a machine without CUDA, network or the authors' own folders needs is done here, at the seam: nothing of the
+framework is edited or copied. The table is :mod:`~qmanet_benco.benco.baselines`.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import difflib
+import importlib
+import importlib.util
 import inspect
+import io
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from importlib.util import find_spec
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.hub
-import torch.utils.model_zoo
 from torch import nn
 
-from qmanet_benco.benco import compat
+from qmanet_benco.benco.baselines import BASELINES, PUBLISHED_ONLY, Baseline
 from qmanet_benco.benco.patches import Patches
 from qmanet_benco.errors import RequestError
 
+__all__ = [
+    "BASELINES",
+    "build",
+    "build_model",
+    "construction",
+    "edge_width",
+    "footnotes",
+    "fresh_flags",
+    "post_function",
+    "registered_name",
+]
 
-@dataclass(frozen=True)
-class Baseline:
-    """One model of the framework's zoo."""
-
-    name: str
-    """In the framework's registry."""
-    row: str
-    """In the paper's tables."""
-    fresh: Mapping[str, Any] = field(default_factory=dict)
-    """Flags of a random start without downloads; ``{framework}`` stands for the installed framework's folder."""
-    footnotes: tuple[str, ...] = ()
-    """Known faults of the framework's copy, for the report."""
-    image_size: int = 512
-
-
-BASELINES = {
-    baseline.name: baseline
-    for baseline in (
-        Baseline("MantraNet", "ManTra-Net"),
-        Baseline("PSCC_Net", "PSCC-Net", dict(pretrain_path="", input_size=512)),
-        Baseline("MVSSNet", "MVSS-Net", dict(pretrained_base=False)),
-        Baseline(
-            "Cat_Net",
-            "CAT-Net",
-            dict(cfg_file="{framework}/statics/model_zoo/configs/CAT_full.yaml"),
-            (
-                "the framework feeds CAT-Net's DCT stream with the normalised image cast to 8 bits, whose values are "
-                "0, 1, 2, 254 and 255, and not with a JPEG's coefficients",
-            ),
-        ),
-        Baseline(
-            "Trufor",
-            "TruFor",
-            dict(config_path="{framework}/statics/model_zoo/configs/trufor.yaml"),
-            footnotes=("the framework normalises TruFor's input twice, so NoisePrint++ does not see a photo",),
-        ),
-        Baseline("IML_ViT", "IML-ViT", dict(input_size=512)),
-        Baseline("Mesorch", "Mesorch", footnotes=("its output is fixed at 512 x 512",)),
-    )
-}
+STOCK_FILE = "stock:"
+PLUGINS = ("plugin", "corrected", "sam")
+"""Modules of this room that register models."""
 
 
-def model_class(name: str) -> Callable[..., nn.Module]:
-    """A model of the framework's registry, with this package's registered beside the zoo's.
+def registered_name(name: str) -> str:
+    """The registered name of a model that is given by it or by its name in the paper, in any case.
 
     Raises:
-        RequestError: there is none of this name.
+        RequestError: there is no such model.
     """
-    import IMDLBenCo.model_zoo  # noqa: F401  # registers
-    from IMDLBenCo.registry import MODELS
-
-    import qmanet_benco.benco.floor
-    import qmanet_benco.benco.plugin  # noqa: F401  # registers
-
-    known = sorted(MODELS._module_dict)
-    if name not in known:
-        close = get_close_matches(name, known, 3)
-        cure = f"did you mean {' or '.join(close)}?" if close else ""
-        raise RequestError(f"model {name!r}", "a model of the framework's registry", cure)
-    found: Callable[..., nn.Module] = MODELS.get(name)
-    return found
-
-
-def check_flags(name: str, flags: Mapping[str, Any]) -> None:
-    """Check a model's name and the names of its flags.
-
-    Raises:
-        RequestError: one is unknown.
-    """
-    parameters = inspect.signature(model_class(name)).parameters
-    for flag in flags:
-        if flag not in parameters:
-            close = get_close_matches(flag, parameters, 1)
-            cure = f"did you mean {close[0]}?" if close else ""
-            raise RequestError(f"{name} has no flag {flag!r}", f"one of {', '.join(parameters) or 'none'}", cure)
+    known = {registered.lower(): registered for registered in _registry()}
+    known |= {row.published.lower(): row.name for row in BASELINES.values() if row.published}
+    known["qma-net"] = "QMANet"
+    for published, why in PUBLISHED_ONLY.items():
+        if name.lower() == published.lower():
+            raise RequestError(f"model {name} cannot be run", "", why)
+    if name.lower() not in known:
+        names = sorted(set(known.values()))
+        close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        hint = f"did you mean {known[close[0]]}?" if close else ""
+        raise RequestError(f"model {name!r}", f"one of {', '.join(names)}", hint)
+    return known[name.lower()]
 
 
-def build_model(name: str, flags: Mapping[str, Any], seed: int = 0) -> nn.Module:
-    """Build a registered model from a random start that the seed decides.
+def build_model(name: str, flags: Mapping[str, object], seed: int, image_size: int = 512) -> nn.Module:
+    """Build a model from a random, seeded start.
 
     Args:
-        name: in the framework's registry.
-        flags: of its constructor; those of a fresh start are filled in where they are not given.
-        seed: of Python's, numpy's and torch's generators; all are as they were afterwards.
+        name: registered or published name, e.g. ``Cat_Net`` or ``CAT-Net``; ``QMANet`` works as well.
+        flags: arguments of its constructor; those that are left out have the values of a random start.
+        seed: of the random start; equal seeds give equal weights, and no global generator is moved.
+        image_size: side of its images in pixels, for the models that are built for one size.
+
+    Returns:
+        The model in training mode on the CPU. It also runs without CUDA, where its author calls ``.cuda()``.
 
     Raises:
-        RequestError: the name or a flag is unknown, or the model cannot be built from these flags.
+        RequestError: the name or a flag is wrong, or a file that a flag names is.
     """
-    check_flags(name, flags)
+    name = registered_name(name)
+    factory = _registry()[name]
+    arguments = _checked(name, factory, fresh_flags(name, image_size) | dict(flags))
+    with construction(), _seeded(seed), contextlib.redirect_stdout(io.StringIO()):
+        return _portable(factory(**arguments))
+
+
+def build(name: str, flags: Mapping[str, object] | None = None) -> nn.Module:
+    """:func:`build_model` with seed 0."""
+    return build_model(name, flags or {}, 0)
+
+
+def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
+    """The model's post function, which changes a sample of the framework's data sets in place; None without one.
+
+    It works without jpegio, and can be sent to a loader's workers.
+
+    Raises:
+        RequestError: there is no such model.
+    """
+    from IMDLBenCo.registry import POSTFUNCS
+
+    wanted = f"{registered_name(name)}_post_func".lower()
+    found = next((known for known in POSTFUNCS.module_dict if known.lower() == wanted), None)
+    return None if found is None else partial(_post, found)
+
+
+def footnotes(name: str) -> tuple[str, ...]:
+    """What a table should say about a model; nothing for QMA-Net and for models that are not in the paper."""
+    row = BASELINES.get(registered_name(name))
+    return row.footnotes if row else ()
+
+
+def edge_width(name: str) -> int | None:
+    """Width of the edge mask that a model's ``forward`` needs from the data set; None if it needs none."""
+    row = BASELINES.get(registered_name(name))
+    return row.edge_width if row else None
+
+
+def fresh_flags(name: str, image_size: int) -> dict[str, object]:
+    """The constructor's arguments for a random start at an image size; ``name`` is a registered one."""
+    row = BASELINES.get(name)
+    return _resolved(row, row.fresh, image_size) if row else {}
+
+
+def script_defaults(script: str, name: str, image_size: int) -> list[str]:
+    """Flags that a stock script needs for a model; what the user gives comes after them and wins.
+
+    Args:
+        script: the stock script; only ``train`` starts from pretrained weights.
+        name: value of ``--model``.
+        image_size: value of ``--image_size``.
+    """
+    row = BASELINES.get(name)
+    if row is None:
+        return []
+    values = _resolved(row, {**row.fresh, **row.training} if script == "train" else row.fresh, image_size)
+    flags = [part for flag, value in values.items() for part in (f"--{flag}", str(value))]
+    return flags + ([] if row.edge_width is None else ["--edge_mask_width", str(row.edge_width)])
+
+
+@contextlib.contextmanager
+def construction() -> Iterator[None]:
+    """Within the block the zoo's models can be built on this machine: no CUDA, no download, no file needed."""
+    from qmanet_benco.benco import compat, hardening, zoo_seams
+
+    rows = [row for row in hardening.ROWS if row.name in zoo_seams.NAMES]
+    with compat.without_cuda(), hardening.corrected(hardening.Request("test"), rows):
+        yield
+
+
+def _registry() -> dict[str, Any]:
+    for module in PLUGINS:
+        importlib.import_module(f"{__package__}.{module}")
+    from IMDLBenCo.registry import MODELS
+
+    return MODELS.module_dict
+
+
+def _resolved(row: Baseline, flags: Mapping[str, object], image_size: int) -> dict[str, object]:
+    resolved = {name: _stock_file(value) for name, value in flags.items()}
+    return resolved | ({row.size_flag: image_size} if row.size_flag else {})
+
+
+def _stock_file(value: object) -> object:
+    """``stock:NAME`` as the path of the framework's own configuration file."""
+    if not isinstance(value, str) or not value.startswith(STOCK_FILE):
+        return value
+    spec = importlib.util.find_spec("IMDLBenCo")
+    assert spec is not None, "the framework is installed with this package"
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "statics/model_zoo/configs" / value.removeprefix(STOCK_FILE))
+
+
+def _checked(name: str, factory: Any, flags: Mapping[str, object]) -> dict[str, Any]:
+    """The flags as the constructor's arguments."""
+    parameters = inspect.signature(factory).parameters
+    unknown = [flag for flag in flags if flag not in parameters]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], parameters, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]}?" if close else ""
+        raise RequestError(f"flag {unknown[0]} of {name}", f"one of {', '.join(parameters) or 'none'}", hint)
+    missing = [flag for flag, given in parameters.items() if given.default is given.empty and flag not in flags]
+    if missing:
+        raise RequestError(f"{name} without {missing[0]}", f"a value for {missing[0]}, which has no default")
+    return {flag: _converted(name, flag, parameters[flag], value) for flag, value in flags.items()}
+
+
+def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -> Any:
+    """A value as the constructor's annotation or default asks for it, as the command line would convert it."""
+    kind = parameter.annotation if parameter.annotation is not parameter.empty else type(parameter.default)
+    if kind not in (bool, int, float, str) or value is None:
+        return value
+    words = {"true": True, "false": False, "1": True, "0": False}
+    try:
+        if kind is bool:
+            return words[str(value).lower()]
+        if kind is int and float(value) != int(value):
+            raise ValueError
+        return kind(value)
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(f"{flag}={value!r} for {name}", f"a value of type {kind.__name__}") from None
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """All generators that constructors draw from start at the seed, and afterwards are where they were."""
     former = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count())
-    with compat.without_cuda(), _without_downloads(), torch.random.fork_rng(devices=devices):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
         try:
-            return model_class(name)(**{**fresh_flags(name), **flags})
-        except RequestError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RequestError(
-                f"{name} cannot be built ({type(error).__name__}: {reason})",
-                "flags and files that its constructor accepts",
-                f"see `qmanet benco test --model {name} --help`",
-            ) from error
+            yield
         finally:
             random.setstate(former[0])
             np.random.set_state(former[1])
 
 
-class _Absent(dict[str, Any]):
-    """What stands for pretrained weights that were not given."""
+def _portable(model: nn.Module) -> nn.Module:
+    """The model with a ``forward`` that also works outside of :func:`construction`."""
+    from qmanet_benco.benco import zoo_seams
+
+    if isinstance(model, zoo_seams.class_of("mesorch.mesorch", "Mesorch")):
+        model.register_forward_pre_hook(zoo_seams.resize_as_input, with_kwargs=True)
+    if isinstance(model, zoo_seams.class_of("cat_net.cat_net", "Cat_Net")) and not torch.cuda.is_available():
+        model.forward = _on_cpu(model.forward)
+    return model
 
 
-@contextmanager
-def _without_downloads() -> Iterator[None]:
-    """Constructors that load pretrained weights keep their random start where no file was given.
+def _on_cpu(forward: Callable[..., Any]) -> Callable[..., Any]:
+    from qmanet_benco.benco import compat
 
-    MVSS-Net fetches a ResNet at construction (mvss_net/mvssnet.py), TruFor loads two files without asking whether they
-    were named (trufor/trufor.py:27). A file that the user names is loaded as ever.
-    """
-    stock_load, stock_fill = torch.load, nn.Module.load_state_dict
+    @wraps(forward)
+    def on_cpu(*args: Any, **kwargs: Any) -> Any:
+        with Patches() as patches:
+            compat.stay_on_cpu(patches)
+            return forward(*args, **kwargs)
 
-    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
-        return _Absent() if f is None or f == "" else stock_load(f, *args, **kwargs)
-
-    def fill(self: nn.Module, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        return None if isinstance(state, _Absent) else stock_fill(self, state, *args, **kwargs)
-
-    def fetch(*_: Any, **__: Any) -> _Absent:
-        return _Absent()
-
-    with Patches() as patches:
-        patches.set(torch, "load", load)
-        patches.set(nn.Module, "load_state_dict", fill)
-        patches.set(torch.hub, "load_state_dict_from_url", fetch)
-        patches.set(torch.utils.model_zoo, "load_url", fetch)
-        yield
+    return on_cpu
 
 
-def fresh_flags(name: str) -> dict[str, Any]:
-    """Flags with which a baseline can be built on any machine; empty for models that need none."""
-    if name not in BASELINES:
-        return {}
-    spec = find_spec("IMDLBenCo")
-    framework = str(Path(spec.origin).parent) if spec and spec.origin else ""
-    return {
-        flag: value.replace("{framework}", framework) if isinstance(value, str) else value
-        for flag, value in BASELINES[name].fresh.items()
-    }
-
-
-def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
-    """What the framework does to a sample for this model, found as the stock scripts find it; None: nothing."""
+def _post(name: str, sample: dict[str, Any]) -> None:
+    """Apply a registered post function; a top-level function, so that it can be sent to another process."""
     from IMDLBenCo.registry import POSTFUNCS
 
-    model_class(name)
-    try:
-        found: Callable[[dict[str, Any]], None] = POSTFUNCS.get_lower(f"{name.lower()}_post_func")
-    except Exception:  # the registry's error for an absent name is a bare one
-        return None
-    return found
-
-
-def footnotes(name: str) -> tuple[str, ...]:
-    """Known faults of the framework's copy of a model."""
-    return BASELINES[name].footnotes if name in BASELINES else ()
-
-
-def source_hash(name: str) -> str:
-    """SHA-256 of the file that defines a model, which need not belong to a released version of anything."""
-    path = inspect.getsourcefile(inspect.unwrap(model_class(name)))
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+    _registry()
+    with construction():
+        POSTFUNCS.module_dict[name](sample)

@@ -1,0 +1,1 @@
+"""SAM as a baseline (Kirillov et al. 2023)."""
