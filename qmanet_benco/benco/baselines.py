@@ -27,7 +27,7 @@ class Baseline:
 
     name: str
     """Under which it is registered with the framework."""
-    published: str
+    row: str
     """Its row in the paper's tables; empty: it has none."""
     paper: str
     fresh: Mapping[str, object] = field(default_factory=dict)
@@ -100,6 +100,8 @@ ROWS = (
         "MVSSNet",
         "MVSS-Net",
         "Chen et al. 2021, ICCV",
+        fresh={"pretrained_base": False},
+        training={"pretrained_base": True},
         edge_width=7,
         script_flags=("--if_not_amp", "--find_unused_parameters", "--no_model_eval"),
         learning_rate=(2e-5, 5e-7),
@@ -204,7 +206,7 @@ ROWS = (
         "Kirillov et al. 2023, ICCV",
         fresh={"weights": "random"},
         training={"weights": "facebook/sam-vit-large"},
-        script_flags=("--find_unused_parameters",),
+        size_flag="input_size",
         weights=(Weights("weights", "SAM ViT-L", "huggingface.co/facebook/sam-vit-large, or a folder with a copy"),),
         footnotes=(
             "not in the framework's zoo: built here on transformers' SamModel; the paper does not say how it prompts "

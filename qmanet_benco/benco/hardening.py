@@ -176,13 +176,6 @@ ROWS = (
         defects.refuse_in_one_line,
     ),
     Correction(
-        "catnet-jpegio",
-        "datasets/utils.py:9",
-        "def import_jpegio",
-        "CAT-Net wants jpegio, which nothing declares and which has no wheels; jpeglib takes its place",
-        zoo_seams.without_jpegio,
-    ),
-    Correction(
         "mvss-download",
         "model_zoo/mvss_net/mvssnet.py:223",
         r"model_zoo\.load_url",

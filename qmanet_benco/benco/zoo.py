@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -28,18 +29,22 @@ from qmanet_benco.errors import RequestError
 
 __all__ = [
     "BASELINES",
-    "build",
+    "Baseline",
     "build_model",
+    "check_flags",
     "construction",
     "edge_width",
     "footnotes",
     "fresh_flags",
+    "model_class",
     "post_function",
     "registered_name",
+    "script_defaults",
+    "source_hash",
 ]
 
 STOCK_FILE = "stock:"
-PLUGINS = ("plugin", "corrected", "sam")
+PLUGINS = ("plugin", "floor", "corrected", "sam")
 """Modules of this room that register models."""
 
 
@@ -50,7 +55,7 @@ def registered_name(name: str) -> str:
         RequestError: there is no such model.
     """
     known = {registered.lower(): registered for registered in _registry()}
-    known |= {row.published.lower(): row.name for row in BASELINES.values() if row.published}
+    known |= {row.row.lower(): row.name for row in BASELINES.values() if row.row}
     known["qma-net"] = "QMANet"
     for published, why in PUBLISHED_ONLY.items():
         if name.lower() == published.lower():
@@ -63,7 +68,7 @@ def registered_name(name: str) -> str:
     return known[name.lower()]
 
 
-def build_model(name: str, flags: Mapping[str, object], seed: int, image_size: int = 512) -> nn.Module:
+def build_model(name: str, flags: Mapping[str, object], seed: int = 0, image_size: int = 512) -> nn.Module:
     """Build a model from a random, seeded start.
 
     Args:
@@ -79,15 +84,35 @@ def build_model(name: str, flags: Mapping[str, object], seed: int, image_size: i
         RequestError: the name or a flag is wrong, or a file that a flag names is.
     """
     name = registered_name(name)
-    factory = _registry()[name]
-    arguments = _checked(name, factory, fresh_flags(name, image_size) | dict(flags))
+    factory = model_class(name)
+    check_flags(name, flags)
+    arguments = _converted_flags(name, factory, fresh_flags(name, image_size) | dict(flags))
     with construction(), _seeded(seed), contextlib.redirect_stdout(io.StringIO()):
-        return _portable(factory(**arguments))
+        return _portable(_constructed(name, factory, arguments))
 
 
-def build(name: str, flags: Mapping[str, object] | None = None) -> nn.Module:
-    """:func:`build_model` with seed 0."""
-    return build_model(name, flags or {}, 0)
+def model_class(name: str) -> Callable[..., nn.Module]:
+    """The class of a model, given by its registered or published name.
+
+    Raises:
+        RequestError: there is none of this name.
+    """
+    found: Callable[..., nn.Module] = _registry()[registered_name(name)]
+    return found
+
+
+def check_flags(name: str, flags: Mapping[str, Any]) -> None:
+    """Check a model's name and the names of its flags.
+
+    Raises:
+        RequestError: one is unknown.
+    """
+    parameters = inspect.signature(model_class(name)).parameters
+    for flag in flags:
+        if flag not in parameters:
+            close = difflib.get_close_matches(flag, parameters, n=1, cutoff=0.6)
+            cure = f"did you mean {close[0]}?" if close else ""
+            raise RequestError(f"{name} has no flag {flag!r}", f"one of {', '.join(parameters) or 'none'}", cure)
 
 
 def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
@@ -117,7 +142,7 @@ def edge_width(name: str) -> int | None:
     return row.edge_width if row else None
 
 
-def fresh_flags(name: str, image_size: int) -> dict[str, object]:
+def fresh_flags(name: str, image_size: int = 512) -> dict[str, object]:
     """The constructor's arguments for a random start at an image size; ``name`` is a registered one."""
     row = BASELINES.get(name)
     return _resolved(row, row.fresh, image_size) if row else {}
@@ -137,6 +162,12 @@ def script_defaults(script: str, name: str, image_size: int) -> list[str]:
     values = _resolved(row, {**row.fresh, **row.training} if script == "train" else row.fresh, image_size)
     flags = [part for flag, value in values.items() for part in (f"--{flag}", str(value))]
     return flags + ([] if row.edge_width is None else ["--edge_mask_width", str(row.edge_width)])
+
+
+def source_hash(name: str) -> str:
+    """SHA-256 of the file that defines a model, which need not belong to a released version of anything."""
+    path = inspect.getsourcefile(inspect.unwrap(model_class(name)))
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 @contextlib.contextmanager
@@ -172,18 +203,27 @@ def _stock_file(value: object) -> object:
     return str(Path(spec.origin).parent / "statics/model_zoo/configs" / value.removeprefix(STOCK_FILE))
 
 
-def _checked(name: str, factory: Any, flags: Mapping[str, object]) -> dict[str, Any]:
+def _converted_flags(name: str, factory: Any, flags: Mapping[str, object]) -> dict[str, Any]:
     """The flags as the constructor's arguments."""
     parameters = inspect.signature(factory).parameters
-    unknown = [flag for flag in flags if flag not in parameters]
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], parameters, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]}?" if close else ""
-        raise RequestError(f"flag {unknown[0]} of {name}", f"one of {', '.join(parameters) or 'none'}", hint)
     missing = [flag for flag, given in parameters.items() if given.default is given.empty and flag not in flags]
     if missing:
         raise RequestError(f"{name} without {missing[0]}", f"a value for {missing[0]}, which has no default")
     return {flag: _converted(name, flag, parameters[flag], value) for flag, value in flags.items()}
+
+
+def _constructed(name: str, factory: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        return factory(**arguments)
+    except RequestError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RequestError(
+            f"{name} cannot be built ({type(error).__name__}: {reason})",
+            "flags and files that its constructor accepts",
+            f"see `qmanet benco test --model {name} --help`",
+        ) from error
 
 
 def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -> Any:
@@ -206,10 +246,10 @@ def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -
 def _seeded(seed: int) -> Iterator[None]:
     """All generators that constructors draw from start at the seed, and afterwards are where they were."""
     former = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed)
+        np.random.seed(seed % 2**32)
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What keeps the framework's baselines from starting: downloads, hard-wired paths, an undeclared package.
+"""What keeps the framework's baselines from starting: downloads, hard-wired paths, fixed sizes.
 
 Each function is a patch of a row of :mod:`~qmanet_benco.benco.hardening`. Apart from ``train``, no script needs
 pretrained weights: a checkpoint fills the model, or it is only counted; so nothing is fetched there.
@@ -7,7 +7,6 @@ pretrained weights: a checkpoint fills the model, or it is only counted; so noth
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -21,8 +20,8 @@ from qmanet_benco.benco.defects import Request
 from qmanet_benco.benco.patches import Patches
 from qmanet_benco.errors import RequestError
 
-NAMES = ("catnet-jpegio", "mvss-download", "mesorch-download", "mesorch-size", "trufor-weights")
-"""The rows of this module, in the order of the table."""
+NAMES = ("jpegio", "mvss-download", "mesorch-download", "mesorch-size", "trufor-weights")
+"""The corrections that building and feeding a baseline needs."""
 ZOO = "IMDLBenCo.model_zoo"
 RANDOM = "random"
 
@@ -42,44 +41,29 @@ class NothingToLoad(dict[str, Any]):
     """In place of weights that are not wanted: loading them changes nothing."""
 
 
-def without_jpegio(patches: Patches, _: Request) -> None:
-    """Let CAT-Net read DCT coefficients with jpeglib where jpegio, which has no wheels, is absent."""
-    if importlib.util.find_spec("jpegio") is None:
-        patches.set(importlib.import_module("IMDLBenCo.datasets.utils"), "import_jpegio", _jpeglib_as_jpegio)
-
-
-def _jpeglib_as_jpegio() -> Any:
-    if importlib.util.find_spec("jpeglib") is None:
-        raise RequestError(
-            "Cat_Net without jpegio and without jpeglib", "one of them", 'pip install "qmanet-benco[baselines]"'
-        )
-    return JpegIO
-
-
-class JpegIO:
-    """The one function of jpegio that the framework calls."""
-
-    @staticmethod
-    def read(path: str) -> Any:
-        """DCT coefficients, quantization tables and sampling factors of a file, in jpegio's form."""
-        import jpeglib
-
-        return jpeglib.to_jpegio(jpeglib.read_dct(path))
-
-
 def fetch_resnet_for_training(patches: Patches, request: Request) -> None:
+    """Fetch MVSS-Net's weights only to train, and not with ``--pretrained_base false``, which the stock ignores."""
     module: Any = importlib.import_module(f"{ZOO}.mvss_net.mvssnet")
-    stock = module.model_zoo.load_url
+    stock, stock_init = module.model_zoo.load_url, module.MVSSNet.__init__
+    wanted = [request.script == "train"]
+
+    @wraps(stock_init)
+    def init(self: Any, *args: Any, pretrained_base: bool = True, **kwargs: Any) -> None:
+        wanted[0] = request.script == "train" and pretrained_base
+        stock_init(self, *args, pretrained_base=pretrained_base, **kwargs)
 
     def load_url(url: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        if request.script != "train":
+        if not wanted[0]:
             return NothingToLoad()
         try:
             return stock(url, *args, **kwargs)
         except OSError as error:
             place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-            raise RequestError(f"{url} cannot be fetched ({error})", f"the file {place}", "put it there") from error
+            raise RequestError(
+                f"{url} cannot be fetched ({error})", f"the file {place}", "put it there, or --pretrained_base false"
+            ) from error
 
+    patches.set(module.MVSSNet, "__init__", init)
     patches.set(module, "model_zoo", Overlay(module.model_zoo, load_url=load_url))
     _accept_nothing(patches)
 

@@ -24,7 +24,7 @@ IMAGE_SIZE = 512
 ROUNDS = 3
 QMANET = "QMANet"
 PAPER = "paper"
-DEFAULT_MODELS = ("MantraNet", "MVSSNet", "PSCC_Net", "Cat_Net", "Trufor", "IML_ViT", "Mesorch")
+DEFAULT_MODELS = ("MantraNet", "MVSSNet", "PSCC_Net", "Cat_Net", "Trufor", "IML_ViT", "Mesorch", "SAM")
 NOT_COUNTED = (
     "element-wise operations, normalisations, activations, pooling, resampling and indexing",
     "operators of compiled extensions other than torch's own",
@@ -86,7 +86,7 @@ def subjects(models: Iterable[str], variants: Iterable[str]) -> list[Subject]:
     for name in models:
         zoo.check_flags(name, {})
         if name != QMANET:
-            found.append(Subject(name))
+            found.append(Subject(zoo.registered_name(name), image_size=_published_size(name)))
         elif not variants:
             variants = [PAPER]
     return [*found, *(Subject(QMANET, variant) for variant in variants)]
@@ -124,7 +124,7 @@ def measure(subject: Subject) -> Cost:
         flags = {"variant": subject.variant, "backbone_weights": "random", "noiseprint_weights": "random"}
     with scoring.as_the_test_script():
         before = _peak_mib()
-        model = zoo.build_model(subject.model, flags).eval()
+        model = zoo.build_model(subject.model, flags, image_size=subject.image_size).eval()
         batch = example(subject.model, subject.image_size)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         macs = multiply_adds(model, batch)
@@ -202,20 +202,38 @@ def show(rows: Iterable[Cost]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    titles = ("model", "params M", "MACs G", "FLOPs G (2 x)", "latency s", "peak MiB", "published M", "published G")
-    table = Table(*titles, title=f"Batch 1, {IMAGE_SIZE} x {IMAGE_SIZE}, CPU, {torch.get_num_threads()} threads")
+    titles = (
+        "model",
+        "side",
+        "params M",
+        "MACs G",
+        "FLOPs G (2 x)",
+        "latency s",
+        "peak MiB",
+        "published M",
+        "published G",
+    )
+    table = Table(*titles, title=f"Batch 1, CPU, {torch.get_num_threads()} threads")
     notes = []
     for row in rows:
         numbers = (row.params_m, row.macs_g, row.flops_g, row.latency_s, row.peak_mib)
         published = (row.published_params_m, row.published_flops_g)
         shown = ["" if number is None else f"{number:.1f}" for number in (*numbers, *published)]
-        table.add_row(f"{row.model} {row.variant}".strip(), *shown)
+        table.add_row(f"{row.model} {row.variant}".strip(), str(row.image_size), *shown)
         notes += [f"{row.model}: {row.note}"] if row.note else []
     console = Console()
     console.print(table)
     console.print(f"Not counted: {'; '.join(NOT_COUNTED)}. The published column is the paper's Table 10.")
     for note in notes:
         console.print(note)
+
+
+def _published_size(name: str) -> int:
+    """Side of the images of the model's row in Table 10."""
+    from qmanet_benco.benco import zoo
+
+    row = zoo.BASELINES.get(zoo.registered_name(name))
+    return row.image_size if row else IMAGE_SIZE
 
 
 def _known(name: str) -> bool:
