@@ -347,6 +347,29 @@ def weights_convert(
     typer.echo(f"{target}: {report.landed} tensors from {report.naming} to {to}; left out: {len(report.ignored)}")
 
 
+@app.command("noise-map")
+def noise_map(
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PHOTO]...", help="By default ten that the dependencies ship.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="NoisePrint++: a file, or a name of `qmanet weights list`.")] = (
+        "noiseprint++"
+    ),
+    image_size: Annotated[int, typer.Option(help="Photos are resized to this side.")] = 512,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """What the framework's input does to TruFor's noise map, photo by photo."""
+    from dataclasses import asdict
+
+    from qmanet_benco.evaluation import noise_map as room
+
+    rows = room.compare(weights, photos or (), image_size)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        room.show(rows)
+
+
 _BENCO_SCRIPTS = {
     "train": "Train a model; pixel-F1 on the test data every few epochs.",
     "test": "Pixel-F1 of every checkpoint in a folder on every set of a JSON file.",

@@ -7,8 +7,11 @@ The framework's recipes are those of its own ``demo_train_*.sh``; the paper trai
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from qmanet_benco.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -222,3 +225,30 @@ BASELINES: dict[str, Baseline] = {row.name: row for row in ROWS}
 
 PUBLISHED_ONLY = {"IMDPrompter": "no public code: its published row is all there is"}
 """Rows of the paper that cannot be run."""
+
+
+def recipe(name: str) -> list[str]:
+    """Flags of the training script for a baseline: learning rates and what the framework's own script adds.
+
+    Raises:
+        RequestError: there is no such baseline.
+    """
+    if name not in BASELINES:
+        raise RequestError(f"baseline {name!r}", f"one of {', '.join(BASELINES)}", PUBLISHED_ONLY.get(name, ""))
+    row = BASELINES[name]
+    highest, lowest = row.learning_rate
+    return ["--lr", str(highest), "--min_lr", str(lowest), *row.script_flags]
+
+
+def main() -> int:
+    """Print the recipe of the baseline that ``sys.argv[1]`` names, for ``runs/demo_train_baseline.sh``."""
+    try:
+        sys.stdout.write(" ".join(recipe(sys.argv[1])) + "\n")
+    except RequestError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
