@@ -74,7 +74,7 @@ setup(
     },
     python_requires=">=3.11,<3.12",
     install_requires=REQUIREMENTS,
-    extras_require={"test": TEST, "dev": TEST + LINT},
+    extras_require={"sam": ["transformers>=4.44"], "test": TEST, "dev": TEST + LINT},
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",

@@ -22,9 +22,11 @@ for model in ${MODELS:-QMANet MantraNet PSCC_Net MVSSNet Cat_Net Trufor IML_ViT 
     [ ! -e "$root/$model/done" ] || continue
     echo "== $model"
     script=demo_train_baseline.sh
+    test_flags=()
+    [ "$model" != MVSSNet ] || test_flags=(--no_model_eval)  # as the framework's own script tests it
     [ "$model" != QMANet ] || script=demo_train_qmanet.sh
     if MODEL=$model OUTPUT_DIR=$root/$model/train "$here/$script" \
-        && MODEL=$model CHECKPOINTS=$root/$model/train OUTPUT_DIR=$root/$model/test "$here/demo_test_qmanet.sh"; then
+        && MODEL=$model CHECKPOINTS=$root/$model/train OUTPUT_DIR=$root/$model/test "$here/demo_test_qmanet.sh" "${test_flags[@]}"; then
         touch "$root/$model/done"
     else
         failed+=("$model")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forgeries import F1, logged, make_set, output_flags, write_json
 
 from qmanet_benco.benco import scoring, zoo
+from qmanet_benco.benco.launcher import Run, launch
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import example
 
@@ -68,3 +71,59 @@ def test_wrong_name_or_flag_is_told_with_the_nearest_right_one(name: str, flags:
 def test_file_that_the_user_names_is_loaded_and_never_replaced_by_a_random_start() -> None:
     with pytest.raises(RequestError, match=r"absent\.pth"), scoring.as_the_test_script():
         zoo.build_model("Trufor", {"np_pretrain_weights": "absent.pth"})
+
+
+@pytest.mark.parametrize(
+    ("published", "registered"), [("CAT-Net", "Cat_Net"), ("trufor", "Trufor"), ("qma-net", "QMANet")]
+)
+def test_models_answer_to_their_names_in_the_paper(published: str, registered: str) -> None:
+    assert zoo.registered_name(published) == registered
+
+
+def test_imdprompter_is_published_only_and_says_so() -> None:
+    with pytest.raises(RequestError, match="no public code"):
+        zoo.build_model("IMDPrompter", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "says"), [("MVSSNet", {"sobel": "perhaps"}, "bool"), ("PSCC_Net", {"input_size": 1.5}, "int")]
+)
+def test_value_of_a_wrong_type_is_refused(name: str, flags: dict[str, object], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        zoo.build_model(name, flags)
+
+
+@pytest.mark.parametrize("name", sorted(zoo.BASELINES))
+def test_every_row_names_flags_that_its_model_has(name: str) -> None:
+    row = zoo.BASELINES[name]
+    zoo.check_flags(name, {**row.fresh, **row.training, **({row.size_flag: 64} if row.size_flag else {})})
+    zoo.check_flags(name, {weights.flag: "" for weights in row.weights if weights.flag})
+    assert row.corrects in ("", *zoo.BASELINES)
+    assert zoo.footnotes(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["Mesorch", "Cat_Net", "PSCC_Net", "MVSSNet", "IML_ViT", "Trufor", "MantraNet", "Trufor_RGB", "SAM"]
+)
+def test_baseline_trains_a_step_and_is_tested_by_the_stock_scripts(name: str, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "data", 2)
+    own = {"MVSSNet": ("--pretrained_base", "false"), "SAM": ("--weights", "random", "--variant", "miniature")}
+    if name.startswith("Trufor"):
+        own[name] = ("--np_pretrain_weights", "random", "--mit_b2_pretrain_weights", "random")
+    shared = ("--model", name, "--image_size", "256", "--if_resizing", "--num_workers", "0", "--test_batch_size", "2")
+    training = ("--epochs", "1", "--batch_size", "2", "--accum_iter", "1", "--warmup_epochs", "0", "--lr", "1e-4")
+    where = ("--data_path", str(data), "--test_data_path", str(data), *output_flags(tmp_path / "run"))
+    assert launch(Run("train", (*shared, *training, *where, *own.get(name, ())))) == 0
+    (line,) = logged(tmp_path / "run" / "log.txt")
+    assert 0 <= line[F1] <= 1
+    sets = write_json(tmp_path / "sets.json", {"few": str(data)})
+    tests = (
+        "--test_data_json",
+        str(sets),
+        "--checkpoint_path",
+        str(tmp_path / "run"),
+        *output_flags(tmp_path / "test"),
+    )
+    assert launch(Run("test", (*shared, *tests, *(own[name] if name == "SAM" else ())))) == 0
+    assert logged(tmp_path / "test" / "few" / "log.txt")[0][F1] == pytest.approx(line[F1], abs=1e-6)
