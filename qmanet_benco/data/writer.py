@@ -25,7 +25,7 @@ from qmanet_benco.data.masks import (
     turn_clockwise,
 )
 from qmanet_benco.data.ownership import Written, is_to_write
-from qmanet_benco.data.proof import proven_fit, side_of_host
+from qmanet_benco.data.proof import proven_fit, same_shape, side_of_host
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
 
@@ -174,7 +174,7 @@ def _fitted(
     proven = proven_fit(pair.image, mask, pair.hosts)
     if proven is not None:
         return proven
-    if row.scales_masks and abs(width / height - size[0] / size[1]) <= 0.03 * size[0] / size[1]:
+    if row.scales_masks and same_shape((height, width), (size[1], size[0])):
         return resize_mask(mask, size), f"mask scaled from {_text((width, height))}"
     turned = ", the same turned by 90 degrees: which way is not known" if (height, width) == size else ""
     proof = ", and no authentic photo proves how it lies on it"
