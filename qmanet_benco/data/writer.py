@@ -78,9 +78,9 @@ class Writer:
         self.row, self.archive, self.out, self.options = row, archive, out, options
         self.written: Written = written or {}
         for folder in ("Gt",) if row.as_list else ("Tp", "Gt"):
-            (out / folder).mkdir(exist_ok=True)
+            manifest.make_folder(out, folder)
         if options.authentic and not row.as_list:
-            (out / "Au").mkdir(exist_ok=True)
+            manifest.make_folder(out, "Au")
 
     def __call__(self, pair: Pair) -> Row:
         """Write image and mask, the mask first.
@@ -129,7 +129,7 @@ class Writer:
             contents = {mask_name: mask_bytes, **contents}
         waiting = [name for name in contents if is_to_write(self.out, name, contents[name], self.written)]
         for name in waiting:
-            (self.out / name).parent.mkdir(exist_ok=True)
+            manifest.make_folder(self.out, name.partition("/")[0])
             if name == file and is_original:
                 manifest.link_whole(self.out, file, pair.image, content)
             else:
