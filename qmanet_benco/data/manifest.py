@@ -88,10 +88,21 @@ def begin(out: Path) -> None:
     Raises:
         RequestError: its name is taken by a file.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, PARTIAL)
+
+
+def make_folder(out: Path, name: str) -> None:
+    """Make ``out/name`` unless it is there.
+
+    Raises:
+        RequestError: a file has that name.
+    """
     try:
-        (out / PARTIAL).mkdir(parents=True, exist_ok=True)
+        (out / name).mkdir(exist_ok=True)
     except FileExistsError:
-        raise RequestError(f"{out / PARTIAL} is a file", "no file of that name", "move it elsewhere") from None
+        cure = "move it elsewhere and give the command again"
+        raise RequestError(f"{out / name} is a file", "a folder, or nothing", cure) from None
 
 
 def write_whole(out: Path, name: str, content: bytes) -> None:

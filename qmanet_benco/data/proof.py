@@ -27,6 +27,8 @@ AHEAD = 0.2
 """How far the overlap must be above that of any fit that says something else."""
 SAME = 0.8
 """Fits whose masks overlap more than this say the same."""
+SHAPE_TOLERANCE = 0.03
+"""A mask is scaled only to an image of its shape."""
 MOST_OFFSETS = 400
 """Places that are tried for a mask that was cut or extended."""
 MOST_PIXELS = 100_000_000
@@ -102,16 +104,25 @@ def _fits(mask: Mask, host: Pixels, shape: tuple[int, ...]) -> Iterator[Fit]:
             laid = host if of_image else np.rot90(host, -turns)
             yield Fit(turn_clockwise(mask, turns), f"mask turned 90 degrees {side}", laid, everywhere)
     size = f"{mask.shape[1]} x {mask.shape[0]} pixels"
-    scaled = host
-    if not of_image:
-        picture = PillowImage.fromarray(host.astype(np.uint8)).resize((width, height), PillowImage.Resampling.BILINEAR)
-        scaled = np.asarray(picture, np.int16)
-    yield Fit(resize_mask(mask, (width, height)), f"mask scaled from {size}", scaled, everywhere)
+    if same_shape(mask.shape, shape):
+        yield Fit(resize_mask(mask, (width, height)), f"mask scaled from {size}", _scaled(host, shape), everywhere)
     for top, left in _offsets(mask.shape, shape):
         area = _placed(np.ones(mask.shape, bool), top, left, shape)
         laid = host if of_image else _placed(host, top, left, shape)
         how = f"mask of {size} placed {left} to the right, {top} down"
         yield Fit(_placed(mask, top, left, shape), how, laid, everywhere if of_image else area)
+
+
+def same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether height : width of both differ by no more than 3 %: what rounding and a cut row make of it."""
+    return abs(one[1] * other[0] / (one[0] * other[1]) - 1) <= SHAPE_TOLERANCE
+
+
+def _scaled(host: Pixels, shape: tuple[int, ...]) -> Pixels:
+    if host.shape[:2] == shape:
+        return host
+    picture = PillowImage.fromarray(host.astype(np.uint8))
+    return np.asarray(picture.resize((shape[1], shape[0]), PillowImage.Resampling.BILINEAR), np.int16)
 
 
 def _offsets(inner: tuple[int, ...], outer: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from qmanet_benco.data.masks import (
     turn_clockwise,
 )
 from qmanet_benco.data.ownership import Written, is_to_write
-from qmanet_benco.data.proof import proven_fit, side_of_host
+from qmanet_benco.data.proof import proven_fit, same_shape, side_of_host
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
 
@@ -78,9 +78,9 @@ class Writer:
         self.row, self.archive, self.out, self.options = row, archive, out, options
         self.written: Written = written or {}
         for folder in ("Gt",) if row.as_list else ("Tp", "Gt"):
-            (out / folder).mkdir(exist_ok=True)
+            manifest.make_folder(out, folder)
         if options.authentic and not row.as_list:
-            (out / "Au").mkdir(exist_ok=True)
+            manifest.make_folder(out, "Au")
 
     def __call__(self, pair: Pair) -> Row:
         """Write image and mask, the mask first.
@@ -129,7 +129,7 @@ class Writer:
             contents = {mask_name: mask_bytes, **contents}
         waiting = [name for name in contents if is_to_write(self.out, name, contents[name], self.written)]
         for name in waiting:
-            (self.out / name).parent.mkdir(exist_ok=True)
+            manifest.make_folder(self.out, name.partition("/")[0])
             if name == file and is_original:
                 manifest.link_whole(self.out, file, pair.image, content)
             else:
@@ -174,7 +174,7 @@ def _fitted(
     proven = proven_fit(pair.image, mask, pair.hosts)
     if proven is not None:
         return proven
-    if row.scales_masks and abs(width / height - size[0] / size[1]) <= 0.03 * size[0] / size[1]:
+    if row.scales_masks and same_shape((height, width), (size[1], size[0])):
         return resize_mask(mask, size), f"mask scaled from {_text((width, height))}"
     turned = ", the same turned by 90 degrees: which way is not known" if (height, width) == size else ""
     proof = ", and no authentic photo proves how it lies on it"

@@ -6,9 +6,11 @@ import argparse
 import hashlib
 import os
 import pickle
+import pickletools
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ from qmanet_benco.errors import RequestError
 
 HARMLESS: list[Any] = [argparse.Namespace]
 """Classes that a checkpoint may name although they are no tensors: the stock trainer stores its flags in one."""
+
+TORCH_SAVE = (b"PK\x03\x04", pickle.dumps(0x1950A86A20F9469CFC6C, 2))
+MOST_OPERATIONS = 1_000_000
+"""Of a pickle that are looked at; one that goes on longer is one."""
 
 PICKLE_CURE = "if you trust its source, pass --allow-pickle (it then runs whatever code the file holds)"
 
@@ -64,16 +70,43 @@ def _read_pickle(path: Path, allow_pickle: bool) -> Any:
     try:
         with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
-    except pickle.UnpicklingError as error:
-        forbidden = re.search(r"GLOBAL (\S+)", str(error))
-        if forbidden:
-            raise RequestError(
-                f"{path} holds more than tensors: it names {forbidden[1]}", "tensors only", PICKLE_CURE
-            ) from error
-        raise _damaged(path, "it is no file of torch.save") from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, AttributeError, ModuleNotFoundError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise _damaged(path, reason) from error
+    except Exception as error:  # the unpickler raises whatever foreign bytes provoke
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: Exception) -> RequestError:
+    """What is wrong with a file that torch refused; every message of torch's speaks of ``weights_only``."""
+    if not _is_of_torch_save(path):
+        if _is_pickle(path):
+            kinds = "a file of torch.save or of safetensors"
+            cure = "save its tensors again with either"
+            return RequestError(f"{path} cannot be read as a checkpoint (a pickle, but not of torch.save)", kinds, cure)
+        return _damaged(path, "it is no file of torch.save")
+    forbidden = re.search(r"GLOBAL (\S+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and forbidden:
+        return RequestError(f"{path} holds more than tensors: it names {forbidden[1]}", "tensors only", PICKLE_CURE)
+    if isinstance(error, pickle.UnpicklingError):
+        return _damaged(path, "its pickle is not torch.save's")
+    return _damaged(path, str(error).splitlines()[0][:120] if str(error) else type(error).__name__)
+
+
+def _is_of_torch_save(path: Path) -> bool:
+    """By its first bytes: a zip file, or the magic number that ``torch.save`` wrote before 1.6."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(max(map(len, TORCH_SAVE))).startswith(TORCH_SAVE)
+    except OSError:
+        return True  # torch's own error says why
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether it holds a whole pickle, which is looked through without running it; a text is none."""
+    try:
+        with path.open("rb") as stream:
+            operations = sum(1 for _ in islice(pickletools.genops(stream), MOST_OPERATIONS))
+    except Exception:  # pickletools raises whatever foreign bytes provoke
+        return False
+    return operations > 2
 
 
 def _damaged(path: Path, reason: str) -> RequestError:

@@ -179,6 +179,23 @@ def test_a_folder_that_has_the_name_of_our_workshop_stays(finished: bool, raw: P
     )
 
 
+@pytest.mark.parametrize("name", ["Tp", "Gt", ".partial"])
+def test_a_file_in_the_place_of_a_folder_is_named(name: str, raw: Path, out: Path) -> None:
+    for folder in ("Tp", "Gt"):
+        (out / folder).rename(out / f"my {folder}")
+    (out / name).write_bytes(MINE)
+    assert_refused(raw, out, name)
+
+
+def test_a_folder_behind_a_link_is_not_emptied(raw: Path, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1t.tif").write_bytes(MINE)
+    (out / "Tp").rename(out / "my Tp")
+    (out / "Tp").symlink_to(tmp_path / "photos")
+    assert_refused(raw, out, "Tp/1t.tif")
+    assert snapshot(tmp_path / "photos") == {"1t.tif": MINE}
+
+
 def test_what_a_kill_left_half_written_is_cleared(raw: Path, out: Path) -> None:
     before = snapshot(out)
     (out / ".partial").mkdir()

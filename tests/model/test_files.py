@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import pickle
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from qmanet_benco.errors import RequestError
@@ -56,7 +59,9 @@ def test_the_stock_trainer_s_flags_are_no_code(tmp_path: Path) -> None:
 def test_code_in_a_file_is_refused_and_does_not_run(save, tmp_path: Path) -> None:
     target, path = tmp_path / "ran", tmp_path / "weights.pth"
     save({"model": TENSORS, "trap": Trap(target)}, path)
-    with pytest.raises(RequestError, match=rf"{path} (holds more than tensors: .*--allow-pickle|cannot be read)"):
+    with pytest.raises(
+        RequestError, match=rf"{path} (holds more than tensors: .*--allow-pickle|cannot be read as .* pickle, but)"
+    ):
         read_checkpoint(path)
     assert not target.exists()
 
@@ -90,6 +95,48 @@ def test_text_file_is_no_checkpoint(name: str, text: str, tmp_path: Path) -> Non
     path.write_text(text)
     with pytest.raises(RequestError, match=rf"{path} cannot be read as"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["commit 3f2a\nAuthor: me\n", "hello world\n", '{"a": 1}', "N.", "c\n\n.", "\x00" * 99]
+)
+def test_text_is_not_told_apart_by_what_its_letters_mean_to_a_pickle(text: str, tmp_path: Path) -> None:
+    """``c`` names a class in a pickle; torch's message always mentions weights_only."""
+    path = tmp_path / "weights.pth"
+    path.write_text(text)
+    for allow_pickle in (False, True):
+        with pytest.raises(RequestError, match=rf"{path} cannot be read as a checkpoint \(.*no") as caught:
+            read_checkpoint(path, allow_pickle)
+        assert "allow-pickle" not in str(caught.value)
+        assert "more than tensors" not in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("content", [{"a": 1}, {"a": argparse.ArgumentParser}])
+def test_plain_pickle_is_told_to_be_one(content: object, protocol: int, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps(content, protocol))
+    with pytest.raises(RequestError, match=rf"{path} cannot be read as a checkpoint \(a pickle, but not of torch"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("save", [torch.save, save_legacy])
+def test_another_class_in_a_checkpoint_is_named_with_the_cure(save, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    save({"model": torch.nn.Linear(2, 2)}, path)
+    with pytest.raises(RequestError, match=r"more than tensors: it names torch\.nn\..*Linear; .*--allow-pickle"):
+        read_checkpoint(path)
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x04", b"c", b"}q\x00"]))
+@settings(deadline=None, max_examples=80)
+def test_foreign_bytes_get_one_line(content: bytes, start: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "weights.pth")
+        path.write_bytes(start + content)
+        with pytest.raises(RequestError, match=r"weights\.pth") as caught:
+            read_checkpoint(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_error_is_one_line(tmp_path: Path) -> None:
