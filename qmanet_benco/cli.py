@@ -108,7 +108,7 @@ def data_prepare(
     ] = None,
     resampler: Annotated[str, typer.Option(help="lanczos, bicubic, hamming, bilinear, box or nearest.")] = "lanczos",
     jpeg_level: Annotated[int, typer.Option(help="AutoSplice: 100, 90 or 75.")] = 100,
-    workers: Annotated[int, typer.Option(help="Images at a time.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Put one of the ten sets into the framework's format: OUT/Tp, OUT/Gt, OUT/manifest.csv, OUT/left_out.csv."""
     from qmanet_benco.data.prepare import prepare
@@ -131,7 +131,7 @@ def data_prepare(
 def data_check(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Prepared folders or JSON lists.")],
     name: Annotated[str | None, typer.Option("--set", help="Compare with this set of Tables 3 and 4.")] = None,
-    workers: Annotated[int, typer.Option(help="Images at a time.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Pairing, sizes, mask values, counts against the paper, files that two sets share; exit code 1 on a failure."""

@@ -48,7 +48,12 @@ def pairs_of(path: Path, origin: str) -> list[Pair]:
 
 
 def open_set(
-    path: Path, image_size: int, padding: bool, transform: Transform | None, post_function: Callable[..., Any] | None
+    path: Path,
+    image_size: int,
+    padding: bool,
+    transform: Transform | None,
+    post_function: Callable[..., Any] | None,
+    edge_width: int | None = None,
 ) -> Dataset[dict[str, Any]]:
     """The framework's dataset of a folder or a JSON list.
 
@@ -58,6 +63,7 @@ def open_set(
         padding: pad to it; otherwise resize.
         transform: before resizing; called with ``image`` and ``mask``.
         post_function: the model's, changes a sample in place.
+        edge_width: width in pixels of the edge mask that a sample gets; None for none.
     """
     kind = ManiDataset if path.is_dir() else JsonDataset
     opened: Dataset[dict[str, Any]] = kind(
@@ -65,6 +71,7 @@ def open_set(
         is_padding=padding,
         is_resizing=not padding,
         output_size=(image_size, image_size),
+        edge_width=edge_width,
         common_transforms=transform,
         post_funcs=post_function,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import resource
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -146,7 +148,7 @@ def measure(subject: Subject) -> Cost:
         _peak_mib() - before,
         published_value("table10", "rows", beside, "params_m"),
         published_value("table10", "rows", beside, "flops_g"),
-        "; ".join(zoo.footnotes(subject.model)),
+        _note(subject.model),
     )
 
 
@@ -212,6 +214,7 @@ def show(rows: Iterable[Cost]) -> None:
         "peak MiB",
         "published M",
         "published G",
+        "MACs to published",
     )
     table = Table(*titles, title=f"Batch 1, CPU, {torch.get_num_threads()} threads")
     notes = []
@@ -219,6 +222,7 @@ def show(rows: Iterable[Cost]) -> None:
         numbers = (row.params_m, row.macs_g, row.flops_g, row.latency_s, row.peak_mib)
         published = (row.published_params_m, row.published_flops_g)
         shown = ["" if number is None else f"{number:.1f}" for number in (*numbers, *published)]
+        shown.append("" if row.published_flops_g is None else f"{row.macs_g / row.published_flops_g - 1:+.1%}")
         table.add_row(f"{row.model} {row.variant}".strip(), str(row.image_size), *shown)
         notes += [f"{row.model}: {row.note}"] if row.note else []
     console = Console()
@@ -236,6 +240,14 @@ def _published_size(name: str) -> int:
     return row.image_size if row else IMAGE_SIZE
 
 
+def _note(name: str) -> str:
+    """Why the cost differs from the published one, and what else is to be known of a baseline."""
+    from qmanet_benco.benco import zoo
+
+    row = zoo.BASELINES.get(name)
+    return "; ".join(filter(None, (row.cost_note, *row.footnotes))) if row else ""
+
+
 def _known(name: str) -> bool:
     from qmanet_benco.benco import zoo
 
@@ -243,7 +255,13 @@ def _known(name: str) -> bool:
 
 
 def _peak_mib() -> float:
-    """The process's largest resident memory so far."""
+    """The process's largest resident memory so far.
+
+    Linux's ``ru_maxrss`` would begin with the memory of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024  # type: ignore[index]
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

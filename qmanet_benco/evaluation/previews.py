@@ -1,7 +1,8 @@
-"""Small pictures of photo, truth and predicted mask, kept beside the records for the report's gallery."""
+"""What is kept of images beside the records: predictions where asked for, small pictures for the report's gallery."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,16 @@ def keep_mask(
     grey = (probability.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     target = root / "mask" / safe_name(model) / safe_name(name) / f"{safe_name(stem_of(pair.image))}.png"
     _save(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR), target)
+
+
+def keep_prediction(folder: Path, stem: str, probability: torch.Tensor) -> None:
+    """Write ``folder/<stem>.npy``: the probability, H x W in float32; a reader never meets half of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{stem}.npy"
+    temporary = folder / f".{stem}.part{os.getpid()}"
+    with temporary.open("wb") as stream:
+        np.save(stream, probability.numpy().astype(np.float32))
+    temporary.replace(target)
 
 
 def _small(size: tuple[int, int]) -> tuple[int, int]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,11 @@ from qmanet_benco.benco import scoring, zoo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import attacks, fingerprint
 from qmanet_benco.evaluation.attacks import NONE, Attack
+from qmanet_benco.evaluation.description import Outcome, write_description
 from qmanet_benco.evaluation.folder import check_folder, locked
 from qmanet_benco.evaluation.metrics import image_metrics
 from qmanet_benco.evaluation.opened import Batch, OpenSet, open_sets, spread, usable
-from qmanet_benco.evaluation.previews import keep_inputs, keep_mask
+from qmanet_benco.evaluation.previews import keep_inputs, keep_mask, keep_prediction
 from qmanet_benco.evaluation.processes import Processes
 from qmanet_benco.evaluation.records import Store, safe_name
 from qmanet_benco.evaluation.suite_file import PAD, RANDOM, ModelEntry, Suite
@@ -31,19 +30,6 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_PARTS = 10.0
 """At most this much work is lost when a run is killed."""
 Progress = Callable[[int, int], None]
-
-
-@dataclass
-class Outcome:
-    """What a run did."""
-
-    cells: list[dict[str, Any]] = field(default_factory=list)
-    scored: int = 0
-    """Images scored now, by all processes."""
-    kept: int = 0
-    """Images whose records were there."""
-    failures: list[str] = field(default_factory=list)
-    """One line for each model that could not be scored."""
 
 
 def run_suite(
@@ -152,7 +138,7 @@ class _Run:
                 self._note(entry, opened, attack, store)
 
     def _build(self, entry: ModelEntry) -> nn.Module:
-        model = zoo.build_model(entry.model, entry.flags, entry.seed)
+        model = zoo.build_model(entry.model, entry.flags, entry.seed, self.suite.image_size)
         if entry.checkpoint not in (RANDOM, ""):
             scoring.load_weights(model, Path(entry.checkpoint), self.allow_pickle)
         return model.to(self.device).eval()
@@ -192,7 +178,8 @@ class _Run:
         suite = self.suite
         transform = attacks.transform(attack, suite.seed)
         post = zoo.post_function(entry.model)
-        dataset = scoring.open_set(opened.path, suite.image_size, suite.resize == PAD, transform, post)
+        width = zoo.edge_width(entry.model)
+        dataset = scoring.open_set(opened.path, suite.image_size, suite.resize == PAD, transform, post, width)
         pending: dict[int, list[dict[str, Any]]] = {}
         last = time.monotonic()
         loaded = scoring.batches_of(dataset, list(batches.values()), suite.workers)
@@ -257,16 +244,9 @@ class _Run:
     ) -> None:
         """Predictions where they are asked for, and small pictures for the report."""
         if self.suite.save_predictions:
-            import numpy as np
-
-            folder = self.out / "predictions" / self._model_folder(entry) / safe_name(opened.entry.name)
-            folder = folder / f"{attack.name}-{attack.level:g}"
-            folder.mkdir(parents=True, exist_ok=True)
-            target = folder / f"{opened.stem(index)}.npy"
-            temporary = target.with_name(f".{target.name}.part{self.processes.rank}")
-            with temporary.open("wb") as stream:
-                np.save(stream, probability.numpy().astype(np.float32))
-            temporary.replace(target)
+            cell = f"{attack.name}-{attack.level:g}"
+            folder = self.out / "predictions" / self._model_folder(entry) / safe_name(opened.entry.name) / cell
+            keep_prediction(folder, opened.stem(index), probability)
         if attack == NONE and index in self._previewed(opened):
             pair, folder = opened.pairs[index], self.out / "previews"
             keep_inputs(folder, opened.entry.name, pair)
@@ -312,27 +292,8 @@ class _Run:
         self.outcome.cells.append({**described, "fingerprint": store.fingerprint, "images": len(opened.indices)})
 
     def _describe(self) -> None:
-        """Write ``suite.json``: what the records belong to."""
-        if self.processes.rank:
-            return
-        suite = self.suite
-        described = {
-            **{key: getattr(suite, key) for key in ("name", "image_size", "resize", "batch", "precision", "seed")},
-            "models": [
-                {**asdict(entry), "footnotes": [*zoo.footnotes(entry.model), *entry.footnotes]} for entry in self.models
-            ],
-            "sets": [
-                {"name": opened.entry.name, "path": str(opened.path), "images": len(opened.indices)}
-                for opened in self.sets
-            ],
-            "attacks": [asdict(attack) for attack in suite.attacks],
-            "environment": fingerprint.environment(),
-            "cells": self.outcome.cells,
-            "failures": self.outcome.failures,
-        }
-        temporary = self.out / ".suite.json.part"
-        temporary.write_text(json.dumps(described, indent=2), encoding="utf-8")
-        temporary.replace(self.out / "suite.json")
+        if self.processes.rank == 0:
+            write_description(self.out, self.suite, self.models, self.sets, self.outcome)
 
 
 def _silent(done: int, total: int) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+from made_sets import COMMON_FLAGS, IMAGE_SIZE
 from PIL import Image
 
-from conftest import COMMON_FLAGS, IMAGE_SIZE
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.launch import Order, launch_suite
 

@@ -1,0 +1,92 @@
+"""The study's splits share no photo, and the same arguments give the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from qmanet_benco.data.study_set import GENERATED, REAL, TRAIN, identities_of, linked, make_study_set
+from qmanet_benco.errors import RequestError
+
+NAMES = [f"ani{index:04d}" for index in range(12)]
+
+
+@pytest.fixture(scope="module")
+def casia(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos and pairs with CASIA's names."""
+    folder = tmp_path_factory.mktemp("casia")
+    for part in ("Tp", "Gt", "Au"):
+        (folder / part).mkdir()
+    generator = np.random.default_rng(0)
+    for name in NAMES:
+        pixels = generator.integers(0, 255, (96, 144, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "Au" / f"Au_{name[:3]}_{name[3:]}.jpg")
+    for index, (one, other) in enumerate(zip(NAMES[::2], NAMES[1::2], strict=True)):
+        stem = f"Sp_D_CNN_A_{one}_{other}_{index:04d}"
+        mask = np.zeros((96, 144), np.uint8)
+        mask[20:50, 30 + index : 70] = 255
+        Image.fromarray(generator.integers(0, 255, (96, 144, 3), dtype=np.uint8)).save(folder / "Tp" / f"{stem}.jpg")
+        Image.fromarray(mask).save(folder / "Gt" / f"{stem}.png")
+    return folder
+
+
+def made(casia: Path, out: Path, workers: int = 1) -> Path:
+    make_study_set(casia, out, size=64, generated=6, validation=4, copies=2, workers=workers)
+    return out
+
+
+def test_validation_shares_no_photo_with_training(casia: Path, tmp_path: Path) -> None:
+    with (made(casia, tmp_path / "set") / "manifest.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    used = {
+        split: {name for row in rows if row["split"] == split for name in row["sources"].split()}
+        for split in (TRAIN, GENERATED, REAL)
+    }
+    assert used[TRAIN].isdisjoint(used[GENERATED] | used[REAL])
+    assert all(used.values())
+    counts = {split: sum(row["split"] == split for row in rows) for split in used}
+    assert counts == {TRAIN: 6 + 2 * 5, GENERATED: 4, REAL: 1}
+    for split in (TRAIN, GENERATED):
+        for image in (tmp_path / "set" / split / "Tp").iterdir():
+            mask = np.asarray(Image.open(tmp_path / "set" / split / "Gt" / f"{image.stem}.png"))
+            assert mask.shape == (64, 64) == Image.open(image).size
+            assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_same_bytes_for_any_number_of_workers(casia: Path, tmp_path: Path) -> None:
+    folders = [made(casia, tmp_path / f"of{workers}", workers) for workers in (1, 2)]
+    digests = [
+        {path.relative_to(folder): hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*.[jp][pn]g")}
+        for folder in folders
+    ]
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 2 * 21
+
+
+def test_a_folder_that_exists_is_left_alone(casia: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(RequestError, match="exists"):
+        made(casia, tmp_path / "set")
+
+
+def test_identities_stand_in_the_names() -> None:
+    assert identities_of("Sp_D_CNN_A_ani0049_cha0084_0266.jpg") == ("ani0049", "cha0084")
+    assert identities_of("Sp_S_NNN_A_nat0071_nat0071_0270.jpg") == ("nat0071",)
+    assert identities_of("Au_ani_0049.jpg") == ("ani0049",)
+    assert identities_of("Tp_D_NRN_S_N_ani10171_ani00001_12458.jpg") == ("ani10171", "ani00001")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=12))
+def test_linked_names_are_one_group_and_groups_share_none(memberships: list[list[str]]) -> None:
+    groups = linked(memberships)
+    assert sum(map(len, groups)) == len(set().union(*groups)) if groups else not memberships
+    for names in memberships:
+        assert sum(set(names) <= group for group in groups) == 1

@@ -1,0 +1,33 @@
+"""What the framework's input does to TruFor's noise map, on photos that the dependencies ship."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from qmanet_benco.cli import app
+from qmanet_benco.data.photos import PHOTOS, pixels
+from qmanet_benco.evaluation.noise_map import compare, median_of
+
+
+def test_stock_input_gives_another_noise_map_and_training_mode_a_still_less_alike_one(
+    shared_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    paths = []
+    for photo in (PHOTOS[0], PHOTOS[6]):
+        paths.append(tmp_path / f"{Path(photo.name).stem}.png")
+        Image.fromarray(pixels(photo)).save(paths[-1])
+    rows = compare(str(shared_data("noiseprint++.th")), paths, image_size=128)
+    middle = median_of(rows)
+    assert len(rows) == 2
+    assert 0 < middle.training_correlation < middle.correlation < 0.95
+
+
+def test_missing_weights_are_told_in_one_line(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, ["noise-map", "--weights", str(tmp_path / "absent.th")])
+    assert ended.exit_code != 0
+    assert "absent.th" in str(ended.exception or ended.output)
