@@ -131,7 +131,7 @@ def data_prepare(
 def data_check(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Prepared folders or JSON lists.")],
     name: Annotated[str | None, typer.Option("--set", help="Compare with this set of Tables 3 and 4.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(help="Images at a time.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Pairing, sizes, mask values, counts against the paper, files that two sets share; exit code 1 on a failure."""
@@ -368,6 +368,38 @@ def noise_map(
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         room.show(rows)
+
+
+@app.command("noise-cache")
+def noise_cache(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="ManiDataset folders or JSON lists.")],
+    cache: Annotated[Path, typer.Option(help="The folder of --noiseprint_cache.")],
+    weights: Annotated[str, typer.Option(help="NoisePrint++: a file, or a name of `qmanet weights list`.")] = (
+        "noiseprint++"
+    ),
+    image_size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 512,
+    padding: Annotated[bool, typer.Option("--padding", help="Pad to it instead of resizing.")] = False,
+    share: Annotated[str, typer.Option(help="I/N: only the I-th of N parts, for several processes.")] = "0/1",
+) -> None:
+    """Compute the NoisePrint++ residuals of whole sets, for trainings without augmentation and for tests."""
+    from qmanet_benco.benco.residuals import keep_residuals
+    from qmanet_benco.data.progress import shown
+
+    part, _, parts = share.partition("/")
+    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise RequestError(f"--share {share}", "I/N with I from 0 to N - 1, such as 0/2")
+    for path in data:
+        with shown("residuals") as progress:
+            computed = keep_residuals(
+                path,
+                cache,
+                weights=weights,
+                image_size=image_size,
+                padding=padding,
+                share=(int(part), int(parts)),
+                progress=progress,
+            )
+        typer.echo(f"{path}: {computed} residuals computed")
 
 
 _BENCO_SCRIPTS = {

@@ -104,7 +104,19 @@ def test_every_row_names_flags_that_its_model_has(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["Mesorch", "Cat_Net", "PSCC_Net", "MVSSNet", "IML_ViT", "Trufor", "MantraNet", "Trufor_RGB", "SAM"]
+    "name",
+    [
+        "Mesorch",
+        "Cat_Net",
+        "PSCC_Net",
+        "MVSSNet",
+        "IML_ViT",
+        "Trufor",
+        "MantraNet",
+        "Trufor_RGB",
+        "SAM",
+        "Cat_Net_RealDCT",
+    ],
 )
 def test_baseline_trains_a_step_and_is_tested_by_the_stock_scripts(name: str, tmp_path: Path) -> None:
     data = make_set(tmp_path / "data", 2)
