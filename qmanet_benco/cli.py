@@ -423,6 +423,9 @@ def _add_benco_command(script: str, about: str) -> None:
             int, typer.Option(help="Restart crashed processes; training goes on from its newest checkpoint.")
         ] = 0,
         levels: Annotated[str, typer.Option(help='For test_robust: attacks, e.g. "blur=3,7 noise=3,11 jpeg=90".')] = "",
+        augment: Annotated[
+            str, typer.Option(help="For train: stock, or none (the files' own pixels, so that kept residuals fit).")
+        ] = "",
         stock: Annotated[bool, typer.Option("--stock", help="Leave the framework's defects as they are.")] = False,
         without: Annotated[
             list[str] | None, typer.Option(metavar="NAME", help="Leave one correction out (names: `qmanet doctor`).")
@@ -443,7 +446,8 @@ def _add_benco_command(script: str, about: str) -> None:
         from qmanet_benco.benco.elastic import Group
         from qmanet_benco.benco.launcher import Run, launch, show_flags
 
-        run = Run(script, tuple(context.args), stock, tuple(without or ()), allow_pickle, levels, _settings["debug"])
+        flags, left_out = tuple(context.args), tuple(without or ())
+        run = Run(script, flags, stock, left_out, allow_pickle, levels, augment, _settings["debug"])
         if show_help:
             show_flags(run, model)
             return

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qmanet_benco.benco import elastic, flags, zoo
+from qmanet_benco.benco.augmentation import choose_augmentation
 from qmanet_benco.benco.doctor import OPENCV_CURE
 from qmanet_benco.benco.patches import Patches
 from qmanet_benco.errors import RequestError
@@ -64,6 +65,7 @@ def run_script(run: Run, only_check: bool) -> int:
         with corrections(run), Patches() as patches:
             arguments = _arguments(run)
             _choose_levels(patches, run)
+            choose_augmentation(patches, run.augment, run.script)
             if not run.checked:
                 _check(run, arguments)
             return 0 if only_check else _run(run.script, arguments)

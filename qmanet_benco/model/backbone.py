@@ -13,7 +13,7 @@ import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,7 @@ class Encoder(nn.Module):
         self.mit.init_weights()
         for block in self._blocks():
             block.attn.attn = FusedAttention(block.attn.attn)
+            block.ffn = TokenMixFFN(block.ffn)
         self.checkpointing = False
 
     def stage(self, index: int, features: Tensor) -> Tensor:
@@ -92,6 +93,38 @@ class FusedAttention(nn.Module):
         )
         attended = F.scaled_dot_product_attention(q, k, v)  # B x heads x L x C / heads
         return self.out_proj(attended.permute(2, 0, 1, 3).flatten(2)), None
+
+
+class TokenMixFFN(nn.Module):
+    """mmsegmentation's ``MixFFN`` of a given layer, its parameters and names, on tokens instead of maps.
+
+    Its 1x1 convolutions are linear layers, and B x (h w) x C tokens are a channels-last map as they lie in memory: so
+    nothing is copied between them, and no convolution falls back to torch's slow kernel, as it does on one thread. The
+    depthwise kernel has to be channels-last too, or torch lays out the map anew.
+
+    Args:
+        layer: the layer that is taken over; it has no dropout.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layers = layer.layers  # fc1, depthwise 3x3, GELU, dropout, fc2, dropout
+        self.dropout_layer = layer.dropout_layer
+        expand, depthwise, _, dropout, contract, _ = layer.layers
+        if expand.kernel_size != (1, 1) or contract.kernel_size != (1, 1) or depthwise.kernel_size != (3, 3):
+            raise ValueError("expected a MixFFN of a 1x1, a depthwise 3x3 and a 1x1 convolution")
+        if dropout.p:
+            raise ValueError("expected a MixFFN without dropout")
+
+    def forward(self, tokens: Tensor, size: Sequence[int], identity: Tensor | None = None) -> Tensor:
+        """B x (h w) x C tokens of a map of ``size`` = (h, w), and what they are added to (by default themselves)."""
+        expand, depthwise, activation, _, contract, _ = self.layers
+        inner = F.linear(tokens, expand.weight.flatten(1), expand.bias)
+        kernel = depthwise.weight.clone(memory_format=torch.channels_last)
+        inner = inner.transpose(1, 2).unflatten(2, tuple(size))  # B x C' x h x w, channels last
+        inner = F.conv2d(inner, kernel, depthwise.bias, padding=1, groups=inner.shape[1]).flatten(2).transpose(1, 2)
+        mixed = F.linear(activation(inner), contract.weight.flatten(1), contract.bias)
+        return (tokens if identity is None else identity) + self.dropout_layer(mixed)
 
 
 def _build_mit(config: QMANetConfig) -> Any:

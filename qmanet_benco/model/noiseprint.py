@@ -33,6 +33,10 @@ INPUT_SCALE = 255 / 256
 CENTRED_LAYERS = (7, 8, 9, 10)
 """Layers whose outputs are centred; counted from 0."""
 BATCH_NORM_EPSILON = 1e-5
+PART_PIXELS = 1024 * 1024
+"""Larger images are computed in strips of about so many pixels: at 64 channels a layer writes 256 MiB for them."""
+BATCH_PIXELS = 256 * 256
+"""Images are computed together up to so many pixels on a CPU."""
 
 CURE = (
     "give --noiseprint_weights FILE (noiseprint++.th of the TruFor repository, `qmanet weights fetch noiseprint++`), "
@@ -81,21 +85,53 @@ class NoisePrintPP(nn.Module):
         if not self.filled:
             raise RequestError("NoisePrint++ has no weights", "weights that were loaded", CURE)
         with torch.no_grad(), torch.autocast(rgb.device.type, enabled=False), _full_float32():
-            x = (rgb.float() * INPUT_SCALE).contiguous(memory_format=torch.channels_last)
-            for index in range(DEPTH):
-                x = self._layer(index, x)
+            x = rgb.float() * INPUT_SCALE
+            return self._in_parts(x) if _fused_on(x) else self._residual(x)
+
+    def _in_parts(self, x: Tensor) -> Tensor:
+        """A few images at a time, a large one in strips: what a layer writes stays small, and so near the processor.
+
+        A strip takes as many rows beyond its own as the network sees, so the values are those of the whole image.
+        """
+        height, width = x.shape[2:]
+        if height * width <= PART_PIXELS:
+            images = max(1, BATCH_PIXELS // (height * width))
+            return torch.cat([self._residual(part, fused=True) for part in x.split(images)])
+        rows = max(2 * DEPTH, PART_PIXELS // width)
+        residual = x.new_empty(len(x), 1, height, width)
+        for top in range(0, height, rows):
+            first, last = max(0, top - DEPTH), min(height, top + rows + DEPTH)
+            for image, target in zip(x[:, :, first:last].split(1), residual.split(1), strict=True):
+                target[:, :, top : top + rows] = self._residual(image, fused=True)[:, :, top - first :][:, :, :rows]
+        return residual
+
+    def _residual(self, x: Tensor, fused: bool = False) -> Tensor:
+        """B x 3 x H x W scaled RGB -> B x 1 x H x W; ``fused`` computes convolution and ReLU in one operator."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        for index in range(DEPTH):
+            x = self._layer(index, x, fused)
         return x
 
-    def _layer(self, index: int, x: Tensor) -> Tensor:
+    def _layer(self, index: int, x: Tensor, fused: bool) -> Tensor:
         layer = self._convolution(index)
-        if index - 1 in CENTRED_LAYERS:
-            # zero padding of the original input is minus the centre of the centred one
-            x = F.conv2d(_pad_with(x, -self._centre(index - 1)), layer.weight, layer.bias)
+        weight = layer.weight.contiguous(memory_format=torch.channels_last)
+        # behind a centred layer the input is padded already: zero padding of the original is minus the centre there
+        padding = 0 if index - 1 in CENTRED_LAYERS else 1
+        rectified = index < DEPTH - 1 and index not in CENTRED_LAYERS
+        if fused:
+            ending = "relu" if rectified else "none"
+            x = torch.ops.mkldnn._convolution_pointwise(
+                x, weight, layer.bias, [padding] * 2, [1, 1], [1, 1], 1, ending, [], ""
+            )
         else:
-            x = layer(x)
-        if index in CENTRED_LAYERS:
-            return torch.maximum(x, -self._centre(index).view(1, -1, 1, 1))
-        return x if index == DEPTH - 1 else F.relu(x)
+            x = F.conv2d(x, weight, layer.bias, padding=padding)
+            x = F.relu(x) if rectified else x
+        return self._centred(index, x, fused) if index in CENTRED_LAYERS else x
+
+    def _centred(self, index: int, x: Tensor, fused: bool) -> Tensor:
+        """ReLU of a centred layer's output, with one pixel of padding around."""
+        floor = -self._centre(index).view(1, -1, 1, 1)
+        return _pad_with(torch.maximum(x, floor, out=x) if fused else torch.maximum(x, floor), floor)
 
     def _convolution(self, index: int) -> nn.Conv2d:
         return cast(nn.Conv2d, self.layers[index])
@@ -159,9 +195,20 @@ def _full_float32() -> AbstractContextManager[Any]:
 
 
 def _pad_with(x: Tensor, values: Tensor) -> Tensor:
-    """Pad one pixel around B x C x H x W with a value for each channel."""
-    values = values.view(1, -1, 1, 1)
-    return F.pad(x - values, (1, 1, 1, 1)) + values
+    """B x C x H x W with one pixel of ``values`` (1 x C x 1 x 1) around: B x C x H+2 x W+2, channels last."""
+    batch, channels, height, width = x.shape
+    padded = x.new_empty(batch, height + 2, width + 2, channels).permute(0, 3, 1, 2)
+    for border in (padded[:, :, 0], padded[:, :, -1], padded[..., 0], padded[..., -1]):
+        border.copy_(values[..., 0].expand_as(border))
+    padded[:, :, 1:-1, 1:-1] = x
+    return padded
+
+
+def _fused_on(x: Tensor) -> bool:
+    """Whether convolution and ReLU can be one operator: on a CPU with oneDNN, outside of tracing and compiling."""
+    if x.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def _published_shapes() -> dict[str, tuple[int, ...]]:
