@@ -51,8 +51,8 @@ HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"x-frame-options": b"DENY",
 }
-SHARING = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>')
-"""Gradio's tags for social media; they name pictures on other hosts."""
+FOREIGN = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|https://github\.com/gradio-app/[^"\s]*')
+"""Gradio's tags for social media and its example file: addresses of other hosts, of no use here."""
 
 
 class TooLargeError(Exception):
@@ -231,7 +231,7 @@ class Gate:
         scope = request.scope
         if request.url.path == "/":  # plain, so that it can be edited
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]}
-            send = _without_sharing(send)
+            send = _without_foreign(send)
         if body is None:
             await self.inner(scope, request.receive, send)
             return
@@ -284,8 +284,8 @@ def _with_headers(send: Send, owner: str, new: bool) -> Send:
     return outgoing
 
 
-def _without_sharing(send: Send) -> Send:
-    """The first page without Gradio's tags for social media."""
+def _without_foreign(send: Send) -> Send:
+    """The first page without :data:`FOREIGN`."""
     start: Message = {}
     parts: list[bytes] = []
 
@@ -297,7 +297,7 @@ def _without_sharing(send: Send) -> Send:
         parts.append(message.get("body", b""))
         if message.get("more_body", False):
             return
-        body = SHARING.sub(b"", b"".join(parts))
+        body = FOREIGN.sub(b"", b"".join(parts))
         headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
         await send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})

@@ -73,7 +73,7 @@ def read_upload(path: Path, limits: Limits) -> Pixels:
     if path.stat().st_size > limits.bytes:
         raise limits.too_large()
     try:
-        with Image.open(path, formats=KINDS) as image:
+        with Image.open(path, formats=_kinds()) as image:
             _check_size(*image.size, limits)
             return read_photo(image)
     except RequestError:
@@ -85,6 +85,12 @@ def read_upload(path: Path, limits: Limits) -> Pixels:
     except Exception as error:  # decoders raise whatever a broken file provokes; their texts can hold paths
         logger.info("an upload cannot be decoded: %s", " ".join(repr(error).split())[:200])
         raise RequestError("The photo is damaged and cannot be read", "a whole file") from error
+
+
+def _kinds() -> list[str]:
+    """Of :data:`KINDS` those that this Pillow knows; it stumbles over an unknown name."""
+    Image.init()
+    return [kind for kind in KINDS if kind in Image.OPEN]
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:

@@ -1,7 +1,7 @@
 // The picture of the page: photo, overlay, mask and noise view on one canvas. The threshold is applied here, from the
 // probability that the server sent once; the network is not asked again.
 (() => {
-  const state = { token: null, view: "Overlay", threshold: 0.5 };
+  const state = { token: null, view: "overlay", threshold: 0.5 };
   const root = () => document.querySelector(".qmanet-result");
 
   const load = (source) =>
@@ -23,12 +23,14 @@
     const box = root();
     if (!box || box.dataset.token === state.token) return;
     const token = box.dataset.token;
+    state.token = token;
+    state.photo = null;
     const base = `result/${token}/`;
     const [photo, probability, noise] = await Promise.all(
       ["photo.jpg", "preview.png", "noise.png"].map((name) => load(base + name)),
     );
     if (!root() || root().dataset.token !== token) return; // a newer photo came in between
-    Object.assign(state, { token, noise, width: photo.width, height: photo.height });
+    Object.assign(state, { noise, width: photo.width, height: photo.height });
     state.fractions = JSON.parse(box.dataset.fractions);
     state.photo = values(photo, photo.width, photo.height);
     const packed = values(probability, photo.width, photo.height).data;
@@ -39,11 +41,16 @@
 
   function paint(pixels, marked, i) {
     const at = 4 * i;
-    if (state.view === "Mask") {
+    if (state.view === "mask") {
       pixels.fill(marked(i) ? 255 : 0, at, at + 3);
       return;
     }
-    if (state.view !== "Overlay" || !marked(i)) return;
+    if (state.view !== "overlay") return;
+    if (!marked(i)) {
+      const grey = (pixels[at] + pixels[at + 1] + pixels[at + 2]) / 3;
+      for (let c = at; c < at + 3; c++) pixels[c] += (grey - pixels[c]) * 0.75; // red must stand out on red photos too
+      return;
+    }
     const { width } = state;
     const edge = !marked(i - 1) || !marked(i + 1) || !marked(i - width) || !marked(i + width);
     const share = edge ? 1 : 0.5;
@@ -59,7 +66,7 @@
     canvas.width = state.width;
     canvas.height = state.height;
     const context = canvas.getContext("2d");
-    if (state.view === "Noise view") {
+    if (state.view === "noise") {
       context.imageSmoothingEnabled = false;
       context.drawImage(state.noise, 0, 0, state.width, state.height);
     } else {
@@ -71,9 +78,10 @@
     }
     const step = Math.round(state.threshold * 100);
     box.querySelector(".qmanet-fraction").textContent = `${(100 * state.fractions[step]).toFixed(1)} %`;
-    box.querySelector(".qmanet-caption").textContent = box.querySelector(".qmanet-captions").dataset[
-      state.view.split(" ")[0].toLowerCase()
-    ];
+    for (const tab of box.querySelectorAll(".qmanet-tabs button")) {
+      tab.setAttribute("aria-pressed", tab.dataset.view === state.view);
+      if (tab.dataset.view === state.view) box.querySelector(".qmanet-caption").textContent = tab.dataset.caption;
+    }
     const mask = box.querySelector(".qmanet-mask");
     mask.href = `result/${state.token}/mask.png?threshold=${state.threshold.toFixed(2)}`;
     canvas.dataset.drawn = `${state.token} ${state.view} ${state.threshold.toFixed(2)}`;
@@ -90,14 +98,19 @@
   }
 
   window.qmanet = {
-    open,
     threshold: (value) => {
       state.threshold = Number(value);
       later();
     },
-    view: (name) => {
-      state.view = name;
-      later();
-    },
   };
+
+  // Gradio puts a result on the page some time after the server's answer; it has no event for that
+  new MutationObserver(open).observe(document.documentElement, { childList: true, subtree: true });
+
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest(".qmanet-tabs button");
+    if (!tab) return;
+    state.view = tab.dataset.view;
+    later();
+  });
 })();

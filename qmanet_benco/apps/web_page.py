@@ -23,15 +23,15 @@ TITLE = "QMA-Net: was this photo changed?"
 ABOUT = "Drop a photo. The network marks the parts that look as if they come from another picture or were changed."
 DEMO_NOTE = (
     "<b>This is a demonstration model.</b> It is small and was trained on generated forgeries; on real ones it is "
-    "hardly better than chance. Its answer is no evidence of anything."
+    "hardly better than marking every pixel. Its answer is no evidence of anything."
 )
 CAPTIONS = {
-    "overlay": "Red: where the probability of tampering is above the threshold.",
+    "overlay": "Red, on the photo in pale colours: where the probability of tampering is above the threshold.",
     "mask": "White: where the probability of tampering is above the threshold.",
     "photo": "The photo as it was sent, upright.",
     "noise": "What the noise branch of the network gets: {sources}, fused, {side} x {side} pixels, colours stretched.",
 }
-VIEWS = ["Overlay", "Mask", "Photo", "Noise view"]
+VIEWS = {"overlay": "Overlay", "mask": "Mask", "photo": "Photo", "noise": "Noise view"}
 SOURCES = {"srm": "SRM", "bayar": "BayarConv", "noiseprint": "NoisePrint++"}
 NO_EXPLANATION = (
     "An explanation (Grad-CAM) is shown here where the extra is installed: pip install qmanet-benco[explain]"
@@ -94,11 +94,13 @@ class Analyst:
         return f'<div class="qmanet-panels">{"".join(figures)}</div>'
 
     def _result(self, slot: Slot, views: Views, score: float, size: str, name: str) -> str:
+        side = self.model.image_size
         stem = html.escape(Path(name).stem or "photo", quote=True)
         sources = ", ".join(SOURCES.get(each, each) for each in self.model.config.noise_sources) or "the photo itself"
-        captions = " ".join(
-            f'data-{view}="{html.escape(text.format(sources=sources, side=self.model.image_size), quote=True)}"'
-            for view, text in CAPTIONS.items()
+        captions = {view: html.escape(text.format(sources=sources, side=side)) for view, text in CAPTIONS.items()}
+        tabs = "".join(
+            f'<button type="button" data-view="{view}" data-caption="{captions[view]}">{label}</button>'
+            for view, label in VIEWS.items()
         )
         fractions = json.dumps([round(each, 5) for each in views.fractions])
         base = f"result/{slot.token}"
@@ -106,9 +108,9 @@ class Analyst:
             f'<div class="qmanet-result" data-token="{slot.token}" data-fractions="{fractions}">'
             f'<div class="qmanet-facts"><span>Score<b>{score:.2f}</b></span>'
             f'<span>Marked as tampered<b class="qmanet-fraction">&nbsp;</b></span>'
-            f"<span>Photo<b>{size}</b></span></div>"
+            f'<span>Photo<b>{size}</b></span></div><div class="qmanet-tabs">{tabs}</div>'
             f'<canvas width="{views.size[0]}" height="{views.size[1]}" role="img" aria-label="result"></canvas>'
-            f'<p class="qmanet-caption"></p><span class="qmanet-captions" {captions}></span>'
+            f'<p class="qmanet-caption"></p>'
             '<div class="qmanet-files">'
             f'<a class="qmanet-mask" href="{base}/mask.png" download="{stem}.mask.png">Mask (PNG)</a>'
             f'<a href="{base}/probability.png" download="{stem}.probability.png">Probability (16-bit PNG)</a>'
@@ -128,10 +130,9 @@ def build_page(model: QMANetwork, store: Store, limits: Limits, demo: bool) -> A
     analyst = Analyst(model, store, limits)
     with gradio.Blocks(title="QMA-Net", analytics_enabled=False, delete_cache=(60, int(limits.seconds))) as page:
         gradio.HTML(_head(demo), elem_classes="qmanet-head")
-        photo = gradio.File(label="Photo", file_count="single", height=130, elem_id="photo")
+        photo = gradio.File(label="Photo", file_count="single", height=150, show_label=False, elem_id="photo")
         message = gradio.HTML(visible="hidden", elem_id="message")
-        with gradio.Column(visible="hidden", elem_id="answer") as answer:
-            view = gradio.Radio(VIEWS, value=VIEWS[0], show_label=False, container=False, elem_id="view")
+        with gradio.Column(visible=False, elem_id="answer") as answer:
             result = gradio.HTML(elem_id="result")
             threshold = gradio.Slider(
                 0.01,
@@ -153,7 +154,7 @@ def build_page(model: QMANetwork, store: Store, limits: Limits, demo: bool) -> A
             return (
                 None,
                 gradio.update(value=text, visible=True if text else "hidden"),
-                gradio.update(visible=True if shown else "hidden"),
+                gradio.update(visible=bool(shown)),
                 shown,
                 cleared,
                 slot,
@@ -164,10 +165,8 @@ def build_page(model: QMANetwork, store: Store, limits: Limits, demo: bool) -> A
 
         once: dict[str, Any] = dict(concurrency_limit=1, concurrency_id=NETWORK, api_visibility="private")
         hidden: dict[str, Any] = dict(api_visibility="private", queue=False, show_progress="hidden")
-        done = photo.upload(analyse, photo, [photo, message, answer, result, panels, token], **once)
-        done.then(None, js="() => { window.qmanet.open(); }", **hidden)
+        photo.upload(analyse, photo, [photo, message, answer, result, panels, token], **once)
         threshold.change(None, threshold, js="(value) => { window.qmanet.threshold(value); }", **hidden)
-        view.change(None, view, js="(name) => { window.qmanet.view(name); }", **hidden)
         button.click(explain, token, panels, **once)
         page.unload(_leaving(store))
     return page.queue(max_size=limits.queue, default_concurrency_limit=1, api_open=False)
@@ -185,6 +184,7 @@ def _analysed(analyst: Analyst, path: str | None, page: str) -> tuple[str, str, 
     except Exception as error:
         slot.busy = False
         analyst.store.forget(slot)
+        analyst.store.forget_page(page)
         return _error(_one_line(error)), "", ""
     finally:
         slot.busy = False

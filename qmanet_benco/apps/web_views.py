@@ -78,7 +78,7 @@ def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
 
 def panel_picture(pixels: Pixels, panel: Plane) -> bytes:
     """One panel of the explanation as JPEG: the photo in grey under the panel's heat, at most :data:`PANEL_SIDE`."""
-    size = preview_size(*pixels.shape[:2], side=PANEL_SIDE)
+    size = preview_size(pixels.shape[0], pixels.shape[1], PANEL_SIDE)
     grey = _shrunk(pixels, size).mean(axis=2, keepdims=True)
     heat = cv2.resize(np.nan_to_num(panel).astype(np.float32), size, interpolation=cv2.INTER_LINEAR).clip(0, 1)
     colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
