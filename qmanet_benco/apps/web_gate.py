@@ -152,15 +152,15 @@ class Gate:
                 return _line(400, "The upload holds no file.")
             if (sent.size or 0) > self.limits.bytes:
                 raise TooLargeError
-            slot = await run_in_threadpool(self._keep, sent.file, owner)
+            slot = await run_in_threadpool(self._keep, sent.file, owner, sent.filename or "")
         finally:
             await form.close()
         return JSONResponse([f"{slot.token}/{UPLOAD}"])
 
-    def _keep(self, stream: Any, owner: str) -> Slot:
+    def _keep(self, stream: Any, owner: str, name: str) -> Slot:
         import shutil
 
-        slot = self.store.new(owner)
+        slot = self.store.new(owner, name)
         try:
             with slot.upload.open("wb") as target:
                 shutil.copyfileobj(stream, target)

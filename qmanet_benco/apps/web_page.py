@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from qmanet_benco.apps.predict import fingerprint, predict
@@ -55,7 +55,7 @@ class Analyst:
     store: Store
     limits: Limits
 
-    def analyse(self, slot: Slot, page: str, name: str) -> str:
+    def analyse(self, slot: Slot, page: str) -> str:
         """Run the network on a slot's upload and keep the pictures; what the page shows, as HTML.
 
         Raises:
@@ -73,7 +73,7 @@ class Analyst:
         ):
             slot.add(file, media_type, content)
         height, width = pixels.shape[:2]
-        return self._result(slot, views, found.score, f"{width} x {height}", name)
+        return self._result(slot, views, found.score, f"{width} x {height}")
 
     def explain(self, slot: Slot) -> str:
         """The panels of the explanation, as HTML.
@@ -93,9 +93,9 @@ class Analyst:
             figures.append(f'<figure><img src="{source}" alt="{label}"><figcaption>{label}</figcaption></figure>')
         return f'<div class="qmanet-panels">{"".join(figures)}</div>'
 
-    def _result(self, slot: Slot, views: Views, score: float, size: str, name: str) -> str:
+    def _result(self, slot: Slot, views: Views, score: float, size: str) -> str:
         side = self.model.image_size
-        stem = html.escape(Path(name).stem or "photo", quote=True)
+        stem = html.escape(PurePath(slot.name).stem or "photo", quote=True)
         sources = ", ".join(SOURCES.get(each, each) for each in self.model.config.noise_sources) or "the photo itself"
         captions = {view: html.escape(text.format(sources=sources, side=side)) for view, text in CAPTIONS.items()}
         tabs = "".join(
@@ -148,8 +148,8 @@ def build_page(model: QMANetwork, store: Store, limits: Limits, demo: bool) -> A
         gradio.HTML(_foot(model, limits))
         token = gradio.State("")
 
-        def analyse(path: str | None, request: gradio.Request) -> tuple[Any, ...]:
-            text, shown, slot = _analysed(analyst, path, str(request.session_hash or ""))
+        def analyse(upload: Any, request: gradio.Request) -> tuple[Any, ...]:
+            text, shown, slot = _analysed(analyst, _path_of(upload), str(request.session_hash or ""))
             cleared = _note(NO_EXPLANATION) if not can_explain() else ""
             return (
                 None,
@@ -165,22 +165,27 @@ def build_page(model: QMANetwork, store: Store, limits: Limits, demo: bool) -> A
 
         once: dict[str, Any] = dict(concurrency_limit=1, concurrency_id=NETWORK, api_visibility="private")
         hidden: dict[str, Any] = dict(api_visibility="private", queue=False, show_progress="hidden")
-        photo.upload(analyse, photo, [photo, message, answer, result, panels, token], **once)
+        # Gradio's preparation of a file would leave an empty temporary file for each
+        photo.upload(analyse, photo, [photo, message, answer, result, panels, token], preprocess=False, **once)
         threshold.change(None, threshold, js="(value) => { window.qmanet.threshold(value); }", **hidden)
         button.click(explain, token, panels, **once)
         page.unload(_leaving(store))
     return page.queue(max_size=limits.queue, default_concurrency_limit=1, api_open=False)
 
 
-def _analysed(analyst: Analyst, path: str | None, page: str) -> tuple[str, str, str]:
+def _path_of(upload: Any) -> str:
+    """The path in what Gradio hands on for a file, which comes from outside."""
+    return str(upload.get("path") or "") if isinstance(upload, dict) else ""
+
+
+def _analysed(analyst: Analyst, path: str, page: str) -> tuple[str, str, str]:
     """Message, result and token; one of message and result is empty."""
-    slot = analyst.store.of_upload(path) if path else None
+    slot = analyst.store.of_upload(path)
     if slot is None:
         return _error("The upload is gone; send the photo again."), "", ""
-    name = getattr(path, "orig_name", "") or "photo"
     slot.busy = True
     try:
-        shown = analyst.analyse(slot, page, name)
+        shown = analyst.analyse(slot, page)
     except Exception as error:
         slot.busy = False
         analyst.store.forget(slot)

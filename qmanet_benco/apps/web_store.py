@@ -27,6 +27,8 @@ class Slot:
     owner: str
     """The browser (a random cookie) that sent the photo."""
     born: float
+    name: str = ""
+    """What the sender calls the photo; shown, never a path."""
     page: str = ""
     """The open page, as Gradio names it; empty until the photo is analysed."""
     busy: bool = False
@@ -72,12 +74,12 @@ class Store:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def new(self, owner: str) -> Slot:
+    def new(self, owner: str, name: str = "") -> Slot:
         """An empty slot with a name that nobody can guess; old slots make room."""
         token = secrets.token_urlsafe(24)
         folder = self.folder / token
         folder.mkdir(mode=0o700)
-        slot = Slot(token, folder, owner, self._clock(), busy=True)
+        slot = Slot(token, folder, owner, self._clock(), name[:200], busy=True)
         with self._lock:
             self._slots[token] = slot
             self.tidy()
