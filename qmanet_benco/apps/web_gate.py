@@ -96,6 +96,7 @@ class Gate:
                 return
         except TooLargeError:
             answer = _line(413, str(self.limits.too_large()))
+            answer.headers["Connection"] = "close"  # the rest of the body is not listened to
         except PermissionError as error:
             answer = _line(403, str(error))
         except Exception:
