@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 SECONDS = 120.0
+END_SECONDS = 60.0
 ANALYSE = 0
 """Number of the page's first event: a photo was sent."""
 RESULT_FILES = ("photo.jpg", "preview.png", "noise.png", "probability.png", "mask.png")
@@ -166,7 +167,10 @@ def _server() -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
             yield process, url, folder
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(END_SECONDS)
+            finally:
+                process.kill()
 
 
 def _resident_mib(pid: int) -> float:

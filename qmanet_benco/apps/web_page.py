@@ -149,7 +149,7 @@ def build_page(model: QMANetwork, store: Store, limits: Limits, demo: bool) -> A
         token = gradio.State("")
 
         def analyse(upload: Any, request: gradio.Request) -> tuple[Any, ...]:
-            text, shown, slot = _analysed(analyst, _path_of(upload), str(request.session_hash or ""))
+            text, shown, slot = analysed(analyst, _path_of(upload), str(request.session_hash or ""))
             cleared = _note(NO_EXPLANATION) if not can_explain() else ""
             return (
                 None,
@@ -161,7 +161,7 @@ def build_page(model: QMANetwork, store: Store, limits: Limits, demo: bool) -> A
             )
 
         def explain(known: str, request: gradio.Request) -> str:
-            return _explained(analyst, known, request.cookies.get("qmanet", ""))
+            return explained(analyst, known, request.cookies.get("qmanet", ""))
 
         once: dict[str, Any] = dict(concurrency_limit=1, concurrency_id=NETWORK, api_visibility="private")
         hidden: dict[str, Any] = dict(api_visibility="private", queue=False, show_progress="hidden")
@@ -178,7 +178,7 @@ def _path_of(upload: Any) -> str:
     return str(upload.get("path") or "") if isinstance(upload, dict) else ""
 
 
-def _analysed(analyst: Analyst, path: str, page: str) -> tuple[str, str, str]:
+def analysed(analyst: Analyst, path: str, page: str) -> tuple[str, str, str]:
     """Message, result and token; one of message and result is empty."""
     slot = analyst.store.of_upload(path)
     if slot is None:
@@ -198,7 +198,8 @@ def _analysed(analyst: Analyst, path: str, page: str) -> tuple[str, str, str]:
     return "", shown, slot.token
 
 
-def _explained(analyst: Analyst, token: str, owner: str) -> str:
+def explained(analyst: Analyst, token: str, owner: str) -> str:
+    """The explanation of a result of this browser, or why there is none, as HTML."""
     slot = analyst.store.get(token, owner) if token else None
     if slot is None:
         return _error("The photo is gone; send it again.")

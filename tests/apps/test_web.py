@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from qmanet_benco import create_model, predict
 from qmanet_benco.apps.web import Address, Server, serving
 from qmanet_benco.apps.web_limits import Limits, read_upload
 from qmanet_benco.apps.web_load import RESULT_FILES, WebUser, run_load, small_photo
+from qmanet_benco.apps.web_page import Analyst, explained
 from qmanet_benco.apps.web_store import Store
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
@@ -94,6 +96,32 @@ def test_the_browser_gets_the_probability_in_sixteen_bits(user: WebUser) -> None
     packed = np.asarray(Image.open(io.BytesIO(user.fetch(token, "preview.png").content))).astype(int)
     sixteen = np.asarray(Image.open(io.BytesIO(user.fetch(token, "probability.png").content)))
     assert (packed[..., 0] * 256 + packed[..., 1] == sixteen).all()
+
+
+def test_the_explanation_is_pictures_of_the_same_browser(
+    model: QMANetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panels = {"RGB <1>": np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)}
+    made = SimpleNamespace(explain=lambda network, pixels: SimpleNamespace(panels=panels))
+    monkeypatch.setitem(sys.modules, "qmanet_benco.apps.explain", made)
+    store = Store(tmp_path, Limits())
+    slot = store.new("me")
+    slot.upload.write_bytes(small_photo(0))
+    shown = Analyst(model, store, Limits()).explain(slot)
+    assert "RGB &lt;1&gt;" in shown
+    assert f"result/{slot.token}/panel-0.jpg" in shown
+    assert Image.open(slot.folder / "panel-0.jpg").size == (128, 128)
+
+
+def test_without_the_extra_the_explanation_is_a_line(
+    model: QMANetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "qmanet_benco.apps.explain", None)
+    store = Store(tmp_path, Limits())
+    slot = store.new("me")
+    slot.upload.write_bytes(small_photo(0))
+    assert "qmanet-benco[explain]" in explained(Analyst(model, store, Limits()), slot.token, "me")
+    assert "gone" in explained(Analyst(model, store, Limits()), slot.token, "you")
 
 
 # what it refuses
