@@ -39,7 +39,13 @@ REQUIREMENTS = [
     "pandas>=2.2,<3",  # 3 is made for numpy 2
 ]
 
+APP = [
+    # 6.31 is what the page was looked at with; 7 may name things differently. Its own caps allow numpy 1.
+    "gradio>=6.20,<7",
+]
+
 TEST = [
+    *APP,
     "pytest>=8",
     "pytest-timeout",
     "hypothesis>=6",
@@ -69,12 +75,13 @@ setup(
     packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
     package_data={
         "qmanet_benco": ["py.typed"],
+        "qmanet_benco.apps": ["*.js", "*.css"],
         "qmanet_benco.evaluation": ["suites/*.yaml", "*.json"],
         "qmanet_benco.model": ["demo/*"],
     },
     python_requires=">=3.11,<3.12",
     install_requires=REQUIREMENTS,
-    extras_require={"sam": ["transformers>=4.44"], "test": TEST, "dev": TEST + LINT},
+    extras_require={"app": APP, "sam": ["transformers>=4.44"], "test": TEST, "dev": TEST + LINT},
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",

@@ -219,6 +219,29 @@ def export(
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, largest difference of a probability {difference:.1e}")
 
 
+@app.command("app")
+def web_page(
+    host: Annotated[str, typer.Option(help="Address to serve at; any but this machine's own needs --public.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0: any free one.")] = 7860,
+    public: Annotated[bool, typer.Option("--public", help="Let other machines in.")] = False,
+    weights: Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")] = "demo",
+    max_megapixels: Annotated[float, typer.Option(help="Of one photo.")] = 50,
+    max_megabytes: Annotated[float, typer.Option(help="Of one upload.")] = 64,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")] = "",
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth file run code.")] = False,
+) -> None:
+    """A local web page: drop a photo, see mask, noise view and explanation. Ctrl-C ends it."""
+    from qmanet_benco.apps.web import Address, run_page
+    from qmanet_benco.apps.web_limits import Limits
+
+    address, limits = Address(host, port, public), Limits(max_megapixels, max_megabytes)
+    if not address.is_local:
+        typer.echo("warning: other machines can reach this page; it asks for no password", err=True)
+    run_page(weights, address, limits, device, allow_pickle, say=typer.echo)
+
+
 @app.command()
 def cost(
     models: Annotated[

@@ -1,0 +1,111 @@
+"""What the web page takes: bytes, pixels, kinds of files; a refusal is one line and names no path."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from qmanet_benco.apps.photo import Pixels, read_photo
+from qmanet_benco.errors import RequestError
+
+logger = logging.getLogger(__name__)
+
+MEGA = 1_000_000
+MOST_MEGAPIXELS = 178.0
+"""Pillow itself takes more for an attack: ``2 * PIL.Image.MAX_IMAGE_PIXELS``."""
+MOST_MEGABYTES = 1024.0
+SMALLEST_SIDE = 32
+"""Pixels. A smaller picture holds no evidence, and 100,000 x 1 is an attack (CHOICE)."""
+KINDS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+"""Pillow's decoders that a stranger's bytes may reach; EPS, for one, would start another program."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one server.
+
+    Args:
+        megapixels: of one photo, in millions of pixels.
+        megabytes: of one upload, in millions of bytes.
+        queue: requests that may wait for the network; further ones are refused.
+        results: photos whose results are kept, of all users together; the oldest goes first.
+        results_megabytes: of all results together.
+        seconds: age at which uploads and results go.
+
+    Raises:
+        RequestError: megapixels or megabytes are out of range.
+    """
+
+    megapixels: float = 50
+    megabytes: float = 64
+    queue: int = 32
+    results: int = 64
+    results_megabytes: float = 2048
+    seconds: float = 3600
+
+    def __post_init__(self) -> None:
+        if not 0 < self.megapixels <= MOST_MEGAPIXELS:
+            raise RequestError(f"--max-megapixels {self.megapixels:g}", f"above 0, at most {MOST_MEGAPIXELS:g}")
+        if not 0 < self.megabytes <= MOST_MEGABYTES:
+            raise RequestError(f"--max-megabytes {self.megabytes:g}", f"above 0, at most {MOST_MEGABYTES:g}")
+
+    @property
+    def bytes(self) -> int:
+        """Of one upload."""
+        return int(self.megabytes * MEGA)
+
+    def too_large(self) -> RequestError:
+        """The refusal of an upload with too many bytes."""
+        return RequestError("The file is too large", f"at most {self.megabytes:g} MB")
+
+
+def read_upload(path: Path, limits: Limits) -> Pixels:
+    """The photo in a stranger's file, H x W x 3, RGB, upright.
+
+    The header is read first: a picture with too many pixels is refused before a pixel is decoded.
+
+    Raises:
+        RequestError: too many bytes or pixels, too small, or no photo; the message holds no path.
+    """
+    if path.stat().st_size > limits.bytes:
+        raise limits.too_large()
+    try:
+        with Image.open(path, formats=_kinds()) as image:
+            _check_size(*image.size, limits)
+            return read_photo(image)
+    except RequestError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise RequestError("The photo has too many pixels", f"at most {limits.megapixels:g} megapixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise RequestError("This file is not a photo", "JPEG, PNG, TIFF, WebP, BMP or GIF") from error
+    except Exception as error:  # decoders raise whatever a broken file provokes; their texts can hold paths
+        logger.info("an upload cannot be decoded: %s", " ".join(repr(error).split())[:200])
+        raise RequestError("The photo is damaged and cannot be read", "a whole file") from error
+
+
+def _kinds() -> list[str]:
+    """Of :data:`KINDS` those that this Pillow knows; it stumbles over an unknown name."""
+    Image.init()
+    return [kind for kind in KINDS if kind in Image.OPEN]
+
+
+def _check_size(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.megapixels * MEGA:
+        raise RequestError(
+            f"The photo has {width} x {height} pixels", f"at most {limits.megapixels:g} megapixels", "scale it down"
+        )
+    if min(width, height) < SMALLEST_SIDE:
+        raise RequestError(f"The photo has {width} x {height} pixels", f"{SMALLEST_SIDE} or more on each side")
+
+
+def register_heif() -> None:
+    """Let Pillow read HEIC where its plugin is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()

@@ -1,0 +1,193 @@
+"""A user of the web page without a browser, and a load of many: ``python -m qmanet_benco.apps.web_load``.
+
+Each request is the whole way: open the page, send a photo, wait in the queue, fetch mask and probability, leave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+SECONDS = 120.0
+END_SECONDS = 60.0
+ANALYSE = 0
+"""Number of the page's first event: a photo was sent."""
+RESULT_FILES = ("photo.jpg", "preview.png", "noise.png", "probability.png", "mask.png")
+
+
+@dataclass
+class WebUser:
+    """One browser with one open page.
+
+    Args:
+        url: of the page.
+    """
+
+    url: str
+    page: str = field(default_factory=lambda: secrets.token_hex(8))
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.url, timeout=SECONDS)
+        self.client.get("/").raise_for_status()
+
+    def __enter__(self) -> WebUser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def upload(self, content: bytes, name: str = "photo.png") -> httpx.Response:
+        """Send a file."""
+        return self.client.post("gradio_api/upload", files={"files": (name, content)})
+
+    def join(self, path: Any, event: int = ANALYSE) -> httpx.Response:
+        """Ask for an event with an uploaded file."""
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}] if event == ANALYSE else [None]
+        order = {"data": data, "fn_index": event, "session_hash": self.page}
+        return self.client.post("gradio_api/queue/join", json=order)
+
+    def wait(self) -> list[Any]:
+        """What the event that was asked for gives: the new values of the page's parts."""
+        query = {"session_hash": self.page}
+        with self.client.stream("GET", "gradio_api/queue/data", params=query) as stream:
+            stream.raise_for_status()
+            for line in stream.iter_lines():
+                told = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+                if told.get("msg") == "process_completed":
+                    return list(told["output"].get("data", []))
+        raise RuntimeError("the server ended the connection without an answer")
+
+    def analyse(self, content: bytes) -> tuple[str, str]:
+        """The message and the token of the result for a photo; one of them is empty."""
+        sent = self.upload(content)
+        sent.raise_for_status()
+        self.join(sent.json()[0]).raise_for_status()
+        values = self.wait()
+        message = str(values[1].get("value") or "")
+        shown = str(values[3] or "")
+        return message, shown.partition('data-token="')[2].partition('"')[0]
+
+    def fetch(self, token: str, name: str) -> httpx.Response:
+        """A file of a result."""
+        return self.client.get(f"result/{token}/{name}")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did to a server."""
+
+    requests: int
+    lost: int
+    seconds: float
+    slowest: float
+    memory_mib: tuple[float, ...]
+    """Resident memory of the server after each tenth of the requests."""
+    files_open: tuple[int, ...]
+    """File handles of the server at the same times."""
+    kept_files: int
+    """In its temporary folder at the end of the load, while it runs."""
+    left: bool
+    """Whether the temporary folder exists after the server ended."""
+
+
+def small_photo(seed: int, side: int = 128) -> bytes:
+    """A PNG of a ramp and noise."""
+    generator = np.random.default_rng(seed)
+    ramp = np.linspace(20, 220, side)[None, :, None] * np.ones((side, 1, 3))
+    stream = io.BytesIO()
+    pixels = (ramp + generator.normal(0, 9, ramp.shape)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def run_load(count: int, users: int = 4) -> LoadReport:
+    """Start a server, send ``count`` photos from ``users`` users at a time, and stop it.
+
+    A request is lost unless its mask has the size of its photo and its other files come.
+    """
+    with _server() as (process, url, folder):
+        times: list[float] = []
+        memory, handles = [], []
+        started = time.monotonic()
+        with ThreadPoolExecutor(users) as pool:
+            for first in range(0, count, max(1, count // 10)):
+                jobs = range(first, min(count, first + max(1, count // 10)))
+                times += [taken for taken in pool.map(lambda seed: _one(url, seed), jobs) if taken]
+                memory.append(_resident_mib(process.pid))
+                handles.append(len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
+        seconds = time.monotonic() - started
+        kept = sum(1 for path in folder.rglob("*") if path.is_file())
+    slowest = max(times, default=0.0)
+    return LoadReport(count, count - len(times), seconds, slowest, tuple(memory), tuple(handles), kept, folder.exists())
+
+
+def _one(url: str, seed: int) -> float:
+    """Seconds of one whole visit; 0 if anything went wrong."""
+    started = time.monotonic()
+    try:
+        with WebUser(url) as user:
+            _, token = user.analyse(small_photo(seed))
+            files = [user.fetch(token, name) for name in RESULT_FILES]
+            good = all(file.status_code == 200 for file in files)
+            size = Image.open(io.BytesIO(files[-1].content)).size if good else None
+            return time.monotonic() - started if size == (128, 128) else 0.0
+    except (httpx.HTTPError, OSError, RuntimeError, ValueError):
+        return 0.0
+
+
+@contextmanager
+def _server() -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    """``qmanet app`` in a process of its own, and its temporary folder."""
+    import os
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "qmanet_benco.cli", "app", "--port", "0"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": scratch})
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[0]
+            (folder,) = Path(scratch).glob("qmanet-app-*")
+            yield process, url, folder
+        finally:
+            process.terminate()
+            try:
+                process.wait(END_SECONDS)
+            finally:
+                process.kill()
+
+
+def _resident_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--users", type=int, default=4, help="At a time.")
+    arguments = parser.parse_args()
+    report = run_load(arguments.requests, arguments.users)
+    sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n")
+    raise SystemExit(1 if report.lost or report.left else 0)
+
+
+if __name__ == "__main__":
+    main()

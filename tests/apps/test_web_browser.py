@@ -1,0 +1,211 @@
+"""The web page in a real browser: a photo, its mask, the slider, the views, a wrong file; nothing from other hosts.
+
+``QMANET_PICTURES=docs/pictures python -m pytest tests/apps/test_web_browser.py`` saves the picture of the docs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio", reason="needs the extra [app]")
+
+from qmanet_benco import load_model
+from qmanet_benco.apps.web import Address, Server, serving
+
+SECONDS = 60.0
+PICTURE_BYTES = 200_000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(load_model("demo"), Address(port=0), demo=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    flags = ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync")
+    for flag in (*flags, "disable-component-update", "window-size=1000,1300"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of scikit-image with a piece of it copied to another place."""
+    from skimage import data
+
+    pixels = data.coffee().copy()
+    pixels[250:340, 60:150] = pixels[120:210, 330:420]
+    path = tmp_path_factory.mktemp("photos") / "coffee <b>.jpg"
+    Image.fromarray(pixels).save(path, quality=92)
+    return path
+
+
+class Page:
+    """The open page."""
+
+    def __init__(self, browser: object, url: str) -> None:
+        self.browser = browser
+        browser.get(url)
+        self.until(lambda: self.all("#photo input[type=file]"), "the place for a photo")
+
+    def all(self, selector: str) -> list[object]:
+        return self.browser.find_elements("css selector", selector)
+
+    def until(self, condition: Callable[[], object], what: str) -> object:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            found = condition()
+            if found:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"no sign of {what} in {SECONDS} s")
+
+    def send(self, path: Path) -> None:
+        self.until(lambda: self.all("#photo input[type=file]"), "the place for a photo")
+        self.all("#photo input[type=file]")[0].send_keys(str(path))
+
+    def drawn(self, words: str) -> None:
+        self.until(lambda: [c for c in self.all("canvas") if words in (c.get_attribute("data-drawn") or "")], words)
+
+    def pixels(self) -> np.ndarray:
+        """What the canvas shows, H x W x 4."""
+        script = (
+            "const c = document.querySelector('.qmanet-result canvas');"
+            "return [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
+        )
+        width, height, values = self.browser.execute_script(script)
+        return np.array(values, np.uint8).reshape(height, width, 4)
+
+    def slide(self, value: float) -> None:
+        """Move the slider with the keyboard's events, as a person does."""
+        slider = self.all("#slider input[type=range]")[0]
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+        self.browser.execute_script(script, slider, value)
+
+    def view(self, name: str) -> None:
+        self.all(f"[data-view={name}]")[0].click()
+
+    def requests(self) -> list[str]:
+        """Addresses that were asked for since the last call."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
+        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+    def fetch(self, href: str) -> bytes:
+        """A file, as this browser gets it."""
+        script = (
+            "const done = arguments[1]; fetch(arguments[0]).then(r => r.arrayBuffer())"
+            ".then(b => done([...new Uint8Array(b)]))"
+        )
+        return bytes(self.browser.execute_async_script(script, href))
+
+
+def marked(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., 0] > 127
+
+
+def test_a_photo_is_analysed_and_the_slider_needs_no_server(
+    server: Server, browser: object, photo: Path, tmp_path: Path
+) -> None:
+    page = Page(browser, server.url)
+    assert "demonstration model" in browser.find_element("tag name", "body").text
+    browser.save_screenshot(str(tmp_path / "empty.png"))
+    page.send(photo)
+    page.drawn("overlay 0.50")
+    before = page.pixels()
+    assert before.shape == (400, 600, 4)
+    browser.save_screenshot(str(tmp_path / "overlay.png"))
+    _save_picture(tmp_path / "overlay.png")
+    page.requests()
+    page.slide(0.2)
+    page.drawn("overlay 0.20")
+    assert (page.pixels() != before).any()
+    page.view("mask")
+    page.drawn("mask 0.20")
+    shown = marked(page.pixels())
+    assert page.requests() == []
+    mask = np.asarray(Image.open(io.BytesIO(page.fetch(page.all(".qmanet-mask")[0].get_attribute("href")))))
+    assert (mask.astype(bool) == shown).all()
+    fraction = page.all(".qmanet-fraction")[0].text
+    assert fraction == f"{100 * shown.mean():.1f} %"
+    page.view("noise")
+    page.drawn("noise 0.20")
+    browser.save_screenshot(str(tmp_path / "noise.png"))
+    assert page.all(".qmanet-mask")[0].get_attribute("download") == "coffee <b>.mask.png"
+
+
+def test_a_wrong_file_is_one_line_and_the_next_photo_works(
+    server: Server, browser: object, photo: Path, tmp_path: Path
+) -> None:
+    page = Page(browser, server.url)
+    wrong = tmp_path / "wrong.jpg"
+    wrong.write_text("<svg onload=\"document.title='caught'\">")
+    page.send(wrong)
+    page.until(lambda: page.all(".qmanet-error"), "the message")
+    message = page.all(".qmanet-error")[0].text
+    assert message == "This file is not a photo; expected JPEG, PNG, TIFF, WebP, BMP or GIF"
+    assert page.all("canvas") == []
+    browser.save_screenshot(str(tmp_path / "wrong.png"))
+    page.send(photo)
+    page.drawn("overlay")
+    page.until(lambda: not any(each.is_displayed() for each in page.all(".qmanet-error")), "the message's end")
+    assert browser.title != "caught"
+
+
+def test_the_page_asks_no_other_host_and_breaks_no_rule_of_its_own(
+    server: Server, browser: object, photo: Path
+) -> None:
+    browser.get_log("performance")
+    browser.get_log("browser")
+    page = Page(browser, server.url)
+    page.send(photo)
+    page.drawn("overlay")
+    asked = page.requests()
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
+    assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_closing_the_page_removes_the_photo(server: Server, browser: object, photo: Path) -> None:
+    page = Page(browser, server.url)
+    page.send(photo)
+    page.drawn("overlay")
+    token = page.all(".qmanet-result")[0].get_attribute("data-token")
+    assert (server.folder / token / "photo").exists()
+    browser.get("about:blank")
+    page.until(lambda: not (server.folder / token).exists(), "the removal")
+
+
+def _save_picture(screenshot: Path) -> None:
+    """For the documentation: a smaller copy in few colours, into the folder that QMANET_PICTURES names."""
+    folder = os.environ.get("QMANET_PICTURES")
+    if not folder:
+        return
+    target = Path(folder) / "app.png"
+    picture = Image.open(screenshot).convert("RGB")
+    for colours in (256, 128, 64):
+        picture.resize((picture.width * 4 // 5, picture.height * 4 // 5)).quantize(colours).save(target, optimize=True)
+        if target.stat().st_size <= PICTURE_BYTES:
+            return
