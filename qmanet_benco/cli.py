@@ -265,6 +265,34 @@ def cost(
     raise typer.Exit(1 if failures else 0)
 
 
+@app.command()
+def bench(
+    parts: Annotated[
+        str, typer.Option("--parts", help="Comma list of inference, training, checkpointing, growth, cache, import.")
+    ] = "inference,training,checkpointing,growth,cache,import",
+    rounds: Annotated[int, typer.Option(help="Interleaved runs; the median and the quartiles are shown.")] = 5,
+    image_size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 512,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Speed of inference and training beside TruFor and Mesorch, as ratios of interleaved runs on this machine."""
+    from qmanet_benco.benco import scoring, session
+    from qmanet_benco.evaluation import speed
+
+    with session.prepared(_settings["debug"]), scoring.as_the_test_script():
+        result = speed.bench(
+            [part.strip() for part in parts.split(",") if part.strip()],
+            rounds=rounds,
+            image_size=image_size,
+            device=device,
+            say=lambda part: typer.echo(f"measuring: {part}", err=True),
+        )
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), indent=2))
+    else:
+        speed.show(result)
+
+
 @suite_app.command("run")
 def suite_run(
     suite: Annotated[str, typer.Argument(metavar="SUITE.yaml", help="A file; paper.yaml and demo.yaml ship.")],

@@ -125,7 +125,7 @@ def measure(subject: Subject) -> Cost:
     if subject.model == QMANET:
         flags = {"variant": subject.variant, "backbone_weights": "random", "noiseprint_weights": "random"}
     with scoring.as_the_test_script():
-        before = _peak_mib()
+        before = peak_mib()
         model = zoo.build_model(subject.model, flags, image_size=subject.image_size).eval()
         batch = example(subject.model, subject.image_size)
         parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -145,7 +145,7 @@ def measure(subject: Subject) -> Cost:
         macs / 1e9,
         subject.image_size,
         statistics.median(seconds[1:]),
-        _peak_mib() - before,
+        peak_mib() - before,
         published_value("table10", "rows", beside, "params_m"),
         published_value("table10", "rows", beside, "flops_g"),
         _note(subject.model),
@@ -254,7 +254,7 @@ def _known(name: str) -> bool:
     return name in zoo.BASELINES
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """The process's largest resident memory so far.
 
     Linux's ``ru_maxrss`` would begin with the memory of the process that started this one.
