@@ -21,8 +21,8 @@ INPUT, OUTPUT = "image", "probability"
 OPSET = 20
 """Of ONNX: the first with GELU, which would otherwise be five operators."""
 EXAMPLE = (2, 3, 96, 128)
-"""Shape that is traced. Nothing in it is 1 and no two sizes are equal: exporters take such for constants."""
-EXTRAS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
+"""Shape that is traced. No two sizes are equal, and none is 1: a mistaken one would not fit."""
+EXTRAS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
 """What ``pip install qmanet-benco[...]`` brings, by the extra's name."""
 
 
@@ -74,24 +74,22 @@ def to_onnx(model: QMANetwork, path: Path) -> None:
         path: file to write; under 2 GB, the format's limit for one file.
 
     Raises:
-        RequestError: onnx or onnxscript is not installed.
+        RequestError: onnx is not installed.
     """
-    require("onnx", "onnx", "onnxscript")
-    dynamic = torch.export.Dim.DYNAMIC
-    shapes = ({0: dynamic, 2: dynamic, 3: dynamic},)
+    require("onnx", "onnx")
+    axes = {INPUT: {0: "batch", 2: "height", 3: "width"}, OUTPUT: {0: "batch", 2: "height", 3: "width"}}
     with _quiet(), _for_inference(model) as network:
-        program = torch.export.export(network, (_example(),), dynamic_shapes=shapes, strict=False)
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
+        # the exporter by tracing: torch.export's symbolic sizes take minutes for this network, and give the same graph
+        torch.onnx.export(
+            network,
+            (_example(),),
+            path,
+            dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            verbose=False,
+            dynamic_axes=axes,
         )
-    if exported is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
-    exported.save(path, external_data=False)
 
 
 class _Inference(nn.Module):
