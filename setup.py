@@ -39,7 +39,13 @@ REQUIREMENTS = [
     "pandas>=2.2,<3",  # 3 is made for numpy 2
 ]
 
+# Other engines for inference; the floors are the releases that were run, with numpy 1.26
+ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.32,<2"]
+OPENVINO = ["openvino>=2026.4,<2027"]
+
 TEST = [
+    *ONNX,
+    *OPENVINO,
     "pytest>=8",
     "pytest-timeout",
     "hypothesis>=6",
@@ -74,7 +80,13 @@ setup(
     },
     python_requires=">=3.11,<3.12",
     install_requires=REQUIREMENTS,
-    extras_require={"sam": ["transformers>=4.44"], "test": TEST, "dev": TEST + LINT},
+    extras_require={
+        "sam": ["transformers>=4.44"],
+        "onnx": ONNX,
+        "openvino": OPENVINO,
+        "test": TEST,
+        "dev": TEST + LINT,
+    },
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
