@@ -147,8 +147,9 @@ def load_engine(path: Path, threads: int = 0) -> EngineModel:
         raise
     except Exception as error:  # both libraries raise classes of their own for whatever a damaged file provokes
         reason = " ".join(str(error).split())[:160]
+        which = f"{path} with {path.stem}.bin" if engine == "openvino" else f"{path}"
         raise RequestError(
-            f"{path} cannot be read ({reason})", "an undamaged file", "export or copy it again"
+            f"{which} cannot be read ({reason})", "an undamaged file", "export or copy it again"
         ) from error
     if CONFIG not in stored:
         raise RequestError(f"{path} holds no QMA-Net", "a file of `qmanet export`", "check --weights")

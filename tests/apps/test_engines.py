@@ -118,7 +118,7 @@ def test_damaged_file_is_refused_in_one_line(name: str, damage: str, files: Path
     with pytest.raises(RequestError) as caught:
         load_engine(tmp_path / name.replace(".bin", ".xml"))
     assert "\n" not in str(caught.value)
-    assert str(tmp_path / name) in str(caught.value)
+    assert name in str(caught.value)
 
 
 def test_weights_without_their_graph_s_other_half_are_refused(files: Path, tmp_path: Path) -> None:
