@@ -44,8 +44,14 @@ APP = [
     "gradio>=6.20,<7",
 ]
 
+# Other engines for inference; the floors are the releases that were run, with numpy 1.26
+ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.32,<2"]
+OPENVINO = ["openvino>=2026.4,<2027"]
+
 TEST = [
     *APP,
+    *ONNX,
+    *OPENVINO,
     "pytest>=8",
     "pytest-timeout",
     "hypothesis>=6",
@@ -81,7 +87,14 @@ setup(
     },
     python_requires=">=3.11,<3.12",
     install_requires=REQUIREMENTS,
-    extras_require={"app": APP, "sam": ["transformers>=4.44"], "test": TEST, "dev": TEST + LINT},
+    extras_require={
+        "app": APP,
+        "sam": ["transformers>=4.44"],
+        "onnx": ONNX,
+        "openvino": OPENVINO,
+        "test": TEST,
+        "dev": TEST + LINT,
+    },
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",

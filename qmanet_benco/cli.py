@@ -166,28 +166,33 @@ def data_protocol_cat(
 @app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photos and folders of photos.")],
-    weights: Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")] = "demo",
+    weights: Annotated[
+        str, typer.Option(help="A file (.onnx and .xml of `qmanet export` too), owner/name on the hub, or demo.")
+    ] = "demo",
     out: Annotated[Path, typer.Option(help="Folder for masks, heat maps, probabilities and records.")] = Path(
         "predictions"
     ),
     native: Annotated[bool, typer.Option("--native", help="At the photo's own resolution, in tiles.")] = False,
     image_size: Annotated[int, typer.Option(help="Side to resize to; 0: the one of the weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")] = "",
+    engine: Annotated[
+        str, typer.Option(help="torch, openvino or onnx (both on the CPU); by default the file's own, else torch.")
+    ] = "",
+    threads: Annotated[int, typer.Option(help="On the CPU; 0: the engine's default.")] = 0,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth file run code.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Find what was tampered with: OUT/STEM.mask.png, .heatmap.png, .probability.png (16 bits) and .json."""
-    import torch
-
+    from qmanet_benco.apps.engines import load_localizer
     from qmanet_benco.apps.outputs import predict_all
     from qmanet_benco.apps.photo import photos_below
     from qmanet_benco.data.progress import shown
-    from qmanet_benco.model.builder import DEMO, load_model
+    from qmanet_benco.model.builder import DEMO
 
     if weights == DEMO:
         typer.echo("the demonstration model: small, trained on generated forgeries; no evidence of anything", err=True)
     photos = photos_below(images)
-    model = load_model(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"), allow_pickle)
+    model = load_localizer(weights, engine, device=device, threads=threads, allow_pickle=allow_pickle)
     records = []
     with shown("photos") as progress:
         for record in predict_all(model, photos, out, weights=weights, native=native, image_size=image_size):
@@ -206,16 +211,23 @@ def predict(
 def export(
     weights: Annotated[str, typer.Option(help="A checkpoint of the trainer, .safetensors, owner/name, or demo.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
-    file_format: Annotated[str, typer.Option("--format", help="safetensors.")] = "safetensors",
+    file_format: Annotated[
+        str, typer.Option("--format", help="safetensors, onnx, or openvino (OUT.xml and OUT.bin).")
+    ] = "safetensors",
     image_size: Annotated[int, typer.Option(help="Side that the weights were trained for, stored with them.")] = 0,
     half: Annotated[bool, typer.Option("--half", help="16-bit floats: half the size.")] = False,
 ) -> None:
-    """Write a model as one file for others, load it again, and state the largest difference."""
-    from qmanet_benco.model.release import export_safetensors
+    """Write a model for others, run or load what was written, and state the largest difference."""
+    if file_format == "safetensors":
+        from qmanet_benco.model.release import export_safetensors
 
-    if file_format != "safetensors":
-        raise RequestError(f"--format {file_format}", "safetensors")
-    difference = export_safetensors(weights, out, image_size=image_size, half=half)
+        difference = export_safetensors(weights, out, image_size=image_size, half=half)
+    else:
+        from qmanet_benco.apps.export import export_graph
+
+        if half:
+            raise RequestError("--half", "--format safetensors", "the engines' files are in 32 bits")
+        difference = export_graph(weights, out, file_format, image_size=image_size)
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, largest difference of a probability {difference:.1e}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from qmanet_benco.apps.engines import EngineModel
 from qmanet_benco.apps.photo import Pixels, read_photo
 from qmanet_benco.apps.predict import Prediction, fingerprint, predict
 from qmanet_benco.errors import RequestError
@@ -22,12 +23,18 @@ VEIL = 0.55
 
 
 def predict_all(
-    model: QMANetwork, photos: Iterable[Path], out: Path, *, weights: str, native: bool = False, image_size: int = 0
+    model: QMANetwork | EngineModel,
+    photos: Iterable[Path],
+    out: Path,
+    *,
+    weights: str,
+    native: bool = False,
+    image_size: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Predict photos one after the other and write ``out/<stem>.*`` for each; one that fails does not stop the others.
 
     Args:
-        model: in eval mode.
+        model: a network in eval mode, or one in another engine.
         photos: files; two of the same stem get two names.
         out: folder, made if need be.
         weights: where the model came from, for the records.

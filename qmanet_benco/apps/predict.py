@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from qmanet_benco.apps.engines import EngineModel, Localizer
 from qmanet_benco.apps.photo import Photo, Pixels, read_photo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork, image_score
@@ -60,7 +60,7 @@ class Prediction:
 
 
 def predict(
-    model: QMANetwork,
+    model: Localizer,
     photo: Photo,
     *,
     native: bool = False,
@@ -70,7 +70,8 @@ def predict(
     """Find what was tampered with in a photo.
 
     Args:
-        model: of :func:`~qmanet_benco.load_model`, in eval mode.
+        model: of :func:`~qmanet_benco.load_model`, in eval mode, or an
+            :class:`~qmanet_benco.apps.engines.EngineModel`.
         photo: a file, a Pillow image, or H x W x 3 in uint8, RGB.
         native: at the photo's own resolution, in overlapping tiles where it is larger than one; otherwise resized to
             a square, as the paper does it, and the probability scaled back.
@@ -105,8 +106,10 @@ def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:
     return found
 
 
-def fingerprint(model: QMANetwork) -> str:
-    """SHA-256 of a model's weights and configuration, the same wherever it was loaded from."""
+def fingerprint(model: QMANetwork | EngineModel) -> str:
+    """SHA-256 of a model's weights and configuration, the same wherever it was loaded from and in every engine."""
+    if isinstance(model, EngineModel):
+        return model.fingerprint
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -114,7 +117,7 @@ def fingerprint(model: QMANetwork) -> str:
     return digest.hexdigest()
 
 
-def _resized(model: QMANetwork, pixels: Pixels, side: int) -> tuple[Plane, float]:
+def _resized(model: Localizer, pixels: Pixels, side: int) -> tuple[Plane, float]:
     """The paper's way: everything is scaled to a square; sampled as the framework's loader does it."""
     height, width = pixels.shape[:2]
     square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
@@ -124,7 +127,7 @@ def _resized(model: QMANetwork, pixels: Pixels, side: int) -> tuple[Plane, float
     return np.clip(plane, 0, 1), score
 
 
-def _tiled(model: QMANetwork, pixels: Pixels) -> tuple[Plane, float]:
+def _tiled(model: Localizer, pixels: Pixels) -> tuple[Plane, float]:
     """At the photo's resolution; memory grows with one tile and a few planes of the photo's size."""
     height, width = pixels.shape[:2]
     total = np.zeros((height, width), np.float32)
@@ -175,5 +178,5 @@ def _normalised(pixels: Pixels) -> Tensor:
     return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std).permute(2, 0, 1)[None].contiguous()
 
 
-def _device(model: QMANetwork) -> Any:
-    return next(model.parameters()).device
+def _device(model: Localizer) -> torch.device:
+    return next(model.parameters()).device if isinstance(model, nn.Module) else torch.device("cpu")

@@ -29,7 +29,7 @@ class Attention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """B x N x C queries, B x S x C keys and values -> B x N x C."""
         q, k, v = (
-            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # B x heads x tokens x C / heads
+            layer(x).reshape(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)  # B x heads x tokens x C / heads
             for layer, x in ((self.query, queries), (self.key, keys), (self.value, values))
         )
         return self.projection(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))

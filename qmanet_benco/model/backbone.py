@@ -59,7 +59,7 @@ class Encoder(nn.Module):
                 tokens = checkpoint(block, tokens, size, use_reentrant=False)
             else:
                 tokens = block(tokens, size)
-        return norm(tokens).transpose(1, 2).unflatten(2, tuple(size))
+        return norm(tokens).transpose(1, 2).reshape(tokens.shape[0], -1, *size)
 
     def _blocks(self) -> Iterator[Any]:
         for _, blocks, _ in self.mit.layers:
@@ -88,7 +88,7 @@ class FusedAttention(nn.Module):
         biases = self.in_proj_bias.chunk(3)
         inputs = (query, key, value)
         q, k, v = (
-            F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0, 3)
+            F.linear(x, w, b).reshape(x.shape[0], x.shape[1], self.num_heads, -1).permute(1, 2, 0, 3)
             for x, w, b in zip(inputs, weights, biases, strict=True)
         )
         attended = F.scaled_dot_product_attention(q, k, v)  # B x heads x L x C / heads

@@ -74,7 +74,7 @@ class QueryDecoder(nn.Module):
         for features, norm, level in zip(self.fuse(levels), self.query_norms, levels, strict=True):
             queries = norm(level.queries) * features.shape[1] ** -0.5  # unit scale of the products at the start
             weighted = queries @ features.flatten(2)  # B x N x C times B x C x hw
-            maps.append(upsample(weighted.unflatten(2, features.shape[2:]), size))
+            maps.append(upsample(weighted.reshape(weighted.shape[0], -1, *features.shape[2:]), size))
         return self.head(torch.cat(maps, dim=1))
 
 

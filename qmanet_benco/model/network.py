@@ -103,7 +103,7 @@ class QMANetwork(nn.Module):
     def _alternate(self, image: Tensor, noise_view: Tensor) -> tuple[Level, ...]:
         """Equations 1 to 6: extract, interact, aggregate, at each of the four stages."""
         rgb, noise = image, noise_view
-        queries = None if self.aggregation is None else self.aggregation.initial(len(image))
+        queries = None if self.aggregation is None else self.aggregation.initial(image.shape[0])
         levels: list[Level] = []
         for stage in range(4):
             rgb, noise = self.gae.stage(stage, rgb), self.lae.stage(stage, noise)  # eq. 1

@@ -1,0 +1,135 @@
+"""From a network to the graphs that other engines run: OpenVINO's and ONNX, for every batch, height and width."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.network import QMANetwork
+
+INPUT, OUTPUT = "image", "probability"
+"""Names of the graph's only input and output."""
+OPSET = 20
+"""Of ONNX: the first with GELU, which would otherwise be five operators."""
+EXAMPLE = (2, 3, 96, 128)
+"""Shape that is traced. No two sizes are equal, and none is 1: a mistaken one would not fit."""
+EXTRAS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
+"""What ``pip install qmanet-benco[...]`` brings, by the extra's name."""
+
+
+def require(engine: str, *modules: str) -> Any:
+    """Import what an extra brings; by default all of it.
+
+    Returns:
+        The last of the modules.
+
+    Raises:
+        RequestError: one is not installed.
+    """
+    found: Any = None
+    for name in modules or EXTRAS[engine]:
+        try:
+            found = importlib.import_module(name)
+        except ImportError as error:
+            cure = f"pip install 'qmanet-benco[{engine}]'"
+            raise RequestError(
+                f"{name} cannot be imported ({error})", f"what the extra [{engine}] brings", cure
+            ) from error
+    return found
+
+
+def to_openvino(model: QMANetwork) -> Any:
+    """The network as an ``openvino.Model`` in float32.
+
+    Args:
+        model: any mode; it is left as it is.
+
+    Raises:
+        RequestError: openvino is not installed.
+    """
+    openvino = require("openvino")
+    with _quiet(), _for_inference(model) as network:
+        graph = openvino.convert_model(
+            network, example_input=_example(), input=[openvino.PartialShape([-1, 3, -1, -1])]
+        )
+    graph.inputs[0].set_names({INPUT})
+    graph.outputs[0].set_names({OUTPUT})
+    return graph
+
+
+def to_onnx(model: QMANetwork, path: Path) -> None:
+    """Write the network as one ONNX file in float32, without anything else that it knows of itself.
+
+    Args:
+        model: any mode; it is left as it is.
+        path: file to write; under 2 GB, the format's limit for one file.
+
+    Raises:
+        RequestError: onnx is not installed.
+    """
+    require("onnx", "onnx")
+    axes = {INPUT: {0: "batch", 2: "height", 3: "width"}, OUTPUT: {0: "batch", 2: "height", 3: "width"}}
+    with _quiet(), _for_inference(model) as network:
+        # the exporter by tracing: torch.export's symbolic sizes take minutes for this network, and give the same graph
+        torch.onnx.export(
+            network,
+            (_example(),),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes=axes,
+        )
+
+
+class _Inference(nn.Module):
+    """Image to probability and nothing else: exporters see one input and one output."""
+
+    def __init__(self, model: QMANetwork) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model.localize(image, edges=False).mask_logits.sigmoid()
+
+
+@contextmanager
+def _for_inference(model: QMANetwork) -> Iterator[nn.Module]:
+    """The model in eval mode and without gradients, and back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield _Inference(model).eval()
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn of every comparison of sizes in Python; ours only refuse bad input."""
+    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "nncf")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def _example() -> Tensor:
+    return torch.randn(EXAMPLE, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,208 @@
+"""Other engines give PyTorch's probabilities at every size; damaged or foreign files are refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from qmanet_benco import create_model, load_model, predict
+from qmanet_benco.apps import export
+from qmanet_benco.apps.engines import EngineModel, build_engine, load_engine, load_localizer
+from qmanet_benco.apps.predict import fingerprint
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.network import QMANetwork
+
+NAMES = {"onnx": "model.onnx", "openvino": "model.xml"}
+
+
+@pytest.fixture(scope="module")
+def model() -> QMANetwork:
+    torch.manual_seed(0)
+    network = create_model("miniature", noise_sources="srm,bayar", backbone_weights="random").eval()
+    network.image_size = 96
+    return network
+
+
+@pytest.fixture(scope="module")
+def files(model: QMANetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with model.pth and what both exports wrote."""
+    folder = tmp_path_factory.mktemp("exported")
+    torch.save(model.state_dict(), folder / "model.pth")
+    for engine, name in NAMES.items():
+        pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
+        assert export.export_graph(folder / "model.pth", folder / name, engine, image_size=96) < 1e-5
+    return folder
+
+
+def image(batch: int, height: int, width: int) -> Tensor:
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
+
+
+def photo() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (90, 130, 3), np.uint8)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("shape", [(1, 96, 96), (3, 64, 64), (2, 77, 130), (1, 201, 99), (1, 1, 1)])
+def test_engine_gives_pytorch_s_probability_at_every_batch_and_size(
+    engine: str, shape: tuple[int, int, int], model: QMANetwork, files: Path
+) -> None:
+    batch, height, width = shape
+    x = image(batch, max(64, height), max(64, width))
+    with torch.inference_mode():
+        wanted = model(x)
+    found = load_engine(files / NAMES[engine], threads=1)(x)
+    assert found.shape == wanted.shape
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+def test_noiseprint_s_published_numbers_survive_both_conversions(shared_data: Callable[[str], Path]) -> None:
+    """Its channels have means of thousands of times their spread: an engine that undid the centring would show."""
+    torch.manual_seed(0)
+    weights = str(shared_data("noiseprint++.th"))
+    network = create_model("miniature", noise_sources="noiseprint", noiseprint_weights=weights).eval()
+    smooth = torch.linspace(-1.5, 1.5, 96).repeat(1, 3, 64, 1) + 0.02 * image(1, 64, 96)
+    with torch.inference_mode():
+        wanted = network(smooth)
+    for engine in NAMES:
+        torch.testing.assert_close(build_engine(network, engine, 1)(smooth), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_file_says_what_it_was_made_from(engine: str, model: QMANetwork, files: Path) -> None:
+    loaded = load_engine(files / NAMES[engine])
+    assert loaded.config == model.config
+    assert loaded.image_size == 96
+    assert loaded.fingerprint == fingerprint(loaded) == fingerprint(load_model(files / "model.pth"))
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("native", [False, True])
+def test_photo_gets_the_same_mask_in_every_engine(
+    engine: str, native: bool, model: QMANetwork, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qmanet_benco.apps.predict.TILE", 80)
+    monkeypatch.setattr("qmanet_benco.apps.predict.OVERLAP", 32)
+    wanted = predict(model, photo(), native=native)
+    found = predict(load_engine(files / NAMES[engine]), photo(), native=native)
+    np.testing.assert_allclose(found.probability, wanted.probability, atol=1e-5)
+    assert found.score == pytest.approx(wanted.score, abs=1e-5)
+
+
+def test_building_an_engine_leaves_the_network_in_its_mode() -> None:
+    network = create_model("miniature", noise_sources="srm,bayar").train()
+    network.gae.eval()
+    modes = [module.training for module in network.modules()]
+    pytest.importorskip("openvino")
+    build_engine(network, "openvino", 1)
+    assert [module.training for module in network.modules()] == modes
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.bin"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
+def test_damaged_file_is_refused_in_one_line(name: str, damage: str, files: Path, tmp_path: Path) -> None:
+    for each in ("model.onnx", "model.xml", "model.bin"):
+        (tmp_path / each).write_bytes((files / each).read_bytes())
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "text": b"hello"}[damage])
+    with pytest.raises(RequestError) as caught:
+        load_engine(tmp_path / name.replace(".bin", ".xml"))
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_weights_without_their_graph_s_other_half_are_refused(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_bytes((files / "model.xml").read_bytes())
+    with pytest.raises(RequestError, match=r"model\.bin is not a file"):
+        load_engine(tmp_path / "model.xml")
+
+
+def test_somebody_else_s_graph_is_refused(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    foreign = openvino.convert_model(torch.nn.ReLU(), example_input=torch.zeros(1, 3))
+    openvino.save_model(foreign, tmp_path / "model.xml")
+    with pytest.raises(RequestError, match="holds no QMA-Net"):
+        load_engine(tmp_path / "model.xml")
+
+
+@pytest.mark.parametrize(("engine", "module"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_missing_library_is_told_with_its_extra(
+    engine: str, module: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    for call in (
+        lambda: load_engine(files / NAMES[engine]),
+        lambda: load_localizer(str(files / "model.pth"), engine),
+        lambda: export.export_graph(files / "model.pth", files / f"other{Path(NAMES[engine]).suffix}", engine),
+    ):
+        with pytest.raises(RequestError, match=rf"pip install 'qmanet-benco\[{engine}\]'"):
+            call()
+
+
+def test_predicting_with_pytorch_imports_neither_library(files: Path) -> None:
+    code = (
+        "import sys; from qmanet_benco.apps.engines import load_localizer; "
+        f"load_localizer({str(files / 'model.pth')!r}); print({{'openvino', 'onnxruntime'}} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("weights", "engine", "device"),
+    [
+        ("model.onnx", "openvino", ""),
+        ("model.xml", "torch", ""),
+        ("model.pth", "tensorrt", ""),
+        ("model.onnx", "", "cuda"),
+    ],
+)
+def test_engine_that_does_not_fit_is_refused(weights: str, engine: str, device: str, files: Path) -> None:
+    with pytest.raises(RequestError):
+        load_localizer(str(files / weights), engine, device=device)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_file_that_differs_is_not_left_behind(
+    engine: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(path: Path) -> Any:
+        loaded = load_engine(path)
+        return EngineModel(lambda x: loaded(x) + 0.01, engine, loaded.config, 96, "")
+
+    monkeypatch.setattr(export, "load_engine", wrong)
+    with pytest.raises(RequestError, match=r"differs by 1\.0e-02"):
+        export.export_graph(files / "model.pth", tmp_path / NAMES[engine], engine, image_size=64)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "engine"), [("a.xml", "onnx"), ("a.onnx", "openvino"), ("a.onnx", "tflite")])
+def test_export_s_name_must_fit_its_format(name: str, engine: str, files: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError):
+        export.export_graph(files / "model.pth", tmp_path / name, engine)
+
+
+def test_command_predicts_with_an_exported_file(files: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from qmanet_benco.cli import app
+
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    masks = []
+    for weights, more in (("model.pth", []), ("model.xml", []), ("model.pth", ["--engine", "onnx", "--threads", "1"])):
+        out = tmp_path / f"out{len(masks)}"
+        words = ["predict", str(tmp_path / "a.png"), "--weights", str(files / weights), "--image-size", "96"]
+        ended = CliRunner().invoke(app, [*words, "--out", str(out), *more])
+        assert ended.exit_code == 0, ended.output
+        masks.append(np.asarray(Image.open(out / "a.probability.png"), np.int64))
+    assert np.abs(np.stack(masks) - masks[0]).max() <= 2  # of 65535
