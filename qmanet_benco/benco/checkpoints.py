@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import read_checkpoint
+from qmanet_benco.model.files import read_checkpoint, refuse_bomb
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., An
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         careful = bool(kwargs.get("weights_only"))
         kwargs["weights_only"] = not allow_pickle
+        if not allow_pickle and isinstance(f, str | os.PathLike) and Path(f).is_file():
+            refuse_bomb(Path(f))
         try:
             with safe_globals():
                 return stock(f, *args, **kwargs)
@@ -115,6 +117,7 @@ def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:
         raise RequestError(f"{origin} {path} cannot be read as a checkpoint", "a file of torch.save", "check the path")
     if allow_pickle:
         return
+    refuse_bomb(path)
     content = _mapped(path)
     if not isinstance(content, dict) or "model" not in content:
         raise RequestError(

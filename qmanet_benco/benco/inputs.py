@@ -255,9 +255,11 @@ def _read_json(path: Path, origin: str, expected: str) -> Any:
     if path.is_dir():
         raise RequestError(f"{origin} {path} is a folder", expected)
     _must_exist(path, origin, expected)
+    if not path.is_file():  # a pipe would wait for a writer, a device has no end
+        raise RequestError(f"{origin} {path} is not a file", expected)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RequestError(f"{origin} {path} is not JSON ({error})", expected) from error
 
 
