@@ -52,7 +52,7 @@ def _of_numpy(stream: IO[bytes]) -> NDArray[Any]:
         raise UnusableFileError(f"an array file of version {version}")
     shape, fortran, kind = read_header(stream)
     if kind.kind not in "buif":
-        raise UnusableFileError(f"an array of {kind}; expected numbers")
+        raise UnusableFileError(f"unreadable array of {kind}; expected numbers")
     _check_count(shape)
     count = math.prod(shape)
     content = stream.read(count * kind.itemsize)
