@@ -14,7 +14,7 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import figures, render
 from qmanet_benco.evaluation.gallery import html_report
 from qmanet_benco.evaluation.metrics import METRICS
-from qmanet_benco.evaluation.records import COLUMNS, NUMBERS
+from qmanet_benco.evaluation.records import KEYS
 from qmanet_benco.evaluation.tables import Run, Table, everything, paper_tables, row_name
 
 DESCRIBED: dict[str, type] = dict(
@@ -30,6 +30,7 @@ DESCRIBED: dict[str, type] = dict(
 )
 ENTRIES: dict[str, dict[str, type]] = dict(models=dict(name=str, model=str, seed=int), sets=dict(name=str, images=int))
 """What the report needs of ``suite.json``, and of each entry in two of its lists."""
+MEASURED = tuple(metric.name for metric in METRICS)
 FORMATS = ("md", "latex", "csv", "html")
 
 
@@ -39,10 +40,14 @@ def read_run(root: Path) -> Run:
     Raises:
         RequestError: the folder is none of a run, or it has no records.
     """
-    suite = _description(root)
+    try:
+        suite: dict[str, Any] = json.loads((root / "suite.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RequestError(f"{root} has no readable suite.json", "the --out of `qmanet suite run`") from error
     files = sorted((root / "records").glob("*.parquet"))
     if not files:
         raise RequestError(f"{root} has no records yet", "a finished cell", "run `qmanet suite run` to its end")
+    _check_description(root, suite)
     try:
         records = pandas.concat([pandas.read_parquet(path) for path in files], ignore_index=True)
     except (OSError, ValueError) as error:
@@ -65,17 +70,8 @@ def read_run(root: Path) -> Run:
     return Run(records, suite, footnotes)
 
 
-def _description(root: Path) -> dict[str, Any]:
-    """What ``suite.json`` says of a run.
-
-    Raises:
-        RequestError: it is missing, no JSON, or it lacks something that the report needs.
-    """
-    own = "the --out of `qmanet suite run`"
-    try:
-        suite: Any = json.loads((root / "suite.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"{root} has no readable suite.json", own) from error
+def _check_description(root: Path, suite: Any) -> None:
+    """Raise RequestError where ``suite.json`` lacks something that the report needs."""
     checked = [("", suite, DESCRIBED)]
     if isinstance(suite, dict):
         for part, kinds in ENTRIES.items():
@@ -84,13 +80,13 @@ def _description(root: Path) -> dict[str, Any]:
     for where, found, kinds in checked:
         for name, kind in kinds.items():
             if not isinstance(found, dict) or not isinstance(found.get(name), kind):
-                raise RequestError(f"{root / 'suite.json'}: {where}no {name} that is a {kind.__name__}", own)
-    return suite
+                got = f"{root / 'suite.json'}: {where}no {name} that is a {kind.__name__}"
+                raise RequestError(got, "the --out of `qmanet suite run`")
 
 
 def _check_columns(root: Path, records: pandas.DataFrame) -> None:
-    for name in COLUMNS:
-        if name not in records or (name in NUMBERS and not pandas.api.types.is_numeric_dtype(records[name])):
+    for name in (*KEYS, *MEASURED):
+        if name not in records or (name in MEASURED and not pandas.api.types.is_numeric_dtype(records[name])):
             raise RequestError(f"records in {root} have no column {name} of the right kind", "Parquet files of a run")
 
 
