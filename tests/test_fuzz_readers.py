@@ -43,7 +43,7 @@ from qmanet_benco.model.files import read_checkpoint, state_dict_of
 EXAMPLES = int(os.environ.get("QMANET_FUZZ_EXAMPLES", "40"))
 SEEDED = "QMANET_FUZZ_EXAMPLES" not in os.environ
 SLOWEST = 20.0
-"""Seconds for one file of some kilobytes."""
+"""Seconds of the processor for one file of some kilobytes."""
 fuzz = settings(
     deadline=None,
     derandomize=SEEDED,
@@ -178,9 +178,9 @@ def written(content: bytes, name: str) -> Iterator[Path]:
         warnings.simplefilter("ignore")
         path = Path(folder, name)
         path.write_bytes(content)
-        started = time.monotonic()
+        started = time.process_time()
         yield path
-        assert time.monotonic() - started < SLOWEST
+        assert time.process_time() - started < SLOWEST
 
 
 def one_line(read: Callable[[], object], *refusals: type[Exception]) -> object:
