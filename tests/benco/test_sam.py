@@ -10,6 +10,8 @@ import torch
 from qmanet_benco.benco.sam import SAM, dice_loss
 from qmanet_benco.errors import RequestError
 
+pytestmark = pytest.mark.compat
+
 pytest.importorskip("transformers")
 SIZE = 64
 
