@@ -16,8 +16,8 @@ REQUIREMENTS = [
     "numpy>=1.26,<2",  # albumentations 1.3 needs numpy 1
     "opencv-python<4.12",  # 4.12 needs numpy 2
     "opencv-python-headless<4.12",
-    # tried with 2.14.1 only; the floor is not tried (gigabytes). The cap: a new release brings a new unpickler and a new
-    # elastic launcher, both of which this project leans on, so it waits for a trial. torchvision goes with torch
+    # tried with 2.14.1 only; the floor is not tried (gigabytes). The cap: a new release brings a new unpickler and
+    # a new elastic launcher, both of which this project leans on, so it waits for a trial. torchvision goes with torch
     "torch>=2.9,<2.15",
     "torchvision>=0.24,<0.30",
     "timm>=1.0.9",  # LayerNorm2d, SqueezeExcite and Mlp under timm.layers, as used here; tried by runs/compat.sh
