@@ -6,6 +6,8 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
+# A floor is the oldest release that has what is used here, or that was tried; a cap says which release breaks what.
+# Only the floors of timm and transformers are tried by a command: runs/compat.sh.
 REQUIREMENTS = [
     # The framework. Exactly this release: benco/hardening.py names its lines, and `qmanet doctor` checks them.
     "imdlbenco==0.1.45",
@@ -14,21 +16,23 @@ REQUIREMENTS = [
     "numpy>=1.26,<2",  # albumentations 1.3 needs numpy 1
     "opencv-python<4.12",  # 4.12 needs numpy 2
     "opencv-python-headless<4.12",
+    # tried with 2.14.1 only; the floor is not tried (gigabytes). The cap: a new release brings a new unpickler and
+    # a new elastic launcher, both of which this project leans on, so it waits for a trial. torchvision goes with torch
     "torch>=2.9,<2.15",
     "torchvision>=0.24,<0.30",
-    "timm>=1.0.9",
+    "timm>=1.0.9",  # LayerNorm2d, SqueezeExcite and Mlp under timm.layers, as used here; tried by runs/compat.sh
     # MixVisionTransformer without compiled operators: mmcv-lite, see model/backbone.py
     "mmengine==0.10.7",
     "mmsegmentation==1.2.2",
     "mmcv-lite==2.1.0",
-    "ftfy",
+    "ftfy",  # this and the next: mmsegmentation imports them for a tokenizer that is not used here
     "regex",
-    "pillow>=10",
-    "safetensors>=0.4",
-    "huggingface_hub>=0.24",
+    "pillow>=10",  # Image.open(formats=...), Image.Transpose
+    "safetensors>=0.4",  # refuses overlapping tensors; tried with 0.8
+    "huggingface_hub>=0.24",  # HfHubHTTPError and LocalEntryNotFoundError under huggingface_hub.errors
     "pyyaml",
     "rich>=13",
-    "typer>=0.12",
+    "typer>=0.12",  # rich_markup_mode=None
     # the demo forgeries are made from the photos that these two bring
     "scikit-image>=0.22",
     "scikit-learn>=1.3",
@@ -55,7 +59,7 @@ TEST = [
     "pytest>=8",
     "pytest-timeout",
     "hypothesis>=6",
-    "transformers>=4.44",
+    "transformers>=4.44",  # SegFormer's names in memory before and after 5; tried by runs/compat.sh
     "torchmetrics>=1.4",
     "selenium>=4.20",  # opens the HTML report in Debian's chromium, where it is installed
     "segmentation-models-pytorch>=0.4",  # one of the four namings of SegFormer weights

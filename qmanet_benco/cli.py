@@ -538,6 +538,13 @@ def main() -> None:
             raise
         sys.stderr.write(f"qmanet: error: {error}\n")
         raise SystemExit(2) from None
+    except PermissionError as error:
+        if _settings["debug"]:
+            raise
+        sys.stderr.write(
+            f"qmanet: error: {RequestError(f'{error.filename}: {error.strerror}', 'a path that you may use')}\n"
+        )
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

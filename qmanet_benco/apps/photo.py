@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, check_pixels, load_whole, open_image, upright
 
 Pixels = NDArray[np.uint8]
 Photo = str | Path | Image.Image | Pixels
 
-MOST_PIXELS = 200_000_000
-"""A photo of 24 megapixels fits eight times; more is refused before it is decoded."""
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".heic"}
     | {".heif", ".avif", ".jp2"}
@@ -34,26 +34,23 @@ def read_photo(photo: Photo) -> Pixels:
         H x W x 3 in RGB.
 
     Raises:
-        RequestError: it cannot be decoded, or it has more than :data:`MOST_PIXELS` pixels.
+        RequestError: it cannot be decoded, or it has more than :data:`~qmanet_benco.images.MOST_PIXELS` pixels.
     """
     if isinstance(photo, np.ndarray):
         if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
             raise RequestError(f"an array of {photo.dtype}, {photo.shape}", "H x W x 3 in uint8, RGB")
         return photo
     if isinstance(photo, Image.Image):
-        return _upright(photo, "the image")
+        return _decoded(photo, "the image")
     path = Path(photo)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a folder may not be entered
         raise RequestError(f"{path} is not a file", "a photo", "check the path")
     _register_heic(path)
     try:
-        with Image.open(path) as image:
-            return _upright(image, str(path))
-    except RequestError:
-        raise
-    except Exception as error:  # decoders raise whatever a broken file provokes
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RequestError(f"{path} cannot be read as an image ({reason})", "an undamaged photo") from error
+        with open_image(path) as image:
+            return _decoded(image, str(path))
+    except UnusableFileError as error:
+        raise _unreadable(str(path), error) from error
 
 
 def photos_below(paths: list[Path]) -> list[Path]:
@@ -74,16 +71,21 @@ def photos_below(paths: list[Path]) -> list[Path]:
     return found
 
 
-def _upright(image: Image.Image, name: str) -> Pixels:
-    width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise RequestError(f"{name} has {width} x {height} pixels", f"at most {MOST_PIXELS:,}", "scale it down first")
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        return _grey(np.asarray(image))
-    if image.mode == "P":
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"), np.uint8)
+def _decoded(image: Image.Image, name: str) -> Pixels:
+    try:
+        check_pixels(image)
+        image = upright(load_whole(image))
+        if image.mode.startswith(("I", "F")):
+            return _grey(np.asarray(image))
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # Pillow warns of what it drops otherwise
+        return np.asarray(as_rgb(image), np.uint8)
+    except UnusableFileError as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: UnusableFileError) -> RequestError:
+    return RequestError(f"{name} cannot be read as an image ({error})", "an undamaged photo of at most 200 megapixels")
 
 
 def _grey(values: NDArray[np.generic]) -> Pixels:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import pickle
 import re
 import zipfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import read_checkpoint
+from qmanet_benco.model.files import read_checkpoint, refuse_bomb
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +32,6 @@ SAFE_GLOBALS: list[Any] = [
     np.dtypes.Int64DType,
 ]
 """What a checkpoint's pickle may name beside tensors; none of them runs code."""
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, ImportError)
 
 
 def safe_globals() -> Any:
@@ -57,10 +55,12 @@ def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., An
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         careful = bool(kwargs.get("weights_only"))
         kwargs["weights_only"] = not allow_pickle
+        if not allow_pickle and isinstance(f, str | os.PathLike) and Path(f).is_file():
+            refuse_bomb(Path(f))
         try:
             with safe_globals():
                 return stock(f, *args, **kwargs)
-        except (*_UNREADABLE, OSError) as error:
+        except Exception as error:  # the unpickler raises whatever foreign bytes provoke
             if careful or not isinstance(f, str | os.PathLike):
                 raise
             if not allow_pickle:
@@ -115,6 +115,7 @@ def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:
         raise RequestError(f"{origin} {path} cannot be read as a checkpoint", "a file of torch.save", "check the path")
     if allow_pickle:
         return
+    refuse_bomb(path)
     content = _mapped(path)
     if not isinstance(content, dict) or "model" not in content:
         raise RequestError(
@@ -162,5 +163,5 @@ def _mapped(path: Path) -> Any:
     try:
         with safe_globals():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (*_UNREADABLE, OSError):
+    except Exception:  # the unpickler raises whatever foreign bytes provoke
         return read_checkpoint(path)  # says what is wrong with the file, in one line

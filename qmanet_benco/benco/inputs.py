@@ -234,7 +234,12 @@ def _check_outputs(args: Namespace) -> None:
 
 def _check_stored_weights(script: str, args: Namespace, allow_pickle: bool) -> None:
     if script == "train":
-        if args.resume and not args.resume.startswith("https"):
+        if (args.resume or "").startswith(
+            ("https:", "http:", "ftp:")
+        ):  # the stock trainer would fetch and read it unchecked
+            cure = "fetch it, compare its SHA-256 with what its author states, and name the file"
+            raise RequestError(f"--resume {args.resume}", "a checkpoint-N.pth of the trainer", cure)
+        if args.resume:
             check_checkpoint(Path(args.resume), "--resume", allow_pickle)
     elif script == "test":
         check_folder(Path(args.checkpoint_path), "--checkpoint_path", allow_pickle)
@@ -255,9 +260,11 @@ def _read_json(path: Path, origin: str, expected: str) -> Any:
     if path.is_dir():
         raise RequestError(f"{origin} {path} is a folder", expected)
     _must_exist(path, origin, expected)
+    if not path.is_file():  # a pipe would wait for a writer, a device has no end
+        raise RequestError(f"{origin} {path} is not a file", expected)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RequestError(f"{origin} {path} is not JSON ({error})", expected) from error
 
 

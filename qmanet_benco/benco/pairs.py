@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def check_mask(mask: np.ndarray, path: str) -> None:
 
 def unreadable(path: str, error: Exception) -> RequestError:
     """The error for an image file that cannot be read."""
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error.__cause__ or error, FileNotFoundError):
         return RequestError(f"{path} does not exist", "an image file", "check the list or the path")
     reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
     return RequestError(f"{path} cannot be read ({reason})", "an undamaged image file", "replace or remove it")
@@ -143,7 +144,8 @@ def _files(folder: Path) -> list[str]:
     """
     known = Image.registered_extensions()
     with os.scandir(folder) as entries:
-        names = {entry.name: entry.is_dir() for entry in entries}
+        # Path's: a link to itself is no folder, where the entry's own is_dir raises
+        names = {entry.name: Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir() for entry in entries}
     for name, is_folder in sorted(names.items()):
         stray = is_folder or name.startswith(".") or name.lower() in _STRAY
         if stray or Path(name).suffix.lower() not in known:
@@ -218,9 +220,9 @@ def _check_header(pair: Pair) -> None:
 
 def _size(path: str) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnusableFileError as error:
         raise unreadable(path, error) from error
 
 
@@ -232,9 +234,7 @@ def _check_content(pair: Pair) -> None:
 
 def _decode(path: str, small: bool) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            if small:
-                image.draft("RGB", (image.width // 8, image.height // 8))  # JPEG only; it still reads the whole file
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with open_image(path) as image:
+            return np.asarray(as_rgb(load_whole(image, coarse=small)))
+    except UnusableFileError as error:
         raise unreadable(path, error) from error

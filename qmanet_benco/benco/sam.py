@@ -86,7 +86,7 @@ class SAM(nn.Module):
                 f"images of {tuple(image.shape[-2:])} for SAM", f"{size}", f"--input_size {image.shape[-1]}"
             )
         features = self.image_encoder(image).last_hidden_state  # B x 256 x S/16 x S/16
-        masks, _ = self.mask_decoder(
+        masks, *_ = self.mask_decoder(  # older transformers give attentions as well
             image_embeddings=features,
             image_positional_embeddings=self.get_buffer("positions").expand(len(image), -1, -1, -1),
             sparse_prompt_embeddings=self.prompt.expand(len(image), -1, -1, -1),

@@ -11,8 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from PIL import Image as PillowImage
-
 from qmanet_benco.data.archive import Archive, Found, Pair
 from qmanet_benco.data.finding import NO_MASK, FindOptions, add_authentic, add_leftovers, unique
 from qmanet_benco.data.pairing import (
@@ -27,6 +25,7 @@ from qmanet_benco.data.pairing import (
     second_photo_key,
 )
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
+from qmanet_benco.images import UnusableFileError, open_image
 
 SUPPORTED_KEYS = (
     (image_key, mask_key),
@@ -150,7 +149,7 @@ def _kind(archive: Archive, path: Path, stem: str) -> str:
 def _same_sides(image: Path, mask: Path) -> bool:
     """Whether the sizes agree, up to a turn by 90 degrees; reads the headers only."""
     try:
-        with PillowImage.open(image) as one, PillowImage.open(mask) as other:
+        with open_image(image) as one, open_image(mask) as other:
             return sorted(one.size) == sorted(other.size)
-    except Exception:  # decoders raise whatever a broken file provokes
+    except UnusableFileError:
         return False

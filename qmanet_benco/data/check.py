@@ -16,10 +16,10 @@ import numpy as np
 
 from qmanet_benco.data.duplicates import Seen, alike_across_sets, equal_files, perceptual_hash
 from qmanet_benco.data.manifest import NEGATIVE, read_manifest
-from qmanet_benco.data.masks import UnusableFileError, load_whole, opened
 from qmanet_benco.data.sets import SETS, DataSet, data_set
 from qmanet_benco.data.writer import orientation_of
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, read_file
 
 FAILURE, NOTE = "failure", "note"
 FULL_MASK = 0.999
@@ -155,7 +155,7 @@ def _of_list(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]
     try:
         entries = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
         pairs = [(Path(image), None if mask == NEGATIVE else Path(mask)) for image, mask in entries]
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         raise RequestError(f"{path} is not a list of pairs ({error})", '[[image, mask or "Negative"], ...]') from None
     findings = [] if pairs else [Finding(FAILURE, "the list is empty")]
     relative = next((image for image, _ in pairs if not image.is_absolute()), None)
@@ -167,7 +167,7 @@ def _of_list(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]
 def _recorded_set(path: Path) -> DataSet | None:
     try:
         return SETS.get(json.loads((path / ".prepared.json").read_text(encoding="utf-8"))["set"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -186,13 +186,13 @@ def _look(pair: tuple[Path, Path | None]) -> _Looked:
     findings: list[Finding] = []
     size, digest, look, orientation = None, "", None, 1
     try:
-        content = image_path.read_bytes()
+        content = read_file(image_path)
         digest = hashlib.sha256(content).hexdigest()
-        image = opened(image_path, content)
+        image = open_image(image_path, content)
         size = image.size
         look = perceptual_hash(load_whole(image, coarse=True))
         orientation = orientation_of(image)
-    except (UnusableFileError, OSError) as error:
+    except UnusableFileError as error:
         findings.append(Finding(FAILURE, f"image: {error}", str(image_path)))
     if mask_path is not None:
         findings += _look_at_mask(mask_path, size, orientation)
@@ -201,8 +201,9 @@ def _look(pair: tuple[Path, Path | None]) -> _Looked:
 
 def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) -> Iterator[Finding]:
     try:
-        mask = load_whole(opened(path))
-    except (UnusableFileError, OSError) as error:
+        mask = load_whole(open_image(path))
+        values = np.asarray(as_rgb(mask)).sum(axis=2, dtype=np.uint16)
+    except UnusableFileError as error:
         yield Finding(FAILURE, f"mask: {error}", str(path))
         return
     if size is not None and mask.size != size:
@@ -210,9 +211,8 @@ def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) ->
         yield Finding(FAILURE, what, str(path))
     if orientation_of(mask) != orientation != 1:
         yield Finding(NOTE, f"the image has EXIF orientation {orientation}, which the framework ignores", str(path))
-    values = np.asarray(mask.convert("RGB")).mean(axis=2)
-    tampered = float((values > 127.5).mean())
-    between = float(((values > 2) & (values < 253)).mean())
+    tampered = float((values > 3 * 127.5).mean())
+    between = float(((values > 3 * 2) & (values < 3 * 253)).mean())
     if tampered == 0:
         what = "the mask is mid-grey: empty for the framework" if values.max() > 0 else "the mask is empty"
         yield Finding(FAILURE, what, str(path))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, compressed, forge
+from qmanet_benco.data.lock import locked
 from qmanet_benco.data.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
 from qmanet_benco.data.pool import in_order
 from qmanet_benco.errors import RequestError
@@ -87,26 +88,32 @@ def make_demo(
         The folders and lists.
 
     Raises:
-        RequestError: the folder is in use, a number is out of range, or there are too few photos; nothing is left then.
+        RequestError: the folder is in use, also by another run at this moment, a number is out of range, or there
+                are too few photos; nothing is left then.
     """
     _check(out, train_count, test_count, size, workers)
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
     place = out.resolve()  # of a link to an empty folder, of the current folder
-    unfinished = _begun(place)
+    unfinished = place.with_name(f".{place.name}.unfinished")
+    if os.path.lexists(unfinished) and (unfinished.is_symlink() or not unfinished.is_dir()):
+        raise _foreign(unfinished)
     plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
-    try:
-        for split in SPLITS:
-            for folder in ("Tp", "Gt"):
-                (unfinished / split / folder).mkdir(parents=True)
-        rows = _write_all(plan, tasks, workers, progress)
-        _write_lists(unfinished, place, rows)
-        (unfinished / MARKER).unlink()
-        if place.exists():
-            place.rmdir()
-        unfinished.rename(place)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with locked(unfinished, out):
+        if not _is_ours(unfinished):
+            raise _foreign(unfinished)
+        try:
+            _check(out, train_count, test_count, size, workers)  # a run that held the lock may have filled it meanwhile
+            _begin(unfinished)
+            rows = _write_all(plan, tasks, workers, progress)
+            _write_lists(unfinished, place, rows)
+            (unfinished / MARKER).unlink()
+            if place.exists():
+                place.rmdir()
+            unfinished.rename(place)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
     return DemoSet(out / "train", out / "test", out / "test.json", out / "manifest.csv")
 
 
@@ -123,27 +130,25 @@ def _write_all(
     return rows
 
 
-def _begun(out: Path) -> Path:
-    """A new folder beside ``out`` to work in; what a killed run left there goes first.
-
-    Raises:
-        RequestError: there is a folder of that name that this command did not make, or not all of what is in it.
-    """
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    if os.path.lexists(unfinished):
-        if unfinished.is_symlink() or not unfinished.is_dir() or not _is_ours(unfinished):
-            cure = "move it elsewhere, or name another folder"
-            raise RequestError(f"{unfinished} holds files that this command did not write", "its own name free", cure)
-        shutil.rmtree(unfinished)
-    unfinished.mkdir(parents=True)
+def _begin(unfinished: Path) -> None:
+    """The empty folders of both splits; what a killed run left goes first. The locked folder itself stays."""
+    for path in unfinished.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     (unfinished / MARKER).touch()
-    return unfinished
+    for split in SPLITS:
+        for folder in ("Tp", "Gt"):
+            (unfinished / split / folder).mkdir(parents=True)
 
 
 def _is_ours(unfinished: Path) -> bool:
     """Whether a killed run left it: empty, or marked and with nothing in it but forgeries and lists."""
     names = [path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*")]
     return not names or (MARKER in names and all(OWN_FILE.fullmatch(name) for name in names))
+
+
+def _foreign(unfinished: Path) -> RequestError:
+    cure = "move it elsewhere, or name another folder"
+    return RequestError(f"{unfinished} holds files that this command did not write", "its own name free", cure)
 
 
 def all_tampered_f1(folder: Path, image_size: int) -> float:

@@ -65,7 +65,7 @@ def claim(out: Path, header: Mapping[str, Any]) -> None:
     if marker.is_file():
         try:
             before = json.loads(marker.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             before = None
         if before != header:
             raise RequestError(f"{out} was prepared as {before}", f"{dict(header)}", "name another folder with --out")
@@ -191,7 +191,7 @@ def read_journal(out: Path) -> list[Row]:
     rows: list[Row] = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, TypeError, AttributeError):
+            with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
                 rows.append(_row(json.loads(line)))
     return rows
 
@@ -202,7 +202,10 @@ def read_manifest(out: Path) -> list[Row]:
     if not path.is_file():
         return []
     rows: list[Row] = []
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream, contextlib.suppress(csv.Error):
+    with (
+        path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream,
+        contextlib.suppress(csv.Error),
+    ):
         for line in csv.DictReader(stream):
             with contextlib.suppress(ValueError):  # a line that somebody edited: its pair is made again
                 rows.append(_row(line))
@@ -214,7 +217,7 @@ def read_left_out(out: Path) -> list[dict[str, str]]:
     path = out / LEFT_OUT
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         return list(csv.DictReader(stream))
 
 

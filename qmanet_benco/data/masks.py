@@ -18,15 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
+
+from qmanet_benco.data.arrays import read_arrays
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
 
 RULES = ("bright", "dark", "nonzero", "green")
 ARRAY_ENDINGS = (".mat", ".npz", ".npy")
 PLANE_NAMES = ("mask", "segmentation", "labels")
-
-
-class UnusableFileError(ValueError):
-    """One file cannot be used; the message is the reason that the list of left-out files gives."""
 
 
 def read_mask(path: Path, rule: str) -> NDArray[np.bool_]:
@@ -82,65 +80,25 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     return np.asarray(grey.resize(size, PillowImage.Resampling.BOX)) > 127
 
 
-def opened(path: Path, content: bytes | None = None) -> PillowImage.Image:
-    """An image of which only the header has been read.
-
-    Args:
-        path: where it lies.
-        content: its bytes, where they have been read already.
-
-    Raises:
-        UnusableFileError: not an image.
-    """
-    try:
-        return PillowImage.open(io.BytesIO(content) if content is not None else path)
-    except UnidentifiedImageError:
-        raise UnusableFileError("not an image that can be read") from None
-    except Exception as error:  # decoders raise whatever a broken file provokes
-        raise UnusableFileError(f"unreadable image ({error})") from None
-
-
-def load_whole(image: PillowImage.Image, *, coarse: bool = False) -> PillowImage.Image:
-    """Decode all of an opened image, so that a truncated one is found out.
-
-    Args:
-        image: of :func:`opened`; changed in place.
-        coarse: a JPEG may come back at an eighth of its size; every byte is read all the same.
-
-    Raises:
-        UnusableFileError: truncated or broken.
-    """
-    try:
-        if coarse:
-            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
-        image.load()
-    except Exception as error:  # decoders raise whatever a broken file provokes
-        raise UnusableFileError(f"unreadable or truncated image ({error})") from None
-    return image
-
-
 def _pixels(path: Path, *, keep_ids: bool) -> NDArray[np.generic]:
-    image = load_whole(opened(path))
-    if keep_ids or image.mode in ("L", "1", "I", "I;16", "F"):
+    image = load_whole(open_image(path))
+    if keep_ids or image.mode in ("L", "1", "I", "I;16", "I;16B", "I;16L", "F"):
         values = np.asarray(image)
-        if image.mode == "I;16" and not keep_ids:
+        if image.mode.startswith("I;16") and not keep_ids:
             return values // 257
         return values.astype(np.uint8) * 255 if image.mode == "1" else values
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(as_rgb(image))
 
 
 def _array(path: Path) -> NDArray[np.generic]:
     """The one plane that a MATLAB or NumPy file holds."""
     try:
-        if path.suffix.lower() == ".mat":
-            from scipy.io import loadmat
-
-            planes = {key: value for key, value in loadmat(path).items() if not key.startswith("__")}
-        else:
-            loaded = np.load(path, allow_pickle=False)
-            planes = {"arr_0": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
+        planes = read_arrays(path)
+    except UnusableFileError:
+        raise
     except Exception as error:  # decoders raise whatever a broken file provokes
-        raise UnusableFileError(f"unreadable array ({error})") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnusableFileError(f"unreadable array ({reason})") from error
     usable = {key: np.squeeze(value) for key, value in planes.items() if _is_plane(value)}
     several = len(usable)
     if several > 1:

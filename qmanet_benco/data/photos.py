@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageOps
 
 from qmanet_benco.data.archive import Archive
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, upright
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,9 @@ def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
 
 def _is_usable(path: Path) -> bool:
     try:
-        with PillowImage.open(path) as image:
+        with open_image(path) as image:
             usable = min(image.size) >= SMALLEST_SIDE
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+    except UnusableFileError as error:
         logger.warning("%s is left out: %s", path, error)
         return False
     if not usable:
@@ -102,9 +102,9 @@ def pixels(photo: Photo) -> Image:
     """
     if photo.path is not None:
         try:
-            with PillowImage.open(photo.path) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
+            with open_image(photo.path) as image:
+                return np.asarray(as_rgb(upright(load_whole(image))))
+        except UnusableFileError as error:
             raise RequestError(f"{photo.path} cannot be read ({error})", "an undamaged photo", "remove it") from error
     if photo.package == "sklearn":
         from sklearn.datasets import load_sample_image

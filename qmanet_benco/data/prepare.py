@@ -14,14 +14,15 @@ from qmanet_benco.data import manifest
 from qmanet_benco.data.archive import Archive, Found, Pair
 from qmanet_benco.data.finding import FindOptions
 from qmanet_benco.data.layouts import FINDERS
+from qmanet_benco.data.lock import locked
 from qmanet_benco.data.manifest import NEGATIVE, Row
-from qmanet_benco.data.masks import UnusableFileError
 from qmanet_benco.data.ownership import Written, refuse_strangers, remove_stale, written_by
 from qmanet_benco.data.pairing import LeftOut
 from qmanet_benco.data.pool import in_order
 from qmanet_benco.data.sets import DataSet, data_set
 from qmanet_benco.data.writer import PrepareOptions, Writer, folder_of, names_of
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError
 
 __all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare"]
 
@@ -86,6 +87,14 @@ def prepare(
     if not any(pair.mask for pair in found.pairs):
         raise RequestError(f"{raw} holds no pair of {row.title}", row.layout, f"the archive: {row.source}")
     manifest.claim(out, {"set": row.name, **asdict(options)})
+    with locked(out):
+        return _prepared(row, archive, out, options, found, workers, progress)
+
+
+def _prepared(
+    row: DataSet, archive: Archive, out: Path, options: PrepareOptions, found: Found, workers: int, progress: Progress
+) -> Prepared:
+    """What :func:`prepare` does once the folder is its own."""
     pairs = _chosen(archive, found, options)
     before = manifest.read_manifest(out) + manifest.read_journal(out)
     written = written_by(before)

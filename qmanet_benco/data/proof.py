@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from qmanet_benco.data.masks import UnusableFileError, load_whole, opened, resize_mask, turn_clockwise
+from qmanet_benco.data.masks import resize_mask, turn_clockwise
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
 
 Value = TypeVar("Value", bound=np.generic)
 Mask = NDArray[np.bool_]
@@ -189,4 +190,4 @@ def _sample(path: Path) -> Pixels | None:
 
 
 def _pixels(path: Path) -> Pixels:
-    return np.asarray(load_whole(opened(path)).convert("RGB"), np.int16)
+    return np.asarray(as_rgb(load_whole(open_image(path))), np.int16)

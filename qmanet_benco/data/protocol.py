@@ -84,7 +84,7 @@ def _set_of(folder: Path) -> str | None:
     finished = (folder / "manifest.csv").is_file()
     try:
         name = json.loads((folder / HEADER).read_text(encoding="utf-8"))["set"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         name = folder.name.casefold().replace("-", "").replace("_", "")
         finished = (folder / "Tp").is_dir() and (folder / "Gt").is_dir()
     return name if finished and name in SETS else None

@@ -17,10 +17,10 @@ import numpy as np
 
 from qmanet_benco.data import manifest
 from qmanet_benco.data.archive import IMAGE_ENDINGS, safe_name
-from qmanet_benco.data.masks import UnusableFileError, load_whole, opened
 from qmanet_benco.data.prepare import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
 
 log = logging.getLogger(__name__)
 
@@ -215,8 +215,8 @@ def _absence(image: str, mask: str) -> str:
 
 def _defect(image: str, mask: str) -> str:
     try:
-        size = load_whole(opened(Path(image))).size
-        plane = load_whole(opened(Path(mask))).convert("RGB")
+        size = load_whole(open_image(image)).size
+        plane = as_rgb(load_whole(open_image(mask)))
     except UnusableFileError as error:
         return str(error)
     if plane.size != size:

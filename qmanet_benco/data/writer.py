@@ -16,10 +16,7 @@ from qmanet_benco.data import manifest
 from qmanet_benco.data.archive import Archive, Pair
 from qmanet_benco.data.manifest import NEGATIVE, Row
 from qmanet_benco.data.masks import (
-    UnusableFileError,
     encode_mask,
-    load_whole,
-    opened,
     read_mask,
     resize_mask,
     turn_clockwise,
@@ -28,6 +25,7 @@ from qmanet_benco.data.ownership import Written, is_to_write
 from qmanet_benco.data.proof import proven_fit, same_shape, side_of_host
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, read_file
 
 RESAMPLERS = ("lanczos", "bicubic", "hamming", "bilinear", "box", "nearest")
 EXIF_ORIENTATION = 0x0112
@@ -89,8 +87,8 @@ class Writer:
             UnusableFileError: the pair cannot be used; nothing of it was written.
             RequestError: a file of the user's has the name of the image or the mask.
         """
-        content = _read(pair.image)
-        image = opened(pair.image, content)
+        content = read_file(pair.image)
+        image = open_image(pair.image, content)
         size = image.size
         scaled = _scaled(size, self.options.long_side)
         load_whole(image, coarse=scaled == size)
@@ -103,7 +101,7 @@ class Writer:
         suffix = pair.image.suffix.lower()
         if scaled != size:
             resampler = PillowImage.Resampling[self.options.resampler.upper()]
-            content, suffix = _png(image.convert("RGB").resize(scaled, resampler)), ".png"
+            content, suffix = _png(as_rgb(image).resize(scaled, resampler)), ".png"
             mask = None if mask is None else resize_mask(mask, scaled)
             note = "; ".join([*filter(None, [note]), f"scaled from {_text(size)} by {self.options.resampler}"])
         if mask is not None and not mask.any():
@@ -227,13 +225,6 @@ def _png(image: PillowImage.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=3)
     return stream.getvalue()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnusableFileError(f"cannot be read ({error.strerror})") from None
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from qmanet_benco.evaluation.records import safe_name
 from qmanet_benco.evaluation.tables import Run, row_name
+from qmanet_benco.images import UnusableFileError, load_whole, open_image
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -99,9 +100,9 @@ def qualitative_grid(run: Run, root: Path, images: Sequence[str] = (), rows: int
         for axis, path in zip(row, paths, strict=True):
             axis.set_xticks([])
             axis.set_yticks([])
-            if path.is_file():
-                with Image.open(path) as image:
-                    axis.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255)
+            picture = picture_in(path)
+            if picture is not None:
+                axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
             else:
                 axis.text(0.5, 0.5, "not kept", ha="center", va="center", transform=axis.transAxes, fontsize=7)
         row[0].set_ylabel(f"{name}\n{stem[:18]}", fontsize=6)
@@ -122,6 +123,15 @@ def preview(root: Path, kind: str, name: str, stem: str, model: str = "") -> Pat
     folder = root / "previews" / kind
     folder = folder / safe_name(model) if model else folder
     return folder / safe_name(name) / f"{safe_name(stem)}{'.jpg' if kind == 'photo' else '.png'}"
+
+
+def picture_in(path: Path) -> NDArray[np.uint8] | None:
+    """A small picture, or None where it was not kept or is damaged."""
+    try:
+        with open_image(path) as image:
+            return np.asarray(load_whole(image))
+    except UnusableFileError:
+        return None
 
 
 def kept_images(run: Run, root: Path, name: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from qmanet_benco.evaluation.figures import first_seeds, kept_images, preview
+from qmanet_benco.evaluation.figures import first_seeds, kept_images, picture_in, preview
 from qmanet_benco.evaluation.metrics import METRICS
 from qmanet_benco.evaluation.render import html_table
 from qmanet_benco.evaluation.tables import Run, Table
@@ -116,10 +116,10 @@ def _disagreement(run: Run, root: Path, name: str, stem: str) -> str:
     paths = [preview(root, "mask", name, stem, folder) for folder in first_seeds(run).values()]
     masks = []
     for path in paths:
-        if path.is_file():
-            with Image.open(path) as image:
-                masks.append(np.asarray(image, np.float32) / 255)
-    if len(masks) < 2:
+        picture = picture_in(path)
+        if picture is not None:
+            masks.append(picture.astype(np.float32) / 255)
+    if len(masks) < 2 or len({mask.shape for mask in masks}) > 1:
         return ""
     spread = np.stack(masks).std(axis=0) / 0.5
     stream = io.BytesIO()

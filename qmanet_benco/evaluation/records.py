@@ -87,7 +87,8 @@ class Store:
         for part in sorted(self.parts.glob("*.parquet")):
             with contextlib.suppress(RequestError):
                 for row in read_rows(part):
-                    rows.setdefault(int(row.pop("batch")), []).append(row)
+                    if isinstance(batch := row.pop("batch", None), int):
+                        rows.setdefault(batch, []).append(row)
         return rows
 
     def append(self, batches: Mapping[int, Sequence[Row]]) -> None:
@@ -126,9 +127,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as parquet
 
     try:
-        return list(parquet.read_table(path).to_pylist())
+        table = parquet.read_table(path)
+        missing = [name for name in COLUMNS if name not in table.column_names]
+        if missing:
+            raise RequestError(f"{path} has no column {missing[0]}", "a file of records", "remove it and run again")
+        return list(table.to_pylist())
     except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RequestError(
             f"{path} cannot be read ({reason})", "a file of records", "remove it and run again"
         ) from error

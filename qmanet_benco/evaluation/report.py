@@ -14,8 +14,23 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import figures, render
 from qmanet_benco.evaluation.gallery import html_report
 from qmanet_benco.evaluation.metrics import METRICS
+from qmanet_benco.evaluation.records import KEYS
 from qmanet_benco.evaluation.tables import Run, Table, everything, paper_tables, row_name
 
+DESCRIBED: dict[str, type] = dict(
+    name=str,
+    image_size=int,
+    resize=str,
+    precision=str,
+    seed=int,
+    batch=int,
+    models=list,
+    sets=list,
+    environment=dict,
+)
+ENTRIES: dict[str, dict[str, type]] = dict(models=dict(name=str, model=str, seed=int), sets=dict(name=str, images=int))
+"""What the report needs of ``suite.json``, and of each entry in two of its lists."""
+MEASURED = tuple(metric.name for metric in METRICS)
 FORMATS = ("md", "latex", "csv", "html")
 
 
@@ -25,18 +40,20 @@ def read_run(root: Path) -> Run:
     Raises:
         RequestError: the folder is none of a run, or it has no records.
     """
-    description = root / "suite.json"
     try:
-        suite: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        suite: dict[str, Any] = json.loads((root / "suite.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{root} has no readable suite.json", "the --out of `qmanet suite run`") from error
     files = sorted((root / "records").glob("*.parquet"))
     if not files:
         raise RequestError(f"{root} has no records yet", "a finished cell", "run `qmanet suite run` to its end")
+    _check_description(root, suite)
     try:
         records = pandas.concat([pandas.read_parquet(path) for path in files], ignore_index=True)
     except (OSError, ValueError) as error:
-        raise RequestError(f"records in {root} cannot be read ({error})", "Parquet files of a run") from error
+        reason = str(error).partition("\n")[0][:200]
+        raise RequestError(f"records in {root} cannot be read ({reason})", "Parquet files of a run") from error
+    _check_columns(root, records)
     rows = {(entry["name"], entry["seed"]): row_name(entry) for entry in suite["models"]}
     names = {entry["name"] for entry in suite["sets"]}
     keys = list(zip(records["model"], records["seed"], strict=True))
@@ -51,6 +68,26 @@ def read_run(root: Path) -> Run:
             notes = (*notes, "random weights: it was never trained")
         footnotes[row_name(entry)] = tuple(dict.fromkeys(notes))
     return Run(records, suite, footnotes)
+
+
+def _check_description(root: Path, suite: Any) -> None:
+    """Raise RequestError where ``suite.json`` lacks something that the report needs."""
+    checked = [("", suite, DESCRIBED)]
+    if isinstance(suite, dict):
+        for part, kinds in ENTRIES.items():
+            entries = suite.get(part)
+            checked += [(f"{part}: ", entry, kinds) for entry in (entries if isinstance(entries, list) else [])]
+    for where, found, kinds in checked:
+        for name, kind in kinds.items():
+            if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+                got = f"{root / 'suite.json'}: {where}no {name} that is a {kind.__name__}"
+                raise RequestError(got, "the --out of `qmanet suite run`")
+
+
+def _check_columns(root: Path, records: pandas.DataFrame) -> None:
+    for name in (*KEYS, *MEASURED):
+        if name not in records or (name in MEASURED and not pandas.api.types.is_numeric_dtype(records[name])):
+            raise RequestError(f"records in {root} have no column {name} of the right kind", "Parquet files of a run")
 
 
 def make_report(root: Path, formats: Sequence[str] = FORMATS, images: Sequence[str] = ()) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -18,6 +19,13 @@ SHIPPED = Path(__file__).with_name("suites")
 RANDOM = "random"
 RESIZE, PAD = "resize", "pad"
 PRECISIONS = ("fp32", "amp")
+
+MOST_BYTES = 4 << 20
+"""Of a suite file; the paper's has 4 KB."""
+DEEPEST, MOST_VALUES = 20, 100_000
+LARGEST_SEED = 2**32 - 1
+"""NumPy's."""
+PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 Key = tuple[str | int, ...]
 
@@ -86,14 +94,10 @@ def read_suite(path: str | Path) -> Suite:
         RequestError: the file is missing or no YAML, or an entry is wrong: the message begins with ``FILE:LINE``.
     """
     path = Path(path)
-    if not path.is_file() and path.name == str(path) and (SHIPPED / path.name).is_file():
+    named = path.name == str(path)
+    if named and not os.path.isfile(path) and (SHIPPED / path.name).is_file():  # noqa: PTH113 - it never raises
         path = SHIPPED / path.name
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise RequestError(f"{path} cannot be read ({reason})", "a suite file (YAML)", "check the path") from error
-    return _Reader(path).suite(text)
+    return _Reader(path).suite(_text_of(path))
 
 
 def with_choices(
@@ -127,20 +131,40 @@ def with_choices(
     return replace(suite, models=entries, sets=tuple(chosen))
 
 
+def _text_of(path: Path) -> str:
+    """A file's text; of a device that never ends no more than a suite can have.
+
+    Raises:
+        RequestError: it cannot be read, it is no UTF-8, or it is too long.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "no UTF-8 text"
+        raise RequestError(f"{path} cannot be read ({reason})", "a suite file (YAML)", "check the path") from error
+    if len(content) > MOST_BYTES:
+        raise RequestError(f"{path} has more than {MOST_BYTES:,} bytes", "a suite file (YAML)", "check the path")
+    return text
+
+
 class _Reader:
     """Turns YAML nodes into a Suite and remembers the line of each."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.values = 0
         self.lines: dict[Key, int] = {(): 1}
 
     def suite(self, text: str) -> Suite:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark else 1
-            problem = getattr(error, "problem", None) or "no YAML"
+            problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
+            problem = "nested too deeply" if isinstance(error, RecursionError) else problem
             raise RequestError(f"{self.path}:{line}: {problem}", "YAML", "see `qmanet suite run --help`") from error
         content = self._value(node, ()) if node is not None else None
         fields = self._mapping(content, (), _SUITE, ("models", "sets"))
@@ -162,6 +186,8 @@ class _Reader:
         for name, value in fields.get("flags", {}).items():
             if not isinstance(value, str | int | float):
                 raise self._wrong((*at, "flags", name), f"{name}: {value!r}", "a text or a number")
+        if not 0 <= fields.get("seed", 0) <= LARGEST_SEED:
+            raise self._wrong((*at, "seed"), f"seed: {fields['seed']}", f"0 to {LARGEST_SEED}")
         return ModelEntry(**fields, footnotes=tuple(footnotes), line=self.lines[at])
 
     def _set(self, content: Any, at: Key) -> SetEntry:
@@ -198,6 +224,7 @@ class _Reader:
             ("image_size", 32 <= suite.image_size <= 8192, "32 to 8192 pixels"),
             ("batch", suite.batch >= 1, "1 or more"),
             ("workers", suite.workers >= 0, "0 or more"),
+            ("seed", 0 <= suite.seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
             ("previews", suite.previews >= 0, "0 or more"),
             ("resize", suite.resize in (RESIZE, PAD), f"{RESIZE} or {PAD}"),
             ("precision", suite.precision in PRECISIONS, " or ".join(PRECISIONS)),
@@ -233,6 +260,13 @@ class _Reader:
 
     def _value(self, node: yaml.Node, at: Key) -> Any:
         self.lines[at] = node.start_mark.line + 1
+        self.values += 1
+        if len(at) > DEEPEST or self.values > MOST_VALUES:
+            # an alias stands for what it names, so ten lines can stand for a billion values, or for themselves
+            got = f"values nested deeper than {DEEPEST}" if len(at) > DEEPEST else f"more than {MOST_VALUES:,} values"
+            raise self._wrong(at, got, "a suite", "write out what the aliases stand for")
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
+            raise self._wrong(at, f"the tag {node.tag}", "plain YAML")
         if isinstance(node, yaml.MappingNode):
             found: dict[Any, Any] = {}
             for key_node, value_node in node.value:

@@ -77,7 +77,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
     """
     path = _locate(str(source))
     state = network_state(state_dict_of(read_checkpoint(path, allow_pickle)), path)
-    network = QMANetwork(stored_config(state["_extra_state"]))
+    network = _built(stored_config(state["_extra_state"]), state, path)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -85,6 +85,34 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
         raise RequestError(f"{path} does not fit its own configuration ({reason})", "an undamaged file") from error
     network.image_size = stored_image_size(path) or network.image_size
     return network.eval().to(device)
+
+
+def _built(config: QMANetConfig, state: dict[str, torch.Tensor], path: Path) -> QMANetwork:
+    """A network by a stored configuration, which could ask for any number of weights: it is drawn up without memory
+    first and compared with the tensors that are there.
+
+    Raises:
+        RequestError: no network can be built from it, or it would have other tensors than the file.
+    """
+    own = f"{path} does not fit its own configuration"
+    try:
+        if sum(config.depths) > len(state):
+            raise RequestError(f"{own} ({sum(config.depths)} blocks)", "an undamaged file")
+        with torch.device("meta"):
+            drawn = QMANetwork(config).state_dict()
+    except RequestError:
+        raise
+    except Exception as error:  # layers raise whatever a value of the wrong kind or sign provokes
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise RequestError(f"{own} ({reason})", "an undamaged file") from error
+    for name, tensor in drawn.items():
+        if name in state and name != "_extra_state" and tensor.shape != state[name].shape:
+            got = f"{own} ({name} has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)})"
+            raise RequestError(got, "an undamaged file")
+    missing = next((name for name in drawn if name not in state), None)
+    if missing:
+        raise RequestError(f"{own} ({missing} is missing)", "an undamaged file")
+    return QMANetwork(config)
 
 
 def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:

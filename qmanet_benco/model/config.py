@@ -121,7 +121,7 @@ class QMANetConfig:
                 raise RequestError(f"unknown field {sorted(surplus)[0]!r} in a stored configuration", "", "update")
             fields_read: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
             return cls(**fields_read)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
             if isinstance(error, RequestError):
                 raise
             raise RequestError(f"not a QMA-Net configuration: {text[:80]!r}", "JSON written by to_json") from error

@@ -9,6 +9,7 @@ import pickle
 import pickletools
 import re
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -26,10 +27,17 @@ TORCH_SAVE = (b"PK\x03\x04", pickle.dumps(0x1950A86A20F9469CFC6C, 2))
 MOST_OPERATIONS = 1_000_000
 """Of a pickle that are looked at; one that goes on longer is one."""
 
+MOST_PICKLE = 1 << 26
+"""Bytes of a file in torch's old format that are searched for what its pickles name."""
+BYTE_ARRAY = re.compile(rb"c(__builtin__|builtins)\nbytearray\n")
+"""How a pickle names the class; torch's restricted unpickler knows no other way of naming one."""
+
 PICKLE_CURE = "if you trust its source, pass --allow-pickle (it then runs whatever code the file holds)"
 
 IMAGE_SIZE = "image_size"
 """Entry in a ``.safetensors`` file's metadata."""
+LARGEST_SIDE = 8192
+"""Pixels, of the images that weights may say they were trained for."""
 
 
 def read_checkpoint(path: str | Path, allow_pickle: bool = False) -> dict[str, Any]:
@@ -46,12 +54,45 @@ def read_checkpoint(path: str | Path, allow_pickle: bool = False) -> dict[str, A
         RequestError: the file is missing, truncated, no checkpoint, or its pickle would run code.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a folder may not be entered
         raise RequestError(f"{path} is not a file", "a checkpoint (.safetensors, .pth)", "check the path")
+    if path.suffix != ".safetensors" and not allow_pickle:
+        refuse_bomb(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, allow_pickle)
     if not isinstance(content, dict):
         raise RequestError(f"{path} holds a {type(content).__name__}", "a dictionary of tensors")
     return content
+
+
+def refuse_bomb(path: Path) -> None:
+    """Refuse a file that would grow in memory: ``torch.save`` compresses nothing and writes each byte once.
+
+    Raises:
+        RequestError: a zip entry is compressed or shares its bytes with another one, or the pickle makes byte arrays,
+            whose length it could choose freely (the only such class that torch's restricted unpickler lets through).
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise _damaged(path, "its entries are compressed, which torch.save never does")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise _damaged(path, "its entries are larger than the file")
+            pickles = b"".join(archive.read(entry) for entry in entries if entry.filename.endswith(".pkl"))
+    except (OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+        if isinstance(error, RequestError):
+            raise
+        pickles = _beginning(path)  # no zip file, or a damaged one: the reader says so
+    if BYTE_ARRAY.search(pickles):
+        raise RequestError(f"{path} holds more than tensors: it names builtins.bytearray", "tensors only", PICKLE_CURE)
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MOST_PICKLE)
+    except OSError:
+        return b""
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -116,13 +157,22 @@ def _damaged(path: Path, reason: str) -> RequestError:
 
 
 def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, whether bare or under ``model``, ``state_dict`` or ``network``."""
+    """The tensors of a checkpoint, whether bare or under ``model``, ``state_dict`` or ``network``.
+
+    Raises:
+        RequestError: one is sparse or has no values, or it repeats its values: 4 bytes could be a terabyte by name.
+    """
     for key in ("model", "state_dict", "network"):
         inner = content.get(key)
         if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
             content = inner
             break
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    for name, tensor in tensors.items():
+        dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not dense or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise RequestError(f"tensor {name!r} is not stored value by value", "plain dense tensors")
+    return tensors
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
@@ -161,4 +211,6 @@ def stored_image_size(path: Path) -> int:
         return 0
     with safe_open(path, "pt") as content:
         stored = (content.metadata() or {}).get(IMAGE_SIZE, "0")
-    return int(stored) if stored.isdigit() else 0
+    if not re.fullmatch("[0-9]{1,9}", stored) or int(stored) > LARGEST_SIDE:
+        raise RequestError(f"{path} says that its images have {stored[:20]} pixels", f"at most {LARGEST_SIDE}")
+    return int(stored)

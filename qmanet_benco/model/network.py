@@ -27,6 +27,8 @@ TRAINING_FIELDS = frozenset({"variant", "drop_path", "segmentation_weight", "edg
 
 SMALLEST_SIDE = 64
 """Below 64 pixels stage 4 has less than 2 x 2 tokens and the reduced keys of stage 1 vanish."""
+LONGEST_CONFIG = 100_000
+"""Bytes; the paper's configuration has less than a thousand."""
 
 
 PAPER_IMAGE_SIZE = 512
@@ -195,6 +197,8 @@ def image_score(probability: Tensor, valid: Tensor | None = None) -> Tensor:
 
 def stored_config(state: Tensor) -> QMANetConfig:
     """Read the configuration that :meth:`QMANetwork.get_extra_state` stored."""
+    if state.dim() != 1 or state.numel() > LONGEST_CONFIG:
+        raise RequestError(f"a stored configuration of shape {tuple(state.shape)}", f"at most {LONGEST_CONFIG} bytes")
     return QMANetConfig.from_json(bytes(state.to(torch.uint8).tolist()).decode("utf-8", "replace"))
 
 

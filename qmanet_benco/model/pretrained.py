@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -16,6 +15,9 @@ from qmanet_benco.model.files import sha256_of, write_atomically
 logger = logging.getLogger(__name__)
 
 _OPENMMLAB = "https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/"
+SHORTEST_DIGEST = 8
+BLOCK, MOST_BYTES = 1 << 20, 2 << 30
+"""Of a download; the largest of the table has 0.4 GB."""
 _MIT_TERMS = "NVIDIA Source Code License for SegFormer: non-commercial use"
 
 
@@ -29,6 +31,15 @@ class PublishedWeights:
     """The file's SHA-256 in hexadecimal, or its first digits where only those are published (in the file's name)."""
     terms: str
     about: str
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith("https://") or len(self.sha256) < SHORTEST_DIGEST:
+            raise RequestError(f"{self.url} with SHA-256 {self.sha256!r}", "https and a checksum")
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the whole SHA-256 is known. Eight digits find a damaged file, but a forger can match them."""
+        return len(self.sha256) == 64
 
 
 def _mit(size: str, digits: str) -> PublishedWeights:
@@ -107,13 +118,22 @@ def fetch_weights(name: str) -> Path:
         return path
     logger.warning("%s: terms of use: %s", row.name, row.terms)
     write_atomically(path, lambda temporary: _download(row, temporary))
+    if not row.is_pinned:
+        logger.warning(
+            "%s: only %d digits of its SHA-256 are published; it is %s", name, len(row.sha256), sha256_of(path)
+        )
     return path
 
 
 def _download(row: PublishedWeights, target: Path) -> None:
     try:
         with urllib.request.urlopen(row.url, timeout=60) as response, target.open("wb") as stream:
-            shutil.copyfileobj(response, stream)
+            if not str(getattr(response, "url", row.url)).startswith("https://"):
+                raise RequestError(f"{row.url} leads to {response.url}", "an address with https", "nothing was stored")
+            while block := response.read(BLOCK):
+                stream.write(block)
+                if stream.tell() > MOST_BYTES:
+                    raise RequestError(f"{row.url} has more than {MOST_BYTES:,} bytes", "", "nothing was stored")
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise RequestError(
             f"{row.url} cannot be fetched ({error})", "a connection", f"fetch it by hand into {cached_path(row)}"

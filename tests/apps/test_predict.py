@@ -114,7 +114,7 @@ def test_photo_of_too_many_pixels_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("1", (9000, 9000)).save(tmp_path / "a.png")
-    monkeypatch.setattr("qmanet_benco.apps.photo.MOST_PIXELS", 80_000_000)
+    monkeypatch.setattr("qmanet_benco.images.MOST_PIXELS", 80_000_000)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(RequestError, match="9000 x 9000"):
         read_photo(tmp_path / "a.png")

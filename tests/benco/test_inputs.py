@@ -148,6 +148,7 @@ FLAGS: dict[str, tuple[Callable[[Path, Path], list[str]], tuple[str, ...]]] = {
     "CUDA where there is none": (_train("--device", "cuda"), ("--device cuda", "cpu")),
     "a batch larger than the set": (_train("--batch_size", "5"), ("4 images", "--batch_size 5")),
     "an absent checkpoint to resume": (_train("--resume", "/absent.pth"), ("--resume /absent.pth",)),
+    "a checkpoint from the network": (_train("--resume", "https://example.org/c.pth"), ("--resume https", "SHA-256")),
     "an absent checkpoint folder": (_test("--checkpoint_path", "/absent"), ("/absent is not a folder",)),
     "an empty checkpoint folder": (_test("--checkpoint_path", "EMPTY"), ("no .pth file",)),
     "a name without an epoch": (_test("--checkpoint_path", "NAMED"), ("best.pth", "checkpoint-N.pth")),

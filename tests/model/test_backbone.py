@@ -21,6 +21,8 @@ from qmanet_benco.model.backbone import Encoder, FusedAttention, _MissingOperato
 from qmanet_benco.model.config import VARIANTS
 from qmanet_benco.model.weights import load_encoder
 
+pytestmark = pytest.mark.compat
+
 CONFIG = tiny(VARIANTS["b2"], embed_dim=8, depths=(2, 1, 2, 1))
 EPSILON = 1e-6
 """mmsegmentation gives it to every LayerNorm; the others leave torch's 1e-5 to those of embeddings and reductions."""

@@ -14,6 +14,8 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import VARIANTS
 from qmanet_benco.model.network import TRAINING_FIELDS, QMANetwork, image_score
 
+pytestmark = pytest.mark.compat
+
 DECODERS = ("paper", "cd", "mlp", "sl")
 
 

@@ -141,3 +141,42 @@ def test_every_row_has_terms_a_checksum_and_a_file_of_its_own() -> None:
     assert all(row.terms and row.about and row.url.startswith("https://") for row in PUBLISHED.values())
     assert len({cached_path(row) for row in PUBLISHED.values()}) == len(PUBLISHED)
     assert pretrained.PUBLISHED["noiseprint++"].sha256.startswith("51c15359")
+
+
+def test_every_download_of_the_table_is_https_with_a_checksum() -> None:
+    for row in PUBLISHED.values():
+        assert row.url.startswith("https://")
+        assert row.is_pinned or row.sha256 in row.url, "eight digits count only where the publisher's name has them"
+
+
+@pytest.mark.parametrize(("url", "digest"), [("http://example.org/a.pth", "0" * 64), ("https://example.org/a.pth", "")])
+def test_a_row_without_https_or_checksum_cannot_be_written(url: str, digest: str) -> None:
+    with pytest.raises(RequestError, match="expected https and a checksum"):
+        PublishedWeights("toy", url, digest, "", "")
+
+
+def test_a_server_that_leads_away_from_https_is_not_followed(published, cache, monkeypatch) -> None:
+    class Elsewhere(io.BytesIO):
+        url = "http://example.org/toy"
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Elsewhere(CONTENT))
+    with pytest.raises(RequestError, match=r"leads to http://example.org/toy; expected an address with https"):
+        fetch_weights("toy")
+    assert files_below(cache) == []
+
+
+def test_a_download_without_end_is_cut_off(published, cache, monkeypatch, server) -> None:
+    monkeypatch.setattr(pretrained, "MOST_BYTES", 100)
+    with pytest.raises(RequestError, match="more than 100 bytes"):
+        fetch_weights("toy")
+    assert files_below(cache) == []
+
+
+def test_nothing_in_the_package_fetches_without_https() -> None:
+    package = Path(pretrained.__file__).parents[1]
+    plain = [path for path in package.rglob("*.py") if re.search(r"""["']http://(?!zefirus)""", path.read_text())]
+    assert plain == [], "zefirus.org is where a data set is described; nothing is fetched from there"
+    fetching = {
+        path.name for path in package.rglob("*.py") if re.search(r"urlopen|urlretrieve|requests\.get", path.read_text())
+    }
+    assert fetching == {"pretrained.py"}
