@@ -288,6 +288,9 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Speed of inference and training beside TruFor and Mesorch, as ratios of interleaved runs on this machine."""
+    from functools import partial
+
+    from qmanet_benco.apps.engines import build_engine
     from qmanet_benco.benco import scoring, session
     from qmanet_benco.evaluation import speed
 
@@ -297,6 +300,7 @@ def bench(
             rounds=rounds,
             image_size=image_size,
             device=device,
+            engines={name: partial(build_engine, engine=name) for name in ("openvino", "onnx")},
             say=lambda part: typer.echo(f"measuring: {part}", err=True),
         )
     if as_json:

@@ -59,6 +59,7 @@ class Bench:
 
 
 Work = Callable[[], object]
+EngineBuilder = Callable[[Any], Callable[[torch.Tensor], object]]
 
 
 def bench(
@@ -67,7 +68,7 @@ def bench(
     rounds: int = 5,
     image_size: int = 512,
     device: str = "cpu",
-    engines: Sequence[str] = ("openvino", "onnx"),
+    engines: Mapping[str, EngineBuilder] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Bench:
     """Measure.
@@ -77,7 +78,8 @@ def bench(
         rounds: of interleaved runs, after one that is not counted.
         image_size: side of the images in pixels.
         device: where to compute.
-        engines: further engines for inference; one that is not installed is skipped.
+        engines: further engines for inference by name, as functions from QMA-Net's network to one that maps B x 3 x H
+            x W images to probabilities; one that is not installed is skipped.
         say: called with each part's name.
 
     Raises:
@@ -93,7 +95,7 @@ def bench(
     where = torch.device(device)
     result = Bench(describe_machine(where))
     measures = {
-        "inference": lambda: _inference(result, rounds, image_size, where, engines),
+        "inference": lambda: _inference(result, rounds, image_size, where, engines or {}),
         "training": lambda: _training(result, rounds, image_size, where),
         "checkpointing": lambda: _checkpointing(result, rounds, image_size, where),
         "growth": lambda: _growth(result, max(1, rounds // 2), image_size, where),
@@ -146,16 +148,19 @@ def single(part: str, name: str, value: float, target: float) -> Ratio:
     return Ratio(part, name, value, value, value, target)
 
 
-def _inference(result: Bench, rounds: int, size: int, device: torch.device, engines: Sequence[str]) -> None:
+def _inference(
+    result: Bench, rounds: int, size: int, device: torch.device, engines: Mapping[str, EngineBuilder]
+) -> None:
     models = {name: _model(name, size, device).eval() for name in (QMANET, "Trufor", "Mesorch")}
     batches = {name: _batch(name, size, device) for name in models}
     works: dict[str, Work] = {name: _evaluated(models[name], batches[name]) for name in models}
     matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device)
     works["matrix product"] = lambda: matrix @ matrix
     image = batches[QMANET]["image"].cpu()
-    for engine in engines if device.type == "cpu" else ():
+    network: Any = models[QMANET].network
+    for engine, build in engines.items() if device.type == "cpu" else ():
         try:
-            works[engine] = _engine(models[QMANET], engine, image)
+            works[engine] = partial(build(network), image)
         except (RequestError, ImportError) as error:
             result.skipped.append(f"{engine}: {' '.join(str(error).split())[:160]}")
     macs = multiply_adds(models[QMANET], batches[QMANET])
@@ -323,14 +328,6 @@ def _trained(model: nn.Module, name: str, size: int, device: torch.device) -> Wo
         optimiser.step()
 
     return work
-
-
-def _engine(model: nn.Module, engine: str, image: torch.Tensor) -> Work:
-    from qmanet_benco.apps.engines import build_engine
-
-    network: Any = model.network
-    run = build_engine(network, engine)
-    return lambda: run(image)
 
 
 def _remember(result: Bench, what: str, seconds: Mapping[str, Sequence[float]]) -> None:
