@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -535,6 +536,8 @@ for _script, _about in _BENCO_SCRIPTS.items():
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 some inputs failed, 2 the request was wrong."""
+    # torch asks Linux for large pages then: a layer of 64 x 512 x 512 is 67 MB, which small pages fault in one by one
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         app()
     except RequestError as error:
