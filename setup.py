@@ -49,6 +49,8 @@ TEST = [
     "segmentation-models-pytorch>=0.4",  # one of the four namings of SegFormer weights
 ]
 
+EXPLAIN = ["grad-cam>=1.5"]  # Grad-CAM of the stages, `qmanet explain`
+
 LINT = [
     "ruff>=0.6",
     "mypy>=1.11",
@@ -74,7 +76,12 @@ setup(
     },
     python_requires=">=3.11,<3.12",
     install_requires=REQUIREMENTS,
-    extras_require={"sam": ["transformers>=4.44"], "test": TEST, "dev": TEST + LINT},
+    extras_require={
+        "sam": ["transformers>=4.44"],
+        "explain": EXPLAIN,
+        "test": TEST + EXPLAIN,
+        "dev": TEST + EXPLAIN + LINT,
+    },
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
