@@ -67,11 +67,12 @@ def explain(
     with _one_at_a_time, frozen(model), probed(model) as probes:
         logits = model.localize(_normalised(square).to(_device(model)), edges=False).mask_logits[0, 0]
         pixels, target = _target(logits.detach(), wanted)
-        gradients = torch.autograd.grad(logits[pixels].sum(), list(probes.features.values()))
+        features = list(probes.features.values())  # zeros where the decoder does not use a stage
+        gradients = torch.autograd.grad(logits[pixels].sum(), features, materialize_grads=True)
         combine = grad_cam(model, target_layers=[]).get_cam_image  # features and gradients are here already
     panels = {"probability": logits.detach().sigmoid().cpu().numpy()}
-    for (name, features), gradient in zip(probes.features.items(), gradients, strict=True):
-        planes = (as_map(tensor.detach()).float().cpu().numpy() for tensor in (features, gradient))
+    for name, feature, gradient in zip(probes.features, features, gradients, strict=True):
+        planes = (as_map(tensor.detach()).float().cpu().numpy() for tensor in (feature, gradient))
         panels[name] = _scaled(np.maximum(combine(None, None, None, *planes)[0], 0), side)
     for name, weights in probes.attention.items():
         panels[name] = _scaled(as_map(weights[..., None])[0, 0].cpu().numpy(), side)
@@ -151,15 +152,15 @@ def _target(logits: Tensor, wanted: NDArray[np.bool_] | None) -> tuple[Tensor, s
 
 
 def _scaled(plane: Plane, side: int) -> Plane:
-    """Smallest value 0, largest 1, at the image's size; a flat plane is 0.
+    """At the image's size, smallest value 0, largest 1; a flat plane is 0.
 
     Not by the library's scale_cam_image: it adds 1e-7 to the largest value, which attention weights come near to.
     """
-    low, high = float(plane.min()), float(plane.max())
+    large = cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR)
+    low, high = float(large.min()), float(large.max())
     if high - low <= 1e-6 * abs(high):
         return np.zeros((side, side), np.float32)
-    large = cv2.resize((plane - low) / (high - low), (side, side), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large.clip(0, 1), np.float32)
+    return np.asarray(((large - low) / (high - low)).clip(0, 1), np.float32)
 
 
 def _grad_cam() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,8 @@ def _draw_model(axes: Any, found: Explanation, kinds: list[str], pixels: Pixels)
     for row, kind in enumerate(kinds):
         for column in range(4):
             axis, panel = axes[row, column], found.panels.get(f"{kind} {column + 1}")
-            axis.set_title(f"{ROWS[kind]} {column + 1}", fontsize=7)
+            empty = panel is not None and not panel.any()
+            axis.set_title(f"{ROWS[kind]} {column + 1}{': nothing positive' if empty else ''}", fontsize=7)
             if panel is None:
                 axis.text(0.5, 0.5, "none", ha="center", va="center", fontsize=7, color="gray")
             else:
@@ -128,7 +130,7 @@ def _lead(
         lead.append(("mask", cv2.resize(binary(mask).astype(np.float32), shape, interpolation=cv2.INTER_AREA)))
     for name, each in explanations.items():
         plane = cv2.resize(each.panels["probability"], shape, interpolation=cv2.INTER_LINEAR)
-        lead.append((f"prediction{_of(name, explanations)}", plane))
+        lead.append((textwrap.fill(f"prediction{_of(name, explanations)}", 28), plane))
     return lead
 
 
