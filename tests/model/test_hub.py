@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from tiny_networks import tiny_network
@@ -98,7 +99,12 @@ def test_pushed_files_are_those_that_are_saved(
     facts = {"data": "demo forgeries", "results": [Measured("twelve forgeries", 0.5, 0.25)], "licence": "mit"}
     assert network.push_to_hub("owner/name", model_card_kwargs=facts) == "https://hub.invalid/owner/name"
     network.save_pretrained(tmp_path, model_card_kwargs=facts)
-    assert FakeHub.uploads == [("owner/name", {name: (tmp_path / name).read_bytes() for name in FILES})]
+    [(repository, files)] = FakeHub.uploads
+    assert repository == "owner/name"
+    assert files.keys() == FILES
+    pushed = safetensors.torch.load(files.pop("model.safetensors"))  # the order in its header varies
+    torch.testing.assert_close(pushed, network.state_dict(), rtol=0, atol=0)
+    assert files == {name: (tmp_path / name).read_bytes() for name in files}
 
 
 # the card
