@@ -65,6 +65,8 @@ TEST = [
     "segmentation-models-pytorch>=0.4",  # one of the four namings of SegFormer weights
 ]
 
+EXPLAIN = ["grad-cam>=1.5"]  # Grad-CAM of the stages, `qmanet explain`
+
 LINT = [
     "ruff>=0.6",
     "mypy>=1.11",
@@ -96,8 +98,9 @@ setup(
         "sam": ["transformers>=4.44"],
         "onnx": ONNX,
         "openvino": OPENVINO,
-        "test": TEST,
-        "dev": TEST + LINT,
+        "explain": EXPLAIN,
+        "test": TEST + EXPLAIN,
+        "dev": TEST + EXPLAIN + LINT,
     },
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
     classifiers=[

@@ -209,6 +209,39 @@ def predict(
 
 
 @app.command()
+def explain(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photo.")],
+    out: Annotated[Path, typer.Option(help="The figure to write: .png, .pdf or .svg.")],
+    weights: Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")] = "demo",
+    compare: Annotated[str, typer.Option(metavar="W2", help="A second model's weights, drawn beside.")] = "",
+    mask: Annotated[
+        Path | None, typer.Option(help="Mask whose pixels are explained; by default what the model calls tampered.")
+    ] = None,
+    without_interaction: Annotated[
+        bool, typer.Option("--without-interaction", help="Also with the interaction of the two branches switched off.")
+    ] = False,
+    image_size: Annotated[int, typer.Option(help="Side to resize to; 0: the one of the weights.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")] = "",
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth file run code.")] = False,
+) -> None:
+    """Grad-CAM of every stage and level, and what the tamper queries look at, as in the paper's Figures 1 and 6."""
+    import torch
+
+    from qmanet_benco.apps.explain import labels, write_explanation
+    from qmanet_benco.model.builder import load_model
+
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    sources = [weights, compare] if compare else [weights]
+    models = {
+        label: load_model(source, where, allow_pickle) for label, source in zip(labels(sources), sources, strict=True)
+    }
+    found = write_explanation(image, out, models, mask=mask, interaction_off=without_interaction, image_size=image_size)
+    for name, each in found.items():
+        typer.echo(f"{name}: {len(each.panels)} panels; Grad-CAM's target: {each.target}", err=True)
+    typer.echo(out)
+
+
+@app.command()
 def export(
     weights: Annotated[str, typer.Option(help="A checkpoint of the trainer, .safetensors, owner/name, or demo.")],
     out: Annotated[Path, typer.Option(help="File to write.")],

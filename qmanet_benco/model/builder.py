@@ -11,13 +11,13 @@ import torch
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig, parse_noise_sources, variant_config
 from qmanet_benco.model.files import read_checkpoint, state_dict_of, stored_image_size
+from qmanet_benco.model.hub import HUB_FILE
 from qmanet_benco.model.network import QMANetwork, stored_config
 from qmanet_benco.model.pretrained import find_weights
 from qmanet_benco.model.weights import load_encoder, read_noiseprint
 
 logger = logging.getLogger(__name__)
 
-HUB_FILE = "model.safetensors"
 DEMO = "demo"
 DEMO_FILE = Path(__file__).with_name("demo") / HUB_FILE
 """The demonstration model that ships with the package; README.md beside it says how it was made and how good it is."""
@@ -64,8 +64,9 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
     """Load trained weights, ready for inference.
 
     Args:
-        source: a ``.safetensors`` file, a checkpoint of the framework's trainer (``checkpoint-12.pth``),
-            ``owner/name`` on the Hugging Face hub, or ``"demo"``, the small model that ships for demonstration.
+        source: a ``.safetensors`` file, a checkpoint of the framework's trainer (``checkpoint-12.pth``), a folder
+            of ``save_pretrained``, ``owner/name`` on the Hugging Face hub, or ``"demo"``, the small model that ships
+            for demonstration.
         device: where to put the network.
         allow_pickle: let a ``.pth`` file run code; only for files whose source is trusted.
 
@@ -75,7 +76,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
     Raises:
         RequestError: there is no such file, or it holds no QMA-Net.
     """
-    path = _locate(str(source))
+    path = locate(str(source))
     state = network_state(state_dict_of(read_checkpoint(path, allow_pickle)), path)
     network = _built(stored_config(state["_extra_state"]), state, path)
     try:
@@ -127,9 +128,22 @@ def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch
     return {name.removeprefix(home): tensor for name, tensor in state.items() if name.startswith(home)}
 
 
-def _locate(source: str) -> Path:
+def locate(source: str, **options: Any) -> Path:
+    """The file of a model that is named as for :func:`load_model`; fetched where it is on the hub.
+
+    Args:
+        source: see there.
+        options: of ``hf_hub_download``, for a name on the hub.
+
+    Raises:
+        RequestError: there is no such file.
+    """
     if source == DEMO:  # a file of that name is ./demo
         return DEMO_FILE
+    if Path(source).is_dir():
+        if not (Path(source) / HUB_FILE).is_file():
+            raise RequestError(f"{source} holds no {HUB_FILE}", "a folder of save_pretrained, or a file")
+        return Path(source) / HUB_FILE
     if Path(source).exists() or source.endswith((".safetensors", ".pth", ".pt")) or source.count("/") != 1:
         if not Path(source).is_file():
             raise RequestError(
@@ -137,11 +151,11 @@ def _locate(source: str) -> Path:
             )
         return Path(source)
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     try:
-        return Path(hf_hub_download(source, HUB_FILE))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        return Path(hf_hub_download(source, HUB_FILE, **options))
+    except (HfHubHTTPError, EntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(
             f"{source} cannot be fetched from the hub ({reason})", f"a repository with {HUB_FILE}"

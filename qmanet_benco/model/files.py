@@ -197,6 +197,14 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_safetensors(path: str | Path, state: Mapping[str, Tensor], image_size: int) -> None:
+    """Write tensors as safetensors, with the side in pixels that they were trained for."""
+    from safetensors.torch import save_file
+
+    contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+    write_atomically(path, lambda part: save_file(contiguous, part, {"format": "pt", IMAGE_SIZE: str(image_size)}))
+
+
 def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with Path(path).open("rb") as stream:

@@ -18,6 +18,7 @@ from qmanet_benco.model.aggregation import QueryAggregation
 from qmanet_benco.model.backbone import Encoder
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.decoder import DECODER_CLASSES, Level, upsample
+from qmanet_benco.model.hub import HubModel
 from qmanet_benco.model.interaction import Interaction
 from qmanet_benco.model.losses import EdgeSupervision
 from qmanet_benco.model.noise_view import NoiseView
@@ -48,11 +49,13 @@ class Localization(NamedTuple):
     """(R_i, N_i, Q_i) of the four levels."""
 
 
-class QMANetwork(nn.Module):
+class QMANetwork(nn.Module, HubModel):
     """The network. Parts are built from the configuration; nothing else decides a size.
 
     In eval mode a call returns the probability of tampering, B x 1 x H x W in [0, 1]; in training mode it returns
     the :class:`Localization` that the losses need. :meth:`localize` returns the latter in both modes.
+
+    ``from_pretrained``, ``save_pretrained`` and ``push_to_hub`` are those of :mod:`qmanet_benco.model.hub`.
 
     Args:
         config: sizes and choices.

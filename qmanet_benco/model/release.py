@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.builder import load_model
-from qmanet_benco.model.files import IMAGE_SIZE, write_atomically
+from qmanet_benco.model.files import write_safetensors
 
 
 def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0, half: bool = False) -> float:
@@ -27,15 +27,12 @@ def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0,
     Raises:
         RequestError: the name, the source or a value is wrong, or a tensor does not fit into 16 bits.
     """
-    from safetensors.torch import save_file
-
     if target.suffix != ".safetensors":
         raise RequestError(f"{target}", "a name that ends in .safetensors")
     model = load_model(source)
     side = image_size or model.image_size
     state = {name: _narrowed(name, tensor) if half else tensor for name, tensor in model.state_dict().items()}
-    contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-    write_atomically(target, lambda path: save_file(contiguous, path, {"format": "pt", IMAGE_SIZE: str(side)}))
+    write_safetensors(target, state, side)
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         return float((model(image) - load_model(target)(image)).abs().max())
