@@ -401,10 +401,13 @@ def _add_benco_command(script: str, about: str) -> None:
         show_help: Annotated[bool, typer.Option("--help", "-h", help="With --model NAME also all flags.")] = False,
     ) -> None:
         from qmanet_benco.benco.flags import model_name
+        from qmanet_benco.benco.options import help_text
 
         model = model_name(context.args)
         if show_help:
             typer.echo(context.get_help())
+            if script == "train":
+                typer.echo(f"\n{help_text()}")
             if not model:
                 typer.echo(f"\nFlags of the script and of a model: qmanet benco {script} --model QMANet --help")
                 return
