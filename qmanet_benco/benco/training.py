@@ -84,6 +84,7 @@ class Training:
                 self.ledger = read_ledger(folder, args.start_epoch - 1) if own else Ledger(folder)
                 if is_main():
                     self.ledger.store()
+                    end_last_line(folder / "log.txt")
             if args.resume and not args.resume.startswith("https"):
                 self._go_on(args, own)
 
@@ -271,6 +272,17 @@ def logged_epochs(folder: Path) -> set[int]:
         except (ValueError, KeyError, TypeError):
             continue
     return epochs
+
+
+def end_last_line(path: Path) -> None:
+    """Take a line that a kill or a full disk cut short out of a log, so that the next one is not appended to it."""
+    if not path.is_file():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole != len(content):
+        with path.open("rb+") as stream:
+            stream.truncate(whole)
 
 
 def rank() -> int:
