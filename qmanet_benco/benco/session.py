@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_STORAGE_FAILS = {
+    getattr(errno, name)
+    for name in ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE", "ENOTCONN", "ENOENT", "ENOTDIR"]
+}
+"""A full disk, a folder that is read-only or gone, a lost mount."""
 _QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".*is deprecated.*")
 
 
@@ -171,6 +177,12 @@ def _clear(error: Exception) -> Exception:
     if isinstance(error, RuntimeError) and text.startswith("Expected to have finished reduction"):
         return RequestError(
             "some of the model's weights got no gradient", "every weight in the loss", "add --find_unused_parameters"
+        )
+    if isinstance(error, OSError) and error.errno in _STORAGE_FAILS:
+        return RequestError(
+            f"{error.filename or 'a file'} cannot be read or written ({error.strerror})",
+            "storage that stays, with room",
+            "checkpoints written before are as they were; go on with --resume auto",
         )
     return error
 

@@ -1,4 +1,4 @@
-"""A training of seconds, for experiments on how trainings survive: a miniature on 64 x 64 pixels of made-up forgeries."""
+"""A training of seconds for experiments on how trainings survive: a miniature on made-up forgeries of 64 x 64."""
 
 from __future__ import annotations
 
