@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STORAGE_FAILS = {
-    getattr(errno, name)
-    for name in ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE", "ENOTCONN", "ENOENT", "ENOTDIR"]
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ENOENT,
+    errno.ENOTDIR,
 }
 """A full disk, a folder that is read-only or gone, a lost mount."""
 _QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".*is deprecated.*")
