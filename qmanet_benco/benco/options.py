@@ -28,6 +28,7 @@ class Options:
     clip_grad: float = 0.0
     """Largest norm of the gradient; 0: not clipped."""
     max_bad_steps: int = BAD_STEPS
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,14 @@ FLAGS = (
         "1 or more",
         lambda value: value >= 1,
     ),
+    Flag(
+        "deterministic",
+        bool,
+        "",
+        "on CUDA: slower algorithms that give the same bits each time (`qmanet doctor` lists what else does not)",
+        "",
+        lambda _value: True,
+    ),
 )
 
 
@@ -124,7 +133,7 @@ def split(script: str, flags: Sequence[str]) -> tuple[Options, list[str]]:
 
 def help_text() -> str:
     """The launcher's own flags, as lines for a help page."""
-    rows = [(f"  {flag.option} {flag.metavar}", flag.help) for flag in FLAGS]
+    rows = [(f"  {flag.option} {flag.metavar}".rstrip(), flag.help) for flag in FLAGS]
     width = max(len(left) for left, _ in rows) + 2
     resume = (
         "  --resume auto",
@@ -142,5 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     for flag in FLAGS:
         assert flag.name in {field.name for field in fields(Options)}
-        parser.add_argument(flag.option, dest=flag.name, type=flag.kind, default=None)
+        if flag.kind is bool:
+            parser.add_argument(flag.option, dest=flag.name, action="store_true", default=None)
+        else:
+            parser.add_argument(flag.option, dest=flag.name, type=flag.kind, default=None)
     return parser

@@ -69,6 +69,10 @@ def shaped(patches: Patches, own: Options, script: str, arguments: Sequence[str]
     if own.val_fraction:
         shaped += hold_out(args, own.val_fraction, Path(args.output_dir), say=True)
         args, _ = flags.parse(script, shaped)
+    if own.deterministic:
+        from qmanet_benco.benco.determinism import be_deterministic
+
+        be_deterministic(patches)
     if own.augment == "none":
         from qmanet_benco.benco.samples import leave_unaugmented
 

@@ -137,3 +137,21 @@ def test_a_split_shares_no_photo_and_does_not_depend_on_the_order(
     assert sorted([*split.train, *split.validation]) == sorted(pairs)
     assert len(split.validation) <= max(1, round(fraction * len(pairs)))
     assert set(split_pairs(pairs[::-1], fraction, seed).validation) == set(split.validation)
+
+
+def test_the_switch_for_determinism_is_on_within_a_run_only() -> None:
+    from qmanet_benco.benco.determinism import be_deterministic
+    from qmanet_benco.benco.patches import Patches, environment
+
+    with environment({}), Patches() as patches:
+        be_deterministic(patches)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert options.split("train", ["--deterministic"])[0].deterministic
+
+
+def test_doctor_names_what_differs_on_cuda() -> None:
+    from qmanet_benco.benco import doctor
+
+    operations = [cause["operation"] for cause in doctor.diagnose().to_json()["nondeterministic"]]
+    assert any("bilinear" in operation for operation in operations)
