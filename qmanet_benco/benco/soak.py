@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -113,14 +114,13 @@ def _watched(stock: Callable[..., None], watch: Watch) -> Callable[..., None]:
 
 def predict(count: int, folder: Path) -> Figures:
     """Predict photos with the miniature that ships."""
-    from qmanet_benco import load_model
-    from qmanet_benco import predict as predict_photo
-
+    # by its public name, as a user calls it: this room knows nothing of the room that predicts
+    package = importlib.import_module("qmanet_benco")
     photos = sorted((make_images(folder / "photos", 20, seed=2) / "Tp").iterdir())
-    model = load_model("demo")
+    model = package.load_model("demo")
     watch = Watch()
     for number in range(count):
-        predict_photo(model, photos[number % len(photos)], image_size=IMAGE_SIZE)
+        package.predict(model, photos[number % len(photos)], image_size=IMAGE_SIZE)
         watch.look()
     return watch.figures("predictions")
 
