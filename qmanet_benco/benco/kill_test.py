@@ -102,13 +102,14 @@ def _run_killed(
     if len(done) >= kills:
         _run(out, name, epochs)
         return False
+    stale = _parts(out / name)  # of an earlier kill
     process = _started(out, name, epochs)
     begin = time.monotonic()
     in_write = len(done) % 2 == 1
     deadline = begin + SECONDS if in_write else begin + draw.uniform(0.0, duration)
     pause = draw.uniform(0.0, 0.03)
     while process.is_alive() and time.monotonic() < deadline:
-        if in_write and _parts(out / name):
+        if in_write and _parts(out / name) - stale:
             time.sleep(pause)
             break
         time.sleep(0.001 if in_write else 0.01)
@@ -122,7 +123,7 @@ def _run_killed(
             "in a write" if in_write else "random",
             round(time.monotonic() - begin, 2),
             max(epochs_in(out / name), default=-1),
-            _parts(out / name),
+            bool(_parts(out / name)),
         )
     )
     return True
@@ -159,8 +160,13 @@ def different(first: Any, second: Any, place: str = "") -> list[str]:
     return [] if type(first) is type(second) and first == second else [place]
 
 
-def _parts(folder: Path) -> bool:
-    return any(folder.glob(".checkpoint-*.part"))
+def _parts(folder: Path) -> set[tuple[str, int]]:
+    """Partly written checkpoints: names, and when they were changed last."""
+    found = set()
+    for path in folder.glob(".checkpoint-*.part"):
+        with contextlib.suppress(FileNotFoundError):  # moved into place meanwhile
+            found.add((path.name, path.stat().st_mtime_ns))
+    return found
 
 
 def _context() -> Any:
