@@ -524,9 +524,6 @@ def _add_benco_command(script: str, about: str) -> None:
             int, typer.Option(help="Restart crashed processes; training goes on from its newest checkpoint.")
         ] = 0,
         levels: Annotated[str, typer.Option(help='For test_robust: attacks, e.g. "blur=3,7 noise=3,11 jpeg=90".')] = "",
-        augment: Annotated[
-            str, typer.Option(help="For train: stock, or none (the files' own pixels, so that kept residuals fit).")
-        ] = "",
         stock: Annotated[bool, typer.Option("--stock", help="Leave the framework's defects as they are.")] = False,
         without: Annotated[
             list[str] | None, typer.Option(metavar="NAME", help="Leave one correction out (names: `qmanet doctor`).")
@@ -537,10 +534,13 @@ def _add_benco_command(script: str, about: str) -> None:
         show_help: Annotated[bool, typer.Option("--help", "-h", help="With --model NAME also all flags.")] = False,
     ) -> None:
         from qmanet_benco.benco.flags import model_name
+        from qmanet_benco.benco.options import help_text
 
         model = model_name(context.args)
         if show_help:
             typer.echo(context.get_help())
+            if script == "train":
+                typer.echo(f"\n{help_text()}")
             if not model:
                 typer.echo(f"\nFlags of the script and of a model: qmanet benco {script} --model QMANet --help")
                 return
@@ -548,7 +548,7 @@ def _add_benco_command(script: str, about: str) -> None:
         from qmanet_benco.benco.launcher import Run, launch, show_flags
 
         flags, left_out = tuple(context.args), tuple(without or ())
-        run = Run(script, flags, stock, left_out, allow_pickle, levels, augment, _settings["debug"])
+        run = Run(script, flags, stock, left_out, allow_pickle, levels, _settings["debug"])
         if show_help:
             show_flags(run, model)
             return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ import numpy as np
 import torch
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import read_checkpoint, refuse_bomb
+from qmanet_benco.model.files import (
+    read_checkpoint,
+    refuse_bomb,
+    sha256_of,
+    sum_path,
+    verify_sum,
+    write_atomically,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +62,8 @@ def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., An
     @wraps(stock)
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         careful = bool(kwargs.get("weights_only"))
+        if isinstance(f, str | os.PathLike):
+            verify_sum(os.fspath(f))
         kwargs["weights_only"] = not allow_pickle
         if not allow_pickle and isinstance(f, str | os.PathLike) and Path(f).is_file():
             refuse_bomb(Path(f))
@@ -74,7 +84,8 @@ def save_atomically(content: Any, path: str | Path) -> None:
     """Write a checkpoint beside its place, flush it to the disk and move it there.
 
     The temporary name does not end in ``.pth``: the stock test script reads every such file of a folder. It is always
-    the same, so that what a kill leaves behind is overwritten.
+    the same, so that what a kill leaves behind is overwritten. The SHA-256 is put beside the file after it: a kill
+    between the two leaves a whole file without a sum, never a sum of another file.
 
     Raises:
         RequestError: it cannot be written; an earlier file of this name is as it was.
@@ -86,14 +97,24 @@ def save_atomically(content: Any, path: str | Path) -> None:
             torch.save(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
+        digest = sha256_of(temporary)
+        sum_path(path).unlink(missing_ok=True)
         temporary.replace(path)
+        write_atomically(sum_path(path), lambda part: _write_sum(part, f"{digest}  {path.name}\n"))
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(
-            f"{path} cannot be written ({reason})", "a folder with room to write in", "an earlier file is as it was"
+            f"{path} cannot be written ({reason})",
+            "a folder with room to write in",
+            "earlier checkpoints are as they were",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that is gone
+            temporary.unlink(missing_ok=True)
+
+
+def _write_sum(path: Path, line: str) -> None:
+    path.write_text(line, encoding="ascii")
 
 
 def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:
@@ -109,6 +130,7 @@ def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:
     """
     if not path.is_file():
         raise RequestError(f"{origin} {path} is not a file", "a checkpoint-N.pth of the trainer", "check the path")
+    verify_sum(path)
     with path.open("rb") as stream:
         start = stream.read(2)
     if start != b"PK" and start[:1] != b"\x80":  # a zip archive, or a pickle of protocol 2 and later
@@ -116,7 +138,7 @@ def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:
     if allow_pickle:
         return
     refuse_bomb(path)
-    content = _mapped(path)
+    content = mapped(path)
     if not isinstance(content, dict) or "model" not in content:
         raise RequestError(
             f"{origin} {path} has no entry 'model'",
@@ -148,17 +170,37 @@ def check_folder(folder: Path, origin: str, allow_pickle: bool) -> None:
         check_checkpoint(folder / name, origin, allow_pickle)
 
 
-def newest_checkpoint(folder: Path, since: float) -> Path | None:
-    """The checkpoint of the latest epoch among those written at or after ``since`` (seconds of the epoch)."""
-    epochs = {}
+def epochs_in(folder: Path) -> dict[int, Path]:
+    """The checkpoints of a folder by epoch, in order."""
+    found = {}
     for path in folder.glob("checkpoint-*.pth"):
         match = re.fullmatch(r"checkpoint-(\d+)\.pth", path.name)
-        if match and path.stat().st_mtime >= since:
-            epochs[int(match.group(1))] = path
-    return epochs[max(epochs)] if epochs else None
+        if match:
+            found[int(match.group(1))] = path
+    return dict(sorted(found.items()))
 
 
-def _mapped(path: Path) -> Any:
+def newest_checkpoint(folder: Path, since: float = 0.0, epochs: Container[int] | None = None) -> Path | None:
+    """The undamaged checkpoint of the latest epoch.
+
+    Args:
+        folder: with ``checkpoint-N.pth`` files. Damaged ones are named in the log and passed over.
+        since: seconds of the epoch; what was written before does not count.
+        epochs: those that count; by default all.
+    """
+    for epoch, path in reversed(epochs_in(folder).items()):
+        if path.stat().st_mtime < since or (epochs is not None and epoch not in epochs):
+            continue
+        try:
+            check_checkpoint(path, "resume:", allow_pickle=False)
+        except RequestError as error:
+            logger.warning("passed over: %s", error)
+            continue
+        return path
+    return None
+
+
+def mapped(path: Path) -> Any:
     """A checkpoint's structure; its tensors stay on the disk where the format allows it."""
     try:
         with safe_globals():

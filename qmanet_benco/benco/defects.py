@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import builtins
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +18,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from qmanet_benco.benco import flags, inputs, pairs
+from qmanet_benco.benco import flags, inputs, pairs, samples, steps
 from qmanet_benco.benco.checkpoints import safe_globals, safe_load, save_atomically
+from qmanet_benco.benco.options import Options
 from qmanet_benco.benco.patches import Patches
+from qmanet_benco.benco.training import Training, observe
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Request:
 
     script: str
     allow_pickle: bool = False
+    training: Training = field(default_factory=lambda: Training(Options()))
+    """What happens in a training between the script's calls."""
 
 
 def keep_cudnn(patches: Patches, _: Request) -> None:
@@ -213,6 +217,19 @@ def read_coefficients(patches: Patches, _: Request) -> None:
     from qmanet_benco.benco import jpeg_coefficients
 
     patches.set(utils, "import_jpegio", lambda: jpeg_coefficients)
+
+
+def resume_exactly(patches: Patches, request: Request) -> None:
+    observe(patches, request.training)
+
+
+def seed_each_sample(patches: Patches, _: Request) -> None:
+    samples.seed_samples(patches)
+
+
+def skip_bad_steps(patches: Patches, request: Request) -> None:
+    request.training.guard = steps.StepGuard(request.training.options)
+    steps.guard_steps(patches, request.training.guard)
 
 
 def nothing(_: Patches, __: Request) -> None:

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qmanet_benco.benco.determinism import CAUSES, Cause
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -73,6 +75,8 @@ class Diagnosis:
     patches: list[Patch]
     weights: list[dict[str, str]] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
+    nondeterministic: list[Cause] = field(default_factory=lambda: list(CAUSES))
+    """What makes two trainings with one seed differ on CUDA, on any machine."""
 
     @property
     def healthy(self) -> bool:
@@ -131,7 +135,10 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     missing = _table("missing", "what", "command that gets it")
     for entry in diagnosis.missing:
         missing.add_row(entry.what, escape(entry.command))
-    for table in (machine, patches, weights, missing):
+    causes = _table("differs from run to run on CUDA, with one seed", "operation", "where", "with --deterministic")
+    for cause in diagnosis.nondeterministic:
+        causes.add_row(cause.operation, cause.where, cause.with_switch)
+    for table in (machine, patches, weights, causes, missing):
         if table.row_count:
             console.print(table)
 

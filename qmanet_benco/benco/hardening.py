@@ -36,6 +36,7 @@ _COMPLEXITY = "training_scripts/test_complexity.py"
 _TESTS = ("test", "test_robust", "test_save_images")
 INPUT_CHECKS = "input-checks"
 RELATIVE_CHECKPOINT = "relative-checkpoint"
+EXACT_RESUME, SEEDED_SAMPLES, FINITE_STEPS = "exact-resume", "seeded-samples", "finite-steps"
 ROWS = (
     Correction(
         INPUT_CHECKS,
@@ -104,6 +105,31 @@ ROWS = (
         r"torch\.save",
         "a kill or a full disk during a write leaves a truncated checkpoint",
         defects.save_whole,
+        ("train",),
+    ),
+    Correction(
+        EXACT_RESUME,
+        f"{_MISC}:322",
+        "'epoch': epoch",
+        "checkpoints have no random states, so that a resumed training differs; an epoch that was saved but not tested "
+        "is not tested after a restart",
+        defects.resume_exactly,
+        ("train",),
+    ),
+    Correction(
+        SEEDED_SAMPLES,
+        "datasets/abstract_dataset.py:97",
+        r"self\.common_transforms\(image",
+        "augmentations depend on the number of loader workers",
+        defects.seed_each_sample,
+        ("train",),
+    ),
+    Correction(
+        FINITE_STEPS,
+        f"{_MISC}:276",
+        r"self\._scaler\.scale\(loss\)\.backward",
+        "one image with a loss that is not finite makes every weight NaN",
+        defects.skip_bad_steps,
         ("train",),
     ),
     Correction(

@@ -146,6 +146,17 @@ def read_test_sets(path: Path, origin: str) -> dict[str, list[Pair]]:
     return {"test_dataset": pair_folder(path, origin)} if path.is_dir() else read_named_sets(path, origin)
 
 
+def count_images(path: Path) -> int:
+    """Images of one epoch of a training set, whose files are not read.
+
+    Raises:
+        RequestError: it is no training set.
+    """
+    if path.is_file() and is_balanced_list(path):
+        return BALANCED_SAMPLES * len(read_balanced_list(path, "--data_path"))
+    return len(read_set(path, "--data_path"))
+
+
 def _check_sets(sets: dict[str, list[Pair]]) -> None:
     for name, pairs in sets.items():
         check_pairs(pairs, name)

@@ -40,8 +40,6 @@ class Run:
     allow_pickle: bool = False
     levels: str = ""
     """Attacks of test_robust, e.g. ``"blur=3,7 jpeg=90"``; empty: the framework's."""
-    augment: str = ""
-    """Of train: stock (the default) or none."""
     debug: bool = False
     checked: bool = False
     """The parent process has checked the inputs."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import importlib
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qmanet_benco.benco import elastic, flags, zoo
-from qmanet_benco.benco.augmentation import choose_augmentation
+from qmanet_benco.benco import elastic, flags, options, shaping, zoo
 from qmanet_benco.benco.doctor import OPENCV_CURE
 from qmanet_benco.benco.patches import Patches
 from qmanet_benco.errors import RequestError
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_STORAGE_FAILS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ENOENT,
+    errno.ENOTDIR,
+}
+"""A full disk, a folder that is read-only or gone, a lost mount."""
 _QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".*is deprecated.*")
 
 
@@ -42,9 +55,11 @@ def prepared(debug: bool) -> Iterator[None]:
 def corrections(run: Run) -> Iterator[None]:
     """What this machine and this run need of :mod:`compat` and :mod:`hardening`."""
     from qmanet_benco.benco import compat, hardening
+    from qmanet_benco.benco.training import Training
 
     rows = hardening.selected(run.script, run.stock, run.without)
-    with compat.without_cuda(), hardening.corrected(hardening.Request(run.script, run.allow_pickle), rows):
+    request = hardening.Request(run.script, run.allow_pickle, Training(options.split(run.script, run.flags)[0]))
+    with compat.without_cuda(), hardening.corrected(request, rows):
         yield
 
 
@@ -63,12 +78,16 @@ def run_script(run: Run, only_check: bool) -> int:
     """
     try:
         with corrections(run), Patches() as patches:
-            arguments = _arguments(run)
+            own, arguments = options.split(run.script, run.flags)
+            shaping.check_corrections(own, _selected(run))
+            arguments = _arguments(replace(run, flags=tuple(arguments)))
             _choose_levels(patches, run)
-            choose_augmentation(patches, run.augment, run.script)
             if not run.checked:
-                _check(run, arguments)
-            return 0 if only_check else _run(run.script, arguments)
+                with shaping.tried(own, run.script, arguments) as tried:
+                    _check(run, tried)
+            if only_check:
+                return 0
+            return _run(run.script, shaping.shaped(patches, own, run.script, arguments, run.processes))
     except Exception as error:
         clear = _clear(error)
         elastic.report(clear)
@@ -102,22 +121,30 @@ def _arguments(run: Run) -> list[str]:
     checkpoint = flags.value_of(arguments, "--checkpoint_path")
     if checkpoint and hardening.RELATIVE_CHECKPOINT in _selected(run):
         arguments += ["--checkpoint_path", str(Path(checkpoint).absolute())]
-    since = os.environ.get(elastic.STARTED)
-    if since and run.script == "train":
-        arguments += _resume(arguments, float(since))
+    if run.script == "train":
+        arguments += _resume(arguments, os.environ.get(elastic.STARTED))
     return arguments
 
 
-def _resume(arguments: Sequence[str], since: float) -> list[str]:
-    """Flags to go on after a restart: from the newest checkpoint that this run has written."""
-    from qmanet_benco.benco.checkpoints import newest_checkpoint
+def _resume(arguments: Sequence[str], since: str | None) -> list[str]:
+    """Flags to go on: after a restart from what this run has written, with ``--resume auto`` from what the folder has.
 
-    folder = flags.value_of(arguments, "--output_dir") or "./output_dir"
-    newest = newest_checkpoint(Path(folder), since)
-    if newest is None:
+    Args:
+        arguments: of the script.
+        since: when a group that may be restarted was started, in seconds of the epoch.
+    """
+    from qmanet_benco.benco.retention import newest_of_training
+
+    folder = Path(flags.value_of(arguments, "--output_dir") or "./output_dir")
+    newest = newest_of_training(folder, float(since)) if since else None
+    if newest is not None:
+        logger.warning("restarted; training goes on from %s", newest)
+        return ["--resume", str(newest)]
+    if flags.value_of(arguments, "--resume") != shaping.AUTO:
         return []
-    logger.warning("restarted; training goes on from %s", newest)
-    return ["--resume", str(newest)]
+    newest = newest_of_training(folder)
+    logger.warning("--resume auto: %s", f"from {newest}" if newest else f"no checkpoint in {folder} yet")
+    return ["--resume", str(newest or "")]
 
 
 def _check(run: Run, arguments: Sequence[str]) -> None:
@@ -157,6 +184,12 @@ def _clear(error: Exception) -> Exception:
     if isinstance(error, RuntimeError) and text.startswith("Expected to have finished reduction"):
         return RequestError(
             "some of the model's weights got no gradient", "every weight in the loss", "add --find_unused_parameters"
+        )
+    if isinstance(error, OSError) and error.errno in _STORAGE_FAILS:
+        return RequestError(
+            f"{error.filename or 'a file'} cannot be read or written ({error.strerror})",
+            "storage that stays, with room",
+            "checkpoints written before are as they were; go on with --resume auto",
         )
     return error
 

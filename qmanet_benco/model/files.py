@@ -11,6 +11,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,13 @@ def read_checkpoint(path: str | Path, allow_pickle: bool = False) -> dict[str, A
         The dictionary that the file holds.
 
     Raises:
-        RequestError: the file is missing, truncated, no checkpoint, or its pickle would run code.
+        RequestError: the file is missing, truncated, no checkpoint, its pickle would run code, or it is not the file
+            whose SHA-256 stands beside it.
     """
     path = Path(path)
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a folder may not be entered
         raise RequestError(f"{path} is not a file", "a checkpoint (.safetensors, .pth)", "check the path")
+    verify_sum(path)
     if path.suffix != ".safetensors" and not allow_pickle:
         refuse_bomb(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, allow_pickle)
@@ -209,6 +212,38 @@ def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sum_path(path: str | Path) -> Path:
+    """Where the SHA-256 of a checkpoint stands (``checkpoint-3.pth.sha256``), as ``sha256sum -c`` reads it."""
+    return Path(f"{path}.sha256")
+
+
+def verify_sum(path: str | Path) -> None:
+    """Compare a file with the SHA-256 beside it, if there is one.
+
+    A file is read once; it is not read again as long as its size and its time of change are the same.
+
+    Raises:
+        RequestError: they differ.
+    """
+    beside = sum_path(path)
+    try:
+        expected = beside.read_text(encoding="ascii").split()
+        state = Path(path).stat()
+    except (OSError, ValueError):
+        return
+    if not expected or expected[0] != _known_sum(str(path), state.st_size, state.st_mtime_ns, state.st_ino):
+        raise RequestError(
+            f"{path} is not the file whose SHA-256 stands in {beside.name}",
+            "an undamaged checkpoint",
+            "copy it again, or use an earlier one",
+        )
+
+
+@lru_cache(maxsize=64)
+def _known_sum(path: str, _size: int, _changed: int, _inode: int) -> str:
+    return sha256_of(path)
 
 
 def stored_image_size(path: Path) -> int:

@@ -1,0 +1,157 @@
+"""The launcher's own flags of a training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from forgeries import make_set, train_flags
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmanet_benco.benco import options
+from qmanet_benco.benco.holdout import photos_of, shared_photos, split_pairs
+from qmanet_benco.benco.launcher import Run, launch
+from qmanet_benco.benco.options import Options
+from qmanet_benco.benco.pairs import Pair
+from qmanet_benco.benco.training import StepCount, batches_of_epoch
+from qmanet_benco.errors import RequestError
+
+
+def test_own_flags_are_taken_out_and_others_stay_in_order() -> None:
+    own, rest = options.split(
+        "train", ["--lr", "1", "--keep", "2", "--variant=b0", "--augment=none", "--max-steps", "9"]
+    )
+    assert own == Options(keep=2, augment="none", max_steps=9)
+    assert rest == ["--lr", "1", "--variant=b0"]
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("test", ["--keep", "2"]),
+        ("train", ["--keep", "-1"]),
+        ("train", ["--augment", "some"]),
+        ("train", ["--val-fraction", "1"]),
+        ("train", ["--clip-grad", "nan"]),
+        ("train", ["--max-steps", "many"]),
+        ("train", ["--keep"]),
+    ],
+)
+def test_wrong_values_are_one_line(script: str, flags: list[str]) -> None:
+    with pytest.raises(RequestError, match=flags[0]):
+        options.split(script, flags)
+
+
+def test_help_lists_every_flag() -> None:
+    text = options.help_text()
+    assert all(flag.option in text for flag in options.FLAGS)
+
+
+def test_a_flag_whose_correction_is_left_out_is_refused(tmp_path: Path) -> None:
+    flags = tuple(train_flags(tmp_path, tmp_path, tmp_path / "out", "--keep", "1"))
+    with pytest.raises(RequestError, match="--keep without the correction exact-resume"):
+        launch(Run("train", flags, stock=True))
+
+
+@given(steps=st.integers(1, 500), batches=st.integers(1, 50), accum=st.integers(1, 8))
+def test_a_bounded_run_has_exactly_its_steps(steps: int, batches: int, accum: int) -> None:
+    per_epoch = batches // accum
+    if not per_epoch:
+        return
+    epochs = StepCount(per_epoch, 0.0).epochs(steps)
+    taken = [batches_of_epoch(steps, batches, accum, epoch) for epoch in range(epochs)]
+    assert all(count for count in taken)
+    assert sum((count or 0) // accum for count in taken) == steps
+
+
+def test_max_steps_ends_the_schedule_with_a_checkpoint_and_a_validation(tmp_path: Path) -> None:
+    make_set(tmp_path / "train", 6)
+    make_set(tmp_path / "test", 2, seed=1)
+    out = tmp_path / "out"
+    more = ("--max-steps", "5", "--augment", "none", "--min_lr", "1e-5", "--val-fraction", "0.3", "--epochs", "200")
+    assert launch(Run("train", tuple(train_flags(tmp_path / "train", tmp_path / "test", out, *more)))) == 0
+    lines = [json.loads(line) for line in (out / "log.txt").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2]  # four images remain: two steps an epoch
+    assert "test_pixel-level F1" in lines[-1]
+    stored = torch.load(out / "checkpoint-2.pth", weights_only=False)
+    assert {int(state["step"]) for state in stored["optimizer"]["state"].values()} == {5}
+    # cosine at four fifths of the way
+    assert stored["optimizer"]["param_groups"][0]["lr"] == pytest.approx(
+        1e-5 + 0.99e-3 * 0.5 * (1 - 0.80901699), rel=1e-5
+    )
+    split = json.loads((out / "val_split.json").read_text())
+    assert split["shared_photos"] == []
+    assert (len(split["train"]), len(split["validation"])) == (4, 2)
+
+
+def test_without_augmentation_a_sample_is_what_a_test_gives(tmp_path: Path) -> None:
+    import albumentations
+    from IMDLBenCo.datasets import ManiDataset
+
+    from qmanet_benco.benco.patches import Patches
+    from qmanet_benco.benco.samples import leave_unaugmented
+
+    folder = str(make_set(tmp_path, 1))
+    size = dict(is_resizing=True, output_size=(64, 64))
+    plain = ManiDataset(folder, common_transforms=albumentations.Compose([]), **size)[0]
+    with Patches() as patches:
+        leave_unaugmented(patches)
+        sample = ManiDataset(folder, common_transforms=albumentations.HorizontalFlip(p=1), **size)[0]
+    assert torch.equal(sample["image"], plain["image"])
+
+
+@pytest.mark.parametrize(
+    ("name", "photos"),
+    [
+        ("Tp_D_CRN_S_N_cha00063_art00014_11818.jpg", ["CASIA:cha00063", "CASIA:art00014"]),
+        ("Sp_D_CNN_A_art0024_ani0032_0268.jpg", ["CASIA:art0024", "CASIA:ani0032"]),
+        ("Au_ani_00001.jpg", ["CASIA:ani00001"]),
+        ("splice_astronaut_00012.png", ["demo forgeries:astronaut"]),
+        ("c8tf5mq_0.png", ["IMD2020:c8tf5mq"]),
+        ("image_7.png", []),
+        ("photo01.png", []),
+    ],
+)
+def test_names_tell_their_photos(name: str, photos: list[str]) -> None:
+    assert photos_of(f"/data/Tp/{name}") == photos
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=20, max_size=60, unique=True),
+    st.floats(0.05, 0.6),
+    st.integers(0, 5),
+)
+def test_a_split_shares_no_photo_and_does_not_depend_on_the_order(
+    sources: list[tuple[int, int]], fraction: float, seed: int
+) -> None:
+    names = [f"Tp_D_CRN_S_N_cha{a:05d}_art{b:05d}_{i:05d}.jpg" for i, (a, b) in enumerate(sources)]
+    pairs = [Pair(name, f"{name}.png") for name in [*names, *(f"x{number}.png" for number in range(20))]]
+    try:
+        split = split_pairs(pairs, fraction, seed)
+    except RequestError:
+        return  # one group holds all
+    assert shared_photos(split.train, split.validation) == []
+    assert sorted([*split.train, *split.validation]) == sorted(pairs)
+    assert len(split.validation) <= max(1, round(fraction * len(pairs)))
+    assert set(split_pairs(pairs[::-1], fraction, seed).validation) == set(split.validation)
+
+
+def test_the_switch_for_determinism_is_on_within_a_run_only() -> None:
+    from qmanet_benco.benco.determinism import be_deterministic
+    from qmanet_benco.benco.patches import Patches, environment
+
+    with environment({}), Patches() as patches:
+        be_deterministic(patches)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert options.split("train", ["--deterministic"])[0].deterministic
+
+
+def test_doctor_names_what_differs_on_cuda() -> None:
+    from qmanet_benco.benco import doctor
+
+    operations = [cause["operation"] for cause in doctor.diagnose().to_json()["nondeterministic"]]
+    assert any("bilinear" in operation for operation in operations)
