@@ -146,7 +146,9 @@ def report(error: BaseException) -> None:
     text = str(error) if request else "".join(traceback.format_exception(error))
     name = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}-{os.environ.get('RANK', 0)}.json"
     with contextlib.suppress(OSError):  # without a report the parent still says which process failed
-        Path(folder, name).write_text(json.dumps({"request": request, "text": text, "time": time.time()}))
+        part = Path(folder, f"{name}.part")  # the agent may end this process at any moment
+        part.write_text(json.dumps({"request": request, "text": text, "time": time.time()}))
+        part.replace(Path(folder, name))
 
 
 def asked_before() -> bool:
@@ -178,6 +180,9 @@ def _worker_environment(group: Group, reports: str) -> Iterator[None]:
     changes = {REPORTS: reports, _PARENT: str(os.getpid())}
     if group.max_restarts:
         changes[STARTED] = str(time.time())
+        # one store for all attempts makes a restarted process call the killed one's address (torch 2.14: the rendezvous
+        # creates its server once, and no key says which attempt it is of)
+        changes["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     if "OMP_NUM_THREADS" not in os.environ and not _has_cuda():
         # each process would otherwise take all cores
         changes["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // group.local_size()))

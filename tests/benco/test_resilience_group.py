@@ -79,3 +79,20 @@ def _kill_a_member(process: subprocess.Popen[bytes], checkpoint: Path) -> None:
         time.sleep(0.02)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
+
+
+def test_a_report_that_was_cut_short_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qmanet_benco.benco import elastic
+
+    monkeypatch.setenv(elastic.REPORTS, str(tmp_path))
+
+    def cut(self: Path, text: str) -> None:
+        self.write_bytes(text[:0].encode())
+        raise OSError("ended by the agent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", cut)
+        elastic.report(ValueError("lost"))
+    assert not elastic.asked_before()
+    elastic.report(elastic.RequestError("wrong"))
+    assert elastic.asked_before()
