@@ -165,6 +165,10 @@ VARIANTS: dict[str, QMANetConfig] = {name: QMANetConfig(variant=name, **row) for
 """Every variant by name: the paper's network, Table 2, Table 9, the backbones b0..b5, and a miniature."""
 
 
+ABLATIONS = ("cp", "sl", "ss", "cd", "mlp", "q4", "q8", "q32")
+"""Rows of Tables 2 and 9."""
+
+
 def parse_noise_sources(text: str) -> tuple[str, ...]:
     """``"srm,bayar"`` -> ``("srm", "bayar")`` in the order of :data:`NOISE_SOURCES`; ``"none"`` -> ``()``.
 
@@ -183,9 +187,16 @@ def parse_noise_sources(text: str) -> tuple[str, ...]:
 def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     """The configuration of a variant with some fields changed.
 
+    Args:
+        variant: a name of :data:`VARIANTS`, or a backbone and an ablation, such as ``b0-cp``.
+        changes: fields and their values.
+
     Raises:
         RequestError: the variant is unknown.
     """
+    backbone, _, ablation = variant.partition("-")
+    if backbone in (*_MIT_SIZES, "miniature") and ablation in ABLATIONS:
+        return QMANetConfig(**{**_ROWS[backbone], **_ROWS[ablation], "variant": variant, **changes})
     if variant not in VARIANTS:
         raise RequestError(f"variant {variant!r}", f"one of {', '.join(VARIANTS)}")
     return replace(VARIANTS[variant], **changes)

@@ -161,3 +161,19 @@ def test_unknown_noise_sources_are_refused(text: str) -> None:
         RequestError, match=r"noise_sources .*; expected a comma list of srm, bayar, noiseprint, or none"
     ):
         parse_noise_sources(text)
+
+
+@pytest.mark.parametrize("ablation", ["cp", "sl", "ss", "cd", "mlp", "q4", "q8", "q32"])
+def test_an_ablation_of_another_backbone_changes_what_it_changes_in_the_paper_s(ablation: str) -> None:
+    changed = changed_fields(ablation).pop()
+    config = variant_config(f"b0-{ablation}", bce_weight=0.5)
+    assert config.variant == f"b0-{ablation}"
+    assert getattr(config, changed) == getattr(VARIANTS[ablation], changed)
+    assert (config.widths, config.depths, config.bce_weight) == (VARIANTS["b0"].widths, VARIANTS["b0"].depths, 0.5)
+    assert QMANetConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("name", ["b0-b1", "cp-b0", "b0-", "paper-cp", "b9-cp"])
+def test_other_combinations_are_unknown(name: str) -> None:
+    with pytest.raises(RequestError, match="variant"):
+        variant_config(name)

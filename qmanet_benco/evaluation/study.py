@@ -1,0 +1,236 @@
+"""The architecture study: every row is one network, trained and scored by the same commands within the same budget.
+
+``runs/study.sh`` prepares the data and calls this module, which calls ``qmanet benco train`` for each row and seed,
+``qmanet suite run`` over all checkpoints, and writes ``study.csv`` and ``study.md`` from the records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qmanet_benco.data.study_set import StudySet
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+LOSSES = {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}
+"""Of every row of QMA-Net but those that vary the loss."""
+ATTACKS = [{"jpeg": [90, 70]}, {"blur": [3, 7]}, {"noise_variance": [3, 11]}]
+METRICS = ("f1", "permute_f1", "iou", "auc")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of the study."""
+
+    name: str
+    flags: Mapping[str, object] = field(default_factory=dict)
+    """Beside variant b0, all noise sources and :data:`LOSSES`."""
+    model: str = "QMANet"
+    seeds: tuple[int, ...] = (0, 1)
+
+
+ROWS = (
+    Row("QMA-Net-b0", seeds=(0, 1, 2)),
+    *(Row(name, {"variant": f"b0-{name}"}) for name in ("cp", "sl", "ss", "cd", "mlp")),
+    Row("noise none", {"noise_sources": "none"}),
+    Row("noise srm", {"noise_sources": "srm"}),
+    Row("noise bayar", {"noise_sources": "bayar"}),
+    Row("noise noiseprint", {"noise_sources": "noiseprint"}),
+    Row("4 queries", {"num_queries": 4}),
+    Row("8 queries", {"num_queries": 8}),
+    Row("32 queries", {"num_queries": 32}),
+    Row("loss 0.2/0.8", {"segmentation_weight": 0.2, "edge_weight": 0.8, "bce_weight": 0.0}),
+    Row("loss 0.8/0.2", {"segmentation_weight": 0.8, "edge_weight": 0.2, "bce_weight": 0.0}),
+    Row("loss 0.5/0.5", {"bce_weight": 0.0}),
+    Row("PSCC-Net", model="PSCC_Net"),
+)
+"""The main row first; then Table 2's ablations, the noise sources, Table 9's queries, the losses, and a baseline."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row gets."""
+
+    steps: int = 3000
+    batch: int = 8
+    image_size: int = 128
+    learning_rate: float = 4e-4
+
+
+def train_command(
+    row: Row, seed: int, data: StudySet, out: Path, weights: str, cache: Path, budget: Budget
+) -> list[str]:
+    """The command line that trains a row with a seed."""
+    flags: dict[str, object] = {
+        "model": row.model,
+        "data_path": data.train,
+        "test_data_path": data.generated,
+        "image_size": budget.image_size,
+        "batch_size": budget.batch,
+        "test_batch_size": budget.batch,
+        "accum_iter": 1,
+        "lr": budget.learning_rate,
+        "min_lr": budget.learning_rate / 40,
+        "warmup_epochs": 1,
+        "test_period": 4,
+        "num_workers": 0,
+        "seed": seed,
+        "output_dir": out,
+        "log_dir": out,
+    }
+    own = ["--augment", "none", "--max-steps", str(budget.steps), "--keep", "1", "--resume", "auto"]
+    flags |= model_flags(row, weights, cache, budget)
+    listed = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "qmanet_benco.cli", "benco", "train", *own, *listed, "--if_resizing"]
+
+
+def model_flags(row: Row, weights: str, cache: Path, budget: Budget) -> dict[str, object]:
+    """Flags of a row's model."""
+    if row.model != "QMANet":
+        return {"input_size": budget.image_size} if row.model == "PSCC_Net" else {}
+    flags: dict[str, object] = {"variant": "b0", **LOSSES, **row.flags}
+    if "noiseprint" in str(flags.get("noise_sources", "noiseprint")):
+        flags |= {"noiseprint_weights": weights, "noiseprint_cache": cache}
+    return flags
+
+
+def suite_of(
+    trained: Mapping[tuple[str, int], Path], rows: Sequence[Row], data: StudySet, cache: Path, budget: Budget
+) -> dict[str, Any]:
+    """The suite that scores all trained rows; JSON is YAML too.
+
+    Args:
+        trained: checkpoint of each row's name and seed.
+        rows: of the study.
+        data: what was trained and is validated on.
+        cache: kept residuals.
+        budget: for the image size.
+    """
+    by_name = {row.name: row for row in rows}
+    models = []
+    for (name, seed), checkpoint in trained.items():
+        flags = model_flags(by_name[name], "checkpoint", cache, budget)
+        flags = {key: value if isinstance(value, int | float) else str(value) for key, value in flags.items()}
+        models.append(
+            {"name": name, "model": by_name[name].model, "flags": flags, "seed": seed, "checkpoint": str(checkpoint)}
+        )
+    sets = [{"name": "generated", "path": str(data.generated)}, {"name": "real", "path": str(data.real)}]
+    return {"name": "study", "image_size": budget.image_size, "models": models, "sets": sets, "attacks": ATTACKS}
+
+
+def run_study(data: StudySet, out: Path, weights: str, cache: Path, rows: Sequence[Row], budget: Budget) -> list[str]:
+    """Train what is not trained, score everything, write the tables.
+
+    Returns:
+        One line for each training that failed; the others are scored all the same.
+    """
+    from qmanet_benco.benco.checkpoints import newest_checkpoint
+
+    failures, trained = [], {}
+    for row in sorted(rows, key=lambda row: row is not rows[0]):
+        for seed in row.seeds:
+            folder = out / "trained" / f"{row.name.replace('/', '-').replace(' ', '_')}@{seed}"
+            if not (folder / "done").exists():
+                logger.warning("training %s, seed %d", row.name, seed)
+                command = train_command(row, seed, data, folder, weights, cache, budget)
+                folder.mkdir(parents=True, exist_ok=True)
+                with (folder / "train.out").open("ab") as stream:
+                    ended = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False)
+                if ended.returncode:
+                    failures.append(f"{row.name}, seed {seed}: see {folder / 'train.out'}")
+                    continue
+                (folder / "done").touch()
+            checkpoint = newest_checkpoint(folder, 0)
+            if checkpoint is not None:
+                trained[row.name, seed] = checkpoint.resolve()
+    if not trained:
+        raise RequestError("no row was trained", "one or more", "; ".join(failures))
+    suite = suite_of(trained, rows, data, cache, budget)
+    file = out / "suite.yaml"
+    write_atomically(file, partial(_write, json.dumps(suite, indent=2)))
+    cli = [sys.executable, "-m", "qmanet_benco.cli", "suite"]
+    subprocess.run([*cli, "run", str(file), "--out", str(out / "suite")], check=True)
+    write_tables(out, data, budget)
+    return failures
+
+
+def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
+    """Write ``study.csv`` (one line per row, seed, set and attack) and ``study.md`` from the suite's records."""
+    import pandas
+
+    from qmanet_benco.data.demo import all_tampered_f1
+
+    records = pandas.read_parquet(out / "suite" / "records")
+    keys = ["model", "seed", "set", "attack", "level"]
+    table = records.groupby(keys, as_index=False)[list(METRICS)].mean().rename(columns={"model": "row"})
+    floors = {"generated": data.generated, "real": data.real}
+    floors_f1 = {name: all_tampered_f1(path, budget.image_size) for name, path in floors.items()}
+    table["steps"], table["image_size"], table["batch"] = budget.steps, budget.image_size, budget.batch
+    table["all_tampered_f1"] = table["set"].map(floors_f1)
+    table.to_csv(out / "study.csv", index=False, float_format="%.4f")
+    lines = [
+        f"{budget.steps} steps of {budget.batch} images of {budget.image_size} x {budget.image_size} for each row."
+    ]
+    for name, floor in floors_f1.items():
+        plain = table[(table["set"] == name) & (table["attack"] == "none")]
+        grouped = plain.groupby("row")[list(METRICS)].agg(["mean", "std", "count"])
+        lines += [
+            "",
+            f"## {name} (all-tampered mask: F1 {floor:.3f})",
+            "",
+            "| row | seeds | F1 | permute-F1 | IoU | AUC |",
+        ]
+        lines.append("| --- | --- | --- | --- | --- | --- |")
+        for row, values in grouped.sort_values(("f1", "mean"), ascending=False).iterrows():
+            cells = [_cell(values[metric]["mean"], values[metric]["std"]) for metric in METRICS]
+            lines.append(f"| {row} | {int(values['f1']['count'])} | {' | '.join(cells)} |")
+    (out / "study.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _cell(mean: float, deviation: float) -> str:
+    """``0.412 +- 0.013``; a single seed has no deviation."""
+    return f"{mean:.3f}" if deviation != deviation else f"{mean:.3f} +- {deviation:.3f}"
+
+
+def main() -> int:
+    """``--data DIR --out DIR --weights FILE --cache DIR [--steps N] [--rows A,B]``."""
+    parser = argparse.ArgumentParser(description="Train and score the rows of the architecture study.")
+    for name in ("data", "out", "cache"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--weights", required=True, help="NoisePrint++")
+    parser.add_argument("--steps", type=int, default=Budget.steps)
+    parser.add_argument("--image_size", type=int, default=Budget.image_size)
+    parser.add_argument("--rows", default="", help=f"comma list of {', '.join(row.name for row in ROWS)}")
+    given = parser.parse_args()
+    wanted = [name.strip() for name in given.rows.split(",") if name.strip()]
+    unknown = set(wanted) - {row.name for row in ROWS}
+    try:
+        if unknown:
+            raise RequestError(f"row {sorted(unknown)[0]!r}", f"some of {', '.join(row.name for row in ROWS)}")
+        rows = [row for row in ROWS if not wanted or row.name in wanted]
+        budget = Budget(steps=given.steps, image_size=given.image_size)
+        failures = run_study(StudySet.below(given.data), given.out, given.weights, given.cache, rows, budget)
+    except RequestError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stderr.write("".join(f"failed: {line}\n" for line in failures))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

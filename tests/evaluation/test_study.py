@@ -1,0 +1,74 @@
+"""Every row of the study is trained by one command within one budget, and its tables come from the suite's records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_sets import make_forgeries
+
+from qmanet_benco.benco import zoo
+from qmanet_benco.benco.options import split
+from qmanet_benco.data.study_set import GENERATED, REAL, StudySet
+from qmanet_benco.evaluation.study import ROWS, Budget, model_flags, suite_of, train_command, write_tables
+from qmanet_benco.model.config import parse_noise_sources, variant_config
+
+BUDGET = Budget(steps=20)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_names_flags_that_its_model_takes(row, tmp_path: Path) -> None:
+    flags = model_flags(row, "noiseprint.th", tmp_path, BUDGET)
+    zoo.check_flags(row.model, flags)
+    if row.model == "QMANet":
+        variant_config(str(flags["variant"]))
+        sources = parse_noise_sources(str(flags.get("noise_sources", "srm,bayar,noiseprint")))
+        assert ("noiseprint" in sources) == ("noiseprint_weights" in flags)
+
+
+def test_rows_differ_from_the_main_row_in_what_they_are_named_after_only(tmp_path: Path) -> None:
+    data = StudySet.below(tmp_path)
+    commands = [train_command(row, 0, data, tmp_path / "out", "np.th", tmp_path, BUDGET) for row in ROWS]
+    budgets = {tuple(command[command.index("--max-steps") :][:2]) for command in commands}
+    assert budgets == {("--max-steps", "20")}
+    assert len(set(map(tuple, commands))) == len(ROWS)
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+def test_the_main_row_and_the_floor_of_noise_have_three_seeds_and_the_others_two() -> None:
+    assert [len(row.seeds) for row in ROWS] == [3] + [2] * (len(ROWS) - 1)
+
+
+def test_launchers_own_flags_are_known(tmp_path: Path) -> None:
+    command = train_command(ROWS[0], 0, StudySet.below(tmp_path), tmp_path, "np.th", tmp_path, BUDGET)
+    own, rest = split("train", command[command.index("train") + 1 :])
+    assert own.augment == "none"
+    assert "--augment" not in rest
+
+
+def test_a_suite_names_every_trained_row_with_its_seed(tmp_path: Path) -> None:
+    trained = {(ROWS[0].name, 0): tmp_path / "a.pth", (ROWS[0].name, 1): tmp_path / "b.pth"}
+    suite = suite_of(trained, ROWS, StudySet.below(tmp_path), tmp_path / "cache", BUDGET)
+    assert [(model["name"], model["seed"]) for model in suite["models"]] == list(trained)
+    assert suite["models"][0]["flags"]["noiseprint_weights"] == "checkpoint"
+
+
+def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> None:
+    data = StudySet.below(tmp_path / "data")
+    for name in (GENERATED, REAL):
+        make_forgeries(tmp_path / "data" / name, 2)
+    rows = [
+        dict(model="QMA-Net-b0", seed=seed, set="generated", attack="none", level=0.0, image=str(index))
+        | dict(f1=0.2 * (index + seed), permute_f1=0.5, iou=0.3, auc=0.7)
+        for seed in (0, 1)
+        for index in (0, 1)
+    ]
+    (tmp_path / "suite" / "records").mkdir(parents=True)
+    pd.DataFrame(rows).to_parquet(tmp_path / "suite" / "records" / "all.parquet")
+    write_tables(tmp_path, data, BUDGET)
+    table = pd.read_csv(tmp_path / "study.csv")
+    assert list(table["f1"]) == pytest.approx([0.1, 0.3])
+    assert set(table["steps"]) == {20}
+    assert (table["all_tampered_f1"] > 0).all()
+    assert "| QMA-Net-b0 | 2 | 0.200 +- 0.141 |" in (tmp_path / "study.md").read_text()
