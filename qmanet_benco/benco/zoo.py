@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 STOCK_FILE = "stock:"
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 PLUGINS = ("plugin", "floor", "corrected", "sam")
 """Modules of this room that register models."""
 
@@ -206,7 +207,8 @@ def _stock_file(value: object) -> object:
 def _converted_flags(name: str, factory: Any, flags: Mapping[str, object]) -> dict[str, Any]:
     """The flags as the constructor's arguments."""
     parameters = inspect.signature(factory).parameters
-    missing = [flag for flag, given in parameters.items() if given.default is given.empty and flag not in flags]
+    needed = [name for name, given in parameters.items() if given.default is given.empty and given.kind not in _ANY]
+    missing = [flag for flag in needed if flag not in flags]
     if missing:
         raise RequestError(f"{name} without {missing[0]}", f"a value for {missing[0]}, which has no default")
     return {flag: _converted(name, flag, parameters[flag], value) for flag, value in flags.items()}

@@ -23,6 +23,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from qmanet_benco.errors import RequestError
 
@@ -131,7 +132,9 @@ class NoisePrintPP(nn.Module):
     def _centred(self, index: int, x: Tensor, fused: bool) -> Tensor:
         """ReLU of a centred layer's output, with one pixel of padding around."""
         floor = -self._centre(index).view(1, -1, 1, 1)
-        return _pad_with(torch.maximum(x, floor, out=x) if fused else torch.maximum(x, floor), floor)
+        if fused:
+            return _pad_with(torch.maximum(x, floor, out=x), floor)
+        return F.pad(torch.maximum(x, floor) - floor, (1, 1, 1, 1)) + floor
 
     def _convolution(self, index: int) -> nn.Conv2d:
         return cast(nn.Conv2d, self.layers[index])
@@ -205,8 +208,12 @@ def _pad_with(x: Tensor, values: Tensor) -> Tensor:
 
 
 def _fused_on(x: Tensor) -> bool:
-    """Whether convolution and ReLU can be one operator: on a CPU with oneDNN, outside of tracing and compiling."""
-    if x.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_compiling():
+    """Whether convolution and ReLU can be one operator: on a CPU with oneDNN, where nobody looks at the operators.
+
+    Tracers, compilers and counters know convolutions, but not this operator.
+    """
+    watched = torch.jit.is_tracing() or torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
+    if x.device.type != "cpu" or watched:
         return False
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from qmanet_benco.benco import flags, session
 from qmanet_benco.benco.elastic import Group
@@ -121,9 +122,10 @@ def test_values_of_flags_are_found_in_both_forms() -> None:
 
 def test_after_a_restart_training_goes_on_from_its_own_newest_checkpoint(tmp_path: Path) -> None:
     arguments = ["--output_dir", str(tmp_path), "--resume", "given.pth"]
-    assert session._resume(arguments, since=0) == []
-    (tmp_path / "checkpoint-3.pth").touch()
-    assert session._resume(arguments, since=0) == ["--resume", str(tmp_path / "checkpoint-3.pth")]
+    assert session._resume(arguments, since="0") == []
+    torch.save({"model": {}}, tmp_path / "checkpoint-3.pth")
+    assert session._resume(arguments, since=None) == [], "it was not restarted"
+    assert session._resume(arguments, since="0") == ["--resume", str(tmp_path / "checkpoint-3.pth")]
 
 
 def test_levels_are_read_and_checked() -> None:
