@@ -157,11 +157,12 @@ def test_model_that_fails_does_not_stop_the_others(
     suite_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = suite_file.read_text().replace(
-        "sets:", "  - {name: Mesorch, model: Mesorch, checkpoint: random}\nsets:"
-    )  # its masks are 512 x 512, whatever the input
+        "sets:",
+        "  - {name: SAM, model: SAM, flags: {variant: miniature, input_size: 128}, checkpoint: random}\nsets:",
+    )  # built for another size than the suite's
     suite_file.write_text(text)
     assert launch_suite(Order(str(suite_file), str(tmp_path / "out"))) == 1
-    assert "failed: Mesorch: " in capsys.readouterr().err
+    assert "failed: SAM: " in capsys.readouterr().err
     assert len(records(tmp_path / "out")) == CELLS * 7
 
 
