@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold: linters, type checker, import contracts, shell scripts, all tests.
+# Everything that must hold: linters, type checker, import contracts, shell scripts, all tests but those marked slow
+# (each baseline trained by the stock script, killed trainings, long runs): those are `runs/check.sh -m slow`, for the night.
 # Usage: runs/check.sh [PYTEST ARGUMENTS]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,4 +12,4 @@ ruff format --check .
 mypy
 lint-imports
 shellcheck -x runs/*.sh .ci/run
-python -m pytest "$@"
+python -m pytest -m "not slow" "$@"
