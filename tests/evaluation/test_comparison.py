@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from made_sets import make_forgeries as make_set
 
 from qmanet_benco.errors import RequestError
@@ -29,7 +30,7 @@ def test_without_a_checkpoint_there_is_nothing_to_compare(tmp_path: Path) -> Non
 def test_only_folders_of_models_are_compared_under_the_names_of_the_paper(tmp_path: Path) -> None:
     for name in ("QMANet", "Cat_Net", "Cat_Net_RealDCT", "elsewhere"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "checkpoint-3.pth").touch()
+        torch.save({"model": {}}, tmp_path / name / "checkpoint-3.pth")
     (tmp_path / "sets.json").write_text(json.dumps({"CASIAv1": "sets/casiav1"}))
     made = comparison(tmp_path, tmp_path / "sets.json", 256, {"variant": "b0"})
     assert [model["name"] for model in made["models"]] == ["CAT-Net", "CAT-Net (corrected)", "QMA-Net"]
