@@ -356,7 +356,7 @@ def bench(
 
     from qmanet_benco.apps.engines import build_engine
     from qmanet_benco.benco import scoring, session
-    from qmanet_benco.evaluation import speed
+    from qmanet_benco.evaluation import speed, turns
 
     with session.prepared(_settings["debug"]), scoring.as_the_test_script():
         result = speed.bench(
@@ -370,7 +370,7 @@ def bench(
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
     else:
-        speed.show(result)
+        turns.show(result)
 
 
 @suite_app.command("run")

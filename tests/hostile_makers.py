@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from qmanet_benco.evaluation.records import KEYS, NUMBERS, TRUTH, WHOLE
+
 Make = Callable[[Path], object]
 RED = (200, 10, 10)
 
@@ -327,21 +329,7 @@ def parquet(columns: dict[str, list[Any]], suite: Any = None, keep: float = 1.0)
     return make
 
 
-COLUMNS = [
-    "permute_f1",
-    "iou",
-    "auc",
-    "auc_stock",
-    "mcc",
-    "f1_best",
-    "threshold_best",
-    "f1_strict",
-    "authentic",
-    "tampered",
-    "predicted",
-    "score",
-]
-COLUMNS += ["height", "width"]
+COLUMNS = [name for name in (*NUMBERS, *TRUTH, *WHOLE) if name not in (*KEYS, "f1")]
 FIELDS = b"file,mask,width,height,image_sha256,mask_sha256,tampered_fraction,kind,source,source_mask,note\n"
 
 

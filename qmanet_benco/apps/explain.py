@@ -20,11 +20,11 @@ from torch import Tensor
 
 from qmanet_benco.apps.panels import Explanation, binary, draw
 from qmanet_benco.apps.photo import read_photo
-from qmanet_benco.apps.predict import SMALLEST_SIDE, Plane, _device, _normalised
+from qmanet_benco.apps.predict import Plane, device_of, normalised
 from qmanet_benco.apps.probes import as_map, frozen, probed, without_interaction
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.files import write_atomically
-from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 
 __all__ = ["Explanation", "draw", "explain", "write_explanation"]
 
@@ -65,7 +65,7 @@ def explain(
     square = cv2.resize(read_photo(photo), (side, side), interpolation=cv2.INTER_LINEAR)
     wanted = None if mask is None else _resized_mask(mask, side)
     with _one_at_a_time, frozen(model), probed(model) as probes:
-        logits = model.localize(_normalised(square).to(_device(model)), edges=False).mask_logits[0, 0]
+        logits = model.localize(normalised(square).to(device_of(model)), edges=False).mask_logits[0, 0]
         pixels, target = _target(logits.detach(), wanted)
         features = list(probes.features.values())  # zeros where the decoder does not use a stage
         gradients = torch.autograd.grad(logits[pixels].sum(), features, materialize_grads=True)

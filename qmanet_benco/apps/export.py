@@ -10,11 +10,11 @@ from torch import Tensor
 
 from qmanet_benco.apps.conversion import require, to_onnx, to_openvino
 from qmanet_benco.apps.engines import BIN_SHA256, CONFIG, FILES, FINGERPRINT, IMAGE_SIZE, load_engine
-from qmanet_benco.apps.predict import SMALLEST_SIDE, fingerprint
+from qmanet_benco.apps.predict import fingerprint
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.builder import load_model
 from qmanet_benco.model.files import sha256_of
-from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 from qmanet_benco.model.noise_view import IMAGENET_MEAN, IMAGENET_STD
 
 LARGEST_DIFFERENCE = 1e-3

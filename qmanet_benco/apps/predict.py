@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from qmanet_benco.apps.engines import EngineModel, Localizer
 from qmanet_benco.apps.photo import Photo, Pixels, read_photo
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.network import QMANetwork, image_score
+from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork, image_score
 from qmanet_benco.model.noise_view import IMAGENET_MEAN, IMAGENET_STD
 
 THRESHOLD = 0.5
-SMALLEST_SIDE = 64
 """Of the network's input."""
 TILE, OVERLAP = 768, 256
 """Pixels. The overlap is blended; CHOICE: the paper resizes and has no tiles."""
@@ -121,7 +120,7 @@ def _resized(model: Localizer, pixels: Pixels, side: int) -> tuple[Plane, float]
     """The paper's way: everything is scaled to a square; sampled as the framework's loader does it."""
     height, width = pixels.shape[:2]
     square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
-    found = model(_normalised(square).to(_device(model))).float()
+    found = model(normalised(square).to(device_of(model))).float()
     score = float(image_score(found)[0])
     plane = cv2.resize(found[0, 0].cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(plane, 0, 1), score
@@ -137,7 +136,7 @@ def _tiled(model: Localizer, pixels: Pixels) -> tuple[Plane, float]:
         tile = pixels[rows, columns]
         padding = [(0, max(0, SMALLEST_SIDE - side)) for side in tile.shape[:2]]
         padded = np.pad(tile, (*padding, (0, 0)), mode="edge")
-        found = model(_normalised(padded).to(_device(model))).float()[..., : tile.shape[0], : tile.shape[1]]
+        found = model(normalised(padded).to(device_of(model))).float()[..., : tile.shape[0], : tile.shape[1]]
         score = max(score, float(image_score(found)[0]))
         ramp = _ramp(tile.shape[0], rows.start > 0, rows.stop < height)[:, None]
         ramp = ramp * _ramp(tile.shape[1], columns.start > 0, columns.stop < width)[None]
@@ -172,11 +171,11 @@ def _ramp(length: int, before: bool, after: bool) -> Plane:
     return weights
 
 
-def _normalised(pixels: Pixels) -> Tensor:
+def normalised(pixels: Pixels) -> Tensor:
     """1 x 3 x H x W, ImageNet-normalised, of H x W x 3."""
     mean, std = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std).permute(2, 0, 1)[None].contiguous()
 
 
-def _device(model: Localizer) -> torch.device:
+def device_of(model: Localizer) -> torch.device:
     return next(model.parameters()).device if isinstance(model, nn.Module) else torch.device("cpu")

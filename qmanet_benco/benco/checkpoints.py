@@ -23,7 +23,7 @@ from qmanet_benco.model.files import (
     sha256_of,
     sum_path,
     verify_sum,
-    write_atomically,
+    write_text_atomically,
 )
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
         digest = sha256_of(temporary)
         sum_path(path).unlink(missing_ok=True)
         temporary.replace(path)
-        write_atomically(sum_path(path), lambda part: _write_sum(part, f"{digest}  {path.name}\n"))
+        write_text_atomically(sum_path(path), f"{digest}  {path.name}\n")
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(
@@ -111,10 +111,6 @@ def save_atomically(content: Any, path: str | Path) -> None:
     finally:
         with contextlib.suppress(OSError):  # of a folder that is gone
             temporary.unlink(missing_ok=True)
-
-
-def _write_sum(path: Path, line: str) -> None:
-    path.write_text(line, encoding="ascii")
 
 
 def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:

@@ -19,7 +19,7 @@ from qmanet_benco.benco import inputs
 from qmanet_benco.benco.pairs import Pair
 from qmanet_benco.benco.retention import unwritable
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import write_atomically
+from qmanet_benco.model.files import write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -198,10 +198,5 @@ def _draw(seed: int, group: Sequence[Pair]) -> bytes:
 
 
 def _json(path: Path, content: object) -> Path:
-    text = json.dumps(content, indent=0)
-    write_atomically(path, lambda part: _text(part, text))
+    write_text_atomically(path, json.dumps(content, indent=0))
     return path
-
-
-def _text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

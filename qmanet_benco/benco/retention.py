@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qmanet_benco.benco.checkpoints import epochs_in, newest_checkpoint
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import sum_path, write_atomically
+from qmanet_benco.model.files import sum_path, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Ledger:
         text = json.dumps(content, indent=1) + "\n"
         path = self.folder / LEDGER
         try:
-            write_atomically(path, lambda part: _write(part, text))
+            write_text_atomically(path, text)
         except OSError as error:
             raise unwritable(path, error) from error
 
@@ -107,7 +107,3 @@ def unwritable(path: Path, error: OSError) -> RequestError:
     return RequestError(
         f"{path} cannot be written ({reason})", "a folder with room to write in", "earlier checkpoints are as they were"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

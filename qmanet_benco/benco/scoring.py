@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ Transform = Callable[..., dict[str, Any]]
 @contextmanager
 def as_the_test_script(allow_pickle: bool = False) -> Iterator[None]:
     """What the stock test script needs on this machine, and the corrections of its defects, within the block."""
+    with redirect_stdout(sys.stderr):  # the module prints when it is imported; stdout is for results
+        importlib.import_module("IMDLBenCo.training_scripts.utils.misc")
     rows = hardening.selected("test")
     with compat.without_cuda(), hardening.corrected(hardening.Request("test", allow_pickle), rows):
         yield

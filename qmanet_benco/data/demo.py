@@ -6,12 +6,8 @@ cannot come from remembered scenes.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,19 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, compressed, forge
-from qmanet_benco.data.lock import locked
+from qmanet_benco.data.forgery import ForgeryKnobs, finished, forge
 from qmanet_benco.data.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
 from qmanet_benco.data.pool import in_order
+from qmanet_benco.data.staging import Contents, staged, write_rows
 from qmanet_benco.errors import RequestError
 
 SPLITS = ("train", "test")
 COLUMNS = ("split", "file", "mask", "kind", "host", "donor", "quality", "subsampling", "tampered_fraction")
-MARKER = ".begun-by-qmanet-data-demo"
-OWN_FILE = re.compile(
-    rf"(train|test)(/(Tp|Gt)(/[^/]+_\d{{5}}\.(jpg|png))?)?|manifest\.csv|test\.json|{re.escape(MARKER)}"
-)
-"""What lies in the folder of a run that was killed; a folder with anything else in it is not removed."""
+CONTENTS = Contents(".begun-by-qmanet-data-demo", SPLITS, ("manifest.csv", "test.json"), r"[^/]+_\d{5}\.(jpg|png)")
 
 
 @dataclass(frozen=True)
@@ -91,29 +83,16 @@ def make_demo(
         RequestError: the folder is in use, also by another run at this moment, a number is out of range, or there
                 are too few photos; nothing is left then.
     """
-    _check(out, train_count, test_count, size, workers)
+    check = partial(_check, out, train_count, test_count, size, workers)
+    check()
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
-    place = out.resolve()  # of a link to an empty folder, of the current folder
-    unfinished = place.with_name(f".{place.name}.unfinished")
-    if os.path.lexists(unfinished) and (unfinished.is_symlink() or not unfinished.is_dir()):
-        raise _foreign(unfinished)
-    plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
-    with locked(unfinished, out):
-        if not _is_ours(unfinished):
-            raise _foreign(unfinished)
-        try:
-            _check(out, train_count, test_count, size, workers)  # a run that held the lock may have filled it meanwhile
-            _begin(unfinished)
-            rows = _write_all(plan, tasks, workers, progress)
-            _write_lists(unfinished, place, rows)
-            (unfinished / MARKER).unlink()
-            if place.exists():
-                place.rmdir()
-            unfinished.rename(place)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+    with staged(out, CONTENTS, check) as unfinished:
+        plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())
+        rows = _write_all(plan, tasks, workers, progress)
+        write_rows(unfinished / "manifest.csv", COLUMNS, rows)
+        listed = json.dumps({"demo": str((out.resolve() / "test").resolve())})
+        (unfinished / "test.json").write_text(listed, encoding="utf-8")
     return DemoSet(out / "train", out / "test", out / "test.json", out / "manifest.csv")
 
 
@@ -128,27 +107,6 @@ def _write_all(
             if progress is not None:
                 progress(len(rows), len(tasks))
     return rows
-
-
-def _begin(unfinished: Path) -> None:
-    """The empty folders of both splits; what a killed run left goes first. The locked folder itself stays."""
-    for path in unfinished.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    (unfinished / MARKER).touch()
-    for split in SPLITS:
-        for folder in ("Tp", "Gt"):
-            (unfinished / split / folder).mkdir(parents=True)
-
-
-def _is_ours(unfinished: Path) -> bool:
-    """Whether a killed run left it: empty, or marked and with nothing in it but forgeries and lists."""
-    names = [path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*")]
-    return not names or (MARKER in names and all(OWN_FILE.fullmatch(name) for name in names))
-
-
-def _foreign(unfinished: Path) -> RequestError:
-    cure = "move it elsewhere, or name another folder"
-    return RequestError(f"{unfinished} holds files that this command did not write", "its own name free", cure)
 
 
 def all_tampered_f1(folder: Path, image_size: int) -> float:
@@ -220,7 +178,7 @@ def _write_one(plan: _Plan, task: tuple[str, int]) -> dict[str, str]:
     host, donor = photos[host_index], photos[donor_index]
     kind = plan.knobs.kinds[rng.integers(len(plan.knobs.kinds))]
     forgery = forge(pixels(host), pixels(donor), plan.size, kind, rng, plan.knobs)
-    content, quality, subsampling = _finished(forgery, rng, plan.knobs)
+    content, quality, subsampling = finished(forgery, rng, plan.knobs)
     stem = f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
     file = f"{split}/Tp/{stem}{'.jpg' if quality else '.png'}"
     (plan.folder / file).write_bytes(content)
@@ -230,23 +188,3 @@ def _write_one(plan: _Plan, task: tuple[str, int]) -> dict[str, str]:
     fraction = f"{forgery.mask.mean():.6f}"
     values = (split, file, mask, kind, host.name, donor_name, quality, subsampling, fraction)
     return dict(zip(COLUMNS, values, strict=True))
-
-
-def _finished(forgery: Forgery, rng: np.random.Generator, knobs: ForgeryKnobs) -> tuple[bytes, str, str]:
-    """The file's bytes, JPEG quality and subsampling (empty for PNG): three of five forgeries are saved as JPEG."""
-    if rng.random() < 0.6:
-        low, high = knobs.final_quality
-        quality = int(rng.integers(low, high + 1))
-        subsampling = knobs.subsamplings[rng.integers(len(knobs.subsamplings))]
-        return compressed(forgery.image, quality, subsampling), str(quality), subsampling
-    stream = io.BytesIO()
-    PillowImage.fromarray(forgery.image).save(stream, "PNG")
-    return stream.getvalue(), "", ""
-
-
-def _write_lists(folder: Path, out: Path, rows: list[dict[str, str]]) -> None:
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (folder / "test.json").write_text(json.dumps({"demo": str((out / "test").resolve())}), encoding="utf-8")

@@ -118,6 +118,18 @@ def compressed(image: Image, quality: int, subsampling: str = "4:2:0") -> bytes:
     return stream.getvalue()
 
 
+def finished(forgery: Forgery, rng: Generator, knobs: ForgeryKnobs) -> tuple[bytes, str, str]:
+    """The file's bytes, JPEG quality and subsampling (empty for PNG): three of five forgeries are saved as JPEG."""
+    if rng.random() < 0.6:
+        low, high = knobs.final_quality
+        quality = int(rng.integers(low, high + 1))
+        subsampling = knobs.subsamplings[rng.integers(len(knobs.subsamplings))]
+        return compressed(forgery.image, quality, subsampling), str(quality), subsampling
+    stream = io.BytesIO()
+    PillowImage.fromarray(forgery.image).save(stream, "PNG")
+    return stream.getvalue(), "", ""
+
+
 def _turned(image: Image, degrees: float) -> Image:
     size = len(image)
     turn = cv2.getRotationMatrix2D((size / 2, size / 2), degrees, 1.0)

@@ -7,7 +7,6 @@ no part of the validation was seen in training.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -22,20 +21,28 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
-from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, compressed, forge
+from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, finished, forge
+from qmanet_benco.data.masks import encode_mask, read_mask
 from qmanet_benco.data.photos import Photo, pixels
 from qmanet_benco.data.pool import in_order
+from qmanet_benco.data.staging import Contents, staged, write_rows
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
 
 IDENTITY = re.compile(r"([a-z]{3})_?(\d{4,5})")
 VALIDATION_PART = 0.25
 """Of the real pairs."""
 COLUMNS = ("split", "file", "kind", "sources")
-KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6))
+KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6), final_quality=(80, 99))
 """CASIA's photos have 256 x 384 pixels: larger crops than these do not exist at 256."""
 TRAIN, GENERATED, REAL = "train", "val_generated", "val_real"
+CONTENTS = Contents(
+    ".begun-by-qmanet-data-study",
+    (TRAIN, GENERATED, REAL),
+    ("manifest.csv", "test.json"),
+    r"[^/]+\.(jpe?g|png|tiff?|bmp)",
+)
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -116,8 +123,7 @@ def make_study_set(
     Raises:
         RequestError: ``out`` exists, or ``casia`` is not such a folder.
     """
-    if out.exists():
-        raise RequestError(f"{out} exists", "a new folder", "name another one, or remove it")
+    _check(out)
     pairs, photos = real_pairs(casia), _photos(casia)
     validating = validation_identities(pairs, seed)
     by_split = {
@@ -132,20 +138,22 @@ def make_study_set(
     tasks += [_Task(TRAIN, copy, pair) for pair in seen for copy in range(copies)]
     tasks += [_Task(GENERATED, index) for index in range(validation)]
     tasks += [_Task(REAL, -1, pair) for pair in unseen]
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for split in (TRAIN, GENERATED, REAL):
-        for part in ("Tp", "Gt"):
-            (unfinished / split / part).mkdir(parents=True)
-    rows = []
-    with closing(in_order(partial(_write, _Plan(unfinished, by_split, size, seed)), tasks, workers)) as written:
-        for _, row in written:
-            rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(tasks))
-    _write_lists(unfinished, out, rows)
-    unfinished.rename(out)
+    with staged(out, CONTENTS, partial(_check, out)) as unfinished:
+        rows = []
+        with closing(in_order(partial(_write, _Plan(unfinished, by_split, size, seed)), tasks, workers)) as written:
+            for _, row in written:
+                rows.append(row)
+                if progress is not None:
+                    progress(len(rows), len(tasks))
+        write_rows(unfinished / "manifest.csv", COLUMNS, rows)
+        tests = {name: str((out / name).resolve()) for name in (GENERATED, REAL)}
+        (unfinished / "test.json").write_text(json.dumps(tests, indent=2), encoding="utf-8")
     return StudySet.below(out)
+
+
+def _check(out: Path) -> None:
+    if out.exists():
+        raise RequestError(f"{out} exists", "a new folder", "name another one, or remove it")
 
 
 def identities_of(name: str) -> tuple[str, ...]:
@@ -212,14 +220,10 @@ def _write(plan: _Plan, task: _Task) -> dict[str, str]:
         made, sources = _generated(plan.photos[task.split], plan.size, rng)
     stem = f"{made.kind}_{name or '-'.join(sources)}_{task.index:05d}"
     folder = plan.folder / task.split
-    if rng.random() < 0.6:
-        file = folder / "Tp" / f"{stem}.jpg"
-        quality, subsampling = int(rng.integers(80, 100)), ("4:4:4", "4:2:0")[rng.integers(2)]
-        file.write_bytes(compressed(made.image, quality, subsampling))
-    else:
-        file = folder / "Tp" / f"{stem}.png"
-        PillowImage.fromarray(made.image).save(file)
-    PillowImage.fromarray(made.mask.astype(np.uint8) * 255).save(folder / "Gt" / f"{stem}.png")
+    content, quality, _ = finished(made, rng, KNOBS)
+    file = folder / "Tp" / f"{stem}{'.jpg' if quality else '.png'}"
+    file.write_bytes(content)
+    (folder / "Gt" / f"{stem}.png").write_bytes(encode_mask(made.mask))
     return _row(task.split, file.name, made.kind, sources)
 
 
@@ -259,8 +263,11 @@ def _crop_around(image: Image, mask: Mask, size: int, rng: Generator) -> tuple[I
 
 
 def _read(pair: Pair) -> tuple[Image, Mask]:
-    with PillowImage.open(pair.image) as opened, PillowImage.open(pair.mask) as truth:
-        image, mask = np.asarray(opened.convert("RGB")), np.asarray(truth.convert("L")) > 127
+    try:
+        with open_image(pair.image) as opened:
+            image, mask = np.asarray(as_rgb(load_whole(opened))), read_mask(pair.mask, "bright")
+    except UnusableFileError as error:
+        raise RequestError(f"{pair.image} or its mask: {error}", "undamaged files") from error
     if image.shape[:2] != mask.shape:
         raise RequestError(f"{pair.mask} has {mask.shape[::-1]} pixels", f"{image.shape[1::-1]}, as its image")
     return image, mask
@@ -274,12 +281,3 @@ def _keep_as_it_is(plan: _Plan, pair: Pair) -> dict[str, str]:
 
 def _row(split: str, file: str, kind: str, sources: Sequence[str]) -> dict[str, str]:
     return dict(zip(COLUMNS, (split, file, kind, " ".join(sources)), strict=True))
-
-
-def _write_lists(folder: Path, out: Path, rows: Sequence[dict[str, str]]) -> None:
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    tests = {name: str((out / name).resolve()) for name in (GENERATED, REAL)}
-    (folder / "test.json").write_text(json.dumps(tests, indent=2), encoding="utf-8")

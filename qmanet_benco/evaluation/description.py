@@ -12,6 +12,7 @@ from qmanet_benco.benco import zoo
 from qmanet_benco.evaluation import fingerprint
 from qmanet_benco.evaluation.opened import OpenSet
 from qmanet_benco.evaluation.suite_file import ModelEntry, Suite
+from qmanet_benco.model.files import write_text_atomically
 
 
 @dataclass
@@ -42,6 +43,4 @@ def write_description(
         "cells": outcome.cells,
         "failures": outcome.failures,
     }
-    temporary = out / ".suite.json.part"
-    temporary.write_text(json.dumps(described, indent=2), encoding="utf-8")
-    temporary.replace(out / "suite.json")
+    write_text_atomically(out / "suite.json", json.dumps(described, indent=2))

@@ -6,16 +6,11 @@ median and spread over the rounds are reported. The machine's matrix-product rat
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +18,7 @@ from torch import nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import example, multiply_adds
+from qmanet_benco.evaluation.turns import Bench, Work, describe_machine, interleaved, ratio, remember, single
 
 QMANET = "QMANet"
 RANDOM_FLAGS = {"backbone_weights": "random", "noiseprint_weights": "random"}
@@ -30,35 +26,6 @@ MATRIX_SIDE = 2048
 PARTS = ("inference", "training", "checkpointing", "growth", "cache", "import")
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """One line of the table."""
-
-    part: str
-    name: str
-    median: float
-    low: float
-    """Lower quartile over the rounds."""
-    high: float
-    target: float | None = None
-    """What is aimed at: at most this, or at least where the name says so."""
-
-
-@dataclass
-class Bench:
-    """What was measured."""
-
-    machine: dict[str, Any]
-    ratios: list[Ratio] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Median seconds of what the ratios are made of."""
-    skipped: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-Work = Callable[[], object]
 EngineBuilder = Callable[[Any], Callable[[torch.Tensor], object]]
 
 
@@ -109,45 +76,6 @@ def bench(
     return result
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to place the figures."""
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def interleaved(works: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each work in each round; all works take turns, after one turn that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for turn in range(rounds + 1):
-        for name, work in works.items():
-            _wait(device)
-            start = time.perf_counter()
-            work()
-            _wait(device)
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def ratio(
-    part: str, name: str, over: Sequence[float], under: Sequence[float], target: float | None = None, scale: float = 1.0
-) -> Ratio:
-    """Round by round, ``scale * over / under``; median and quartiles."""
-    values = sorted(scale * a / b for a, b in zip(over, under, strict=True))
-    quarter = len(values) // 4
-    return Ratio(part, name, statistics.median(values), values[quarter], values[-1 - quarter], target)
-
-
-def single(part: str, name: str, value: float, target: float) -> Ratio:
-    """A ratio that needs no rounds: of bytes."""
-    return Ratio(part, name, value, value, value, target)
-
-
 def _inference(
     result: Bench, rounds: int, size: int, device: torch.device, engines: Mapping[str, EngineBuilder]
 ) -> None:
@@ -165,7 +93,7 @@ def _inference(
             result.skipped.append(f"{engine}: {' '.join(str(error).split())[:160]}")
     macs = multiply_adds(models[QMANET], batches[QMANET])
     seconds = interleaved(works, rounds, device)
-    _remember(result, "inference", seconds)
+    remember(result, "inference", seconds)
     result.machine["matrix_product_gmacs_per_s"] = MATRIX_SIDE**3 / 1e9 / statistics.median(seconds["matrix product"])
     ours = [name for name in works if name == QMANET or name in engines]
     for name in ours:
@@ -183,7 +111,7 @@ def _inference(
 def _training(result: Bench, rounds: int, size: int, device: torch.device) -> None:
     works = {name: _trained(_model(name, size, device), name, size, device) for name in (QMANET, "Trufor", "Mesorch")}
     seconds = interleaved(works, rounds, device)
-    _remember(result, "training step", seconds)
+    remember(result, "training step", seconds)
     for other, target in (("Trufor", 0.75), ("Mesorch", 1.3)):
         result.ratios.append(ratio("training", f"QMA-Net / {other}, one step", seconds[QMANET], seconds[other], target))
     if device.type == "cpu":
@@ -234,7 +162,7 @@ def _growth(result: Bench, rounds: int, size: int, device: torch.device) -> None
     sides = [size, 2 * size, 4 * size]
     works = {str(side): _evaluated(model, _batch(QMANET, side, device)) for side in sides}
     seconds = interleaved(works, rounds, device)
-    _remember(result, "side", seconds)
+    remember(result, "side", seconds)
     for small, large, target in zip(sides, sides[1:], (4.9, 6.8), strict=True):
         line = f"QMA-Net at {large} / at {small}"
         result.ratios.append(ratio("growth", line, seconds[str(large)], seconds[str(small)], target))
@@ -328,48 +256,6 @@ def _trained(model: nn.Module, name: str, size: int, device: torch.device) -> Wo
         optimiser.step()
 
     return work
-
-
-def _remember(result: Bench, what: str, seconds: Mapping[str, Sequence[float]]) -> None:
-    result.seconds |= {f"{what}: {name}": statistics.median(values) for name, values in seconds.items()}
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def show(result: Bench) -> None:
-    """Print the table on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "part",
-        "ratio",
-        "median",
-        "quartiles",
-        "aim",
-        title="; ".join(f"{key} {value}" for key, value in result.machine.items()),
-    )
-    for row in result.ratios:
-        aim = "" if row.target is None else f"{row.target:g}"
-        table.add_row(row.part, row.name, f"{row.median:.2f}", f"{row.low:.2f} to {row.high:.2f}", aim)
-    console = Console()
-    console.print(table)
-    for name, seconds in result.seconds.items():
-        console.print(f"{name}: {seconds:.3f} s")
-    for line in result.skipped:
-        console.print(f"skipped: {line}")
 
 
 def main() -> int:

@@ -13,13 +13,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qmanet_benco.data.study_set import StudySet
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import write_atomically
+from qmanet_benco.model.files import write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +137,7 @@ def run_study(data: StudySet, out: Path, weights: str, cache: Path, rows: Sequen
     from qmanet_benco.benco.checkpoints import newest_checkpoint
 
     failures, trained = [], {}
-    for row in sorted(rows, key=lambda row: row is not rows[0]):
+    for row in rows:
         for seed in row.seeds:
             folder = out / "trained" / f"{row.name.replace('/', '-').replace(' ', '_')}@{seed}"
             if not (folder / "done").exists():
@@ -158,7 +157,7 @@ def run_study(data: StudySet, out: Path, weights: str, cache: Path, rows: Sequen
         raise RequestError("no row was trained", "one or more", "; ".join(failures))
     suite = suite_of(trained, rows, data, cache, budget)
     file = out / "suite.yaml"
-    write_atomically(file, partial(_write, json.dumps(suite, indent=2)))
+    write_text_atomically(file, json.dumps(suite, indent=2))
     cli = [sys.executable, "-m", "qmanet_benco.cli", "suite"]
     subprocess.run([*cli, "run", str(file), "--out", str(out / "suite")], check=True)
     write_tables(out, data, budget)
@@ -178,7 +177,7 @@ def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
     floors_f1 = {name: all_tampered_f1(path, budget.image_size) for name, path in floors.items()}
     table["steps"], table["image_size"], table["batch"] = budget.steps, budget.image_size, budget.batch
     table["all_tampered_f1"] = table["set"].map(floors_f1)
-    table.to_csv(out / "study.csv", index=False, float_format="%.4f")
+    write_text_atomically(out / "study.csv", table.to_csv(index=False, float_format="%.4f"))
     lines = [
         f"{budget.steps} steps of {budget.batch} images of {budget.image_size} x {budget.image_size} for each row."
     ]
@@ -195,11 +194,7 @@ def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
         for row, values in grouped.sort_values(("f1", "mean"), ascending=False).iterrows():
             cells = [_cell(values[metric]["mean"], values[metric]["std"]) for metric in METRICS]
             lines.append(f"| {row} | {int(values['f1']['count'])} | {' | '.join(cells)} |")
-    (out / "study.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _write(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text_atomically(out / "study.md", "\n".join(lines) + "\n")
 
 
 def _cell(mean: float, deviation: float) -> str:

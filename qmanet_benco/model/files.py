@@ -200,6 +200,15 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8; see :func:`write_atomically`."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
 def write_safetensors(path: str | Path, state: Mapping[str, Tensor], image_size: int) -> None:
     """Write tensors as safetensors, with the side in pixels that they were trained for."""
     from safetensors.torch import save_file

@@ -12,7 +12,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +20,7 @@ from torch import nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.files import write_atomically, write_safetensors
+from qmanet_benco.model.files import write_safetensors, write_text_atomically
 
 if TYPE_CHECKING:
     from qmanet_benco.model.network import QMANetwork
@@ -124,7 +123,7 @@ class HubModel(ModelHubMixin):
         state = cast(nn.Module, self).state_dict()
         write_safetensors(save_directory / HUB_FILE, state, self.image_size)
         content = json.dumps({"image_size": self.image_size, **asdict(self.config)}, indent=2, sort_keys=True)
-        write_atomically(save_directory / "config.json", partial(_write, content))
+        write_text_atomically(save_directory / "config.json", content)
 
     def generate_model_card(self, data: str = "", results: Sequence[Measured] = (), licence: str = "") -> ModelCard:
         """The card, from the configuration and from what the caller states.
@@ -184,10 +183,6 @@ result = predict(load_model("OWNER/NAME"), "photo.jpg")  # the name of this repo
 
 An answer of this network is no proof: it can be wrong on any photo.
 """
-
-
-def _write(content: str, path: Path) -> None:
-    path.write_text(content, encoding="utf-8")
 
 
 def _table(results: Sequence[Measured]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_models import miniature
 from PIL import Image
 from torch import Tensor
 
@@ -26,10 +27,7 @@ NAMES = {"onnx": "model.onnx", "openvino": "model.xml"}
 
 @pytest.fixture(scope="module")
 def model() -> QMANetwork:
-    torch.manual_seed(0)
-    network = create_model("miniature", noise_sources="srm,bayar", backbone_weights="random").eval()
-    network.image_size = 96
-    return network
+    return miniature(96)
 
 
 @pytest.fixture(scope="module")

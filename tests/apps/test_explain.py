@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from qmanet_benco import VARIANTS, create_model, load_model, predict
 from qmanet_benco.apps.explain import Explanation, draw, explain, labels, write_explanation
 from qmanet_benco.apps.panels import overlay
-from qmanet_benco.apps.predict import _normalised
+from qmanet_benco.apps.predict import normalised
 from qmanet_benco.apps.probes import attention_weights, frozen, probed, without_interaction
 from qmanet_benco.cli import app
 from qmanet_benco.errors import RequestError
@@ -56,7 +56,7 @@ def mask(height: int = 90, width: int = 120) -> np.ndarray:
 
 
 def square(pixels: np.ndarray) -> Tensor:
-    return _normalised(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR))
+    return normalised(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR))
 
 
 def stretched(plane: Tensor) -> np.ndarray:

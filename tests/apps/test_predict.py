@@ -140,14 +140,14 @@ def test_resized_probability_is_the_network_s_own_on_the_framework_s_pixels(mode
 
     square = cv2.resize(photo(), (128, 128), interpolation=cv2.INTER_LINEAR)
     with torch.no_grad():
-        expected = model(room._normalised(square))[0, 0].numpy()
+        expected = model(room.normalised(square))[0, 0].numpy()
     back = cv2.resize(expected, (130, 90), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(predict(model, photo()).probability, back, atol=1e-6)
 
 
 def test_photo_smaller_than_a_tile_is_one_tile(model: QMANetwork) -> None:
     with torch.no_grad():
-        expected = model(room._normalised(photo(100, 140)))[0, 0].numpy()
+        expected = model(room.normalised(photo(100, 140)))[0, 0].numpy()
     np.testing.assert_allclose(predict(model, photo(100, 140), native=True).probability, expected, atol=1e-6)
 
 
@@ -183,7 +183,7 @@ def test_tiles_of_a_network_that_looks_at_a_neighbourhood_are_blended_without_se
     monkeypatch.setattr(room, "OVERLAP", 32)
     local = Local().eval()
     with torch.no_grad():
-        whole = local(room._normalised(photo(250, 310)))[0, 0].numpy()
+        whole = local(room.normalised(photo(250, 310)))[0, 0].numpy()
         tiled, _ = room._tiled(local, photo(250, 310))
     inside = np.abs(tiled - whole)
     assert np.quantile(inside, 0.5) < 1e-6

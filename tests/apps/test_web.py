@@ -16,14 +16,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
+from made_models import miniature
 from PIL import Image
 
 pytest.importorskip("gradio", reason="needs the extra [app]")
 
 import httpx
 
-from qmanet_benco import create_model, predict
+from qmanet_benco import predict
 from qmanet_benco.apps.web import Address, Server, serving
 from qmanet_benco.apps.web_limits import Limits, read_upload
 from qmanet_benco.apps.web_load import RESULT_FILES, WebUser, run_load, small_photo
@@ -37,10 +37,7 @@ LIMITS = Limits(megapixels=4, megabytes=1, queue=8)
 
 @pytest.fixture(scope="module")
 def model() -> QMANetwork:
-    torch.manual_seed(0)
-    network = create_model("miniature", noise_sources="srm,bayar", backbone_weights="random").eval()
-    network.image_size = 64
-    return network
+    return miniature(64)
 
 
 @pytest.fixture(scope="module")

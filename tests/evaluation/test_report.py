@@ -15,6 +15,7 @@ import pytest
 from made_runs import EVIL, SETS, make_run
 from PIL import Image
 
+from browsers import chromium
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.published import published
 from qmanet_benco.evaluation.report import make_report, read_run
@@ -168,20 +169,8 @@ def test_folder_without_records_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs Debian's chromium and chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
+    with chromium(performance="ALL") as opened:
+        yield opened
 
 
 def test_gallery_sorts_and_filters_and_names_are_inert(

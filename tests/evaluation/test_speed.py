@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from qmanet_benco.cli import app
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.speed import bench, interleaved, ratio, saved_bytes
+from qmanet_benco.evaluation.speed import bench, saved_bytes
+from qmanet_benco.evaluation.turns import interleaved, ratio
 
 CPU = torch.device("cpu")
 
