@@ -94,7 +94,9 @@ def data_demo(
 @data_app.command("study")
 def data_study(
     casia: Annotated[Path, typer.Argument(help="Folder with Tp, Gt and Au, named as in CASIA v1.")],
-    out: Annotated[Path, typer.Argument(help="A new folder: OUT/train, OUT/val_generated, OUT/val_real.")],
+    out: Annotated[
+        Path, typer.Argument(help="A new folder: OUT/train, OUT/val_generated, OUT/val_real, OUT/val_crops.")
+    ],
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
     generated: Annotated[int, typer.Option(help="Forgeries to train on.")] = 2400,
     validation: Annotated[int, typer.Option(help="Forgeries to validate on, from other photos.")] = 160,
@@ -118,7 +120,7 @@ def data_study(
             workers=workers,
             progress=progress,
         )
-    typer.echo(f"{made.train}, {made.generated}, {made.real}")
+    typer.echo(f"{made.train}, {made.generated}, {made.real}, {made.crops}")
 
 
 @data_app.command("prepare")

@@ -5,6 +5,8 @@
 #   NOISEPRINT   NoisePrint++ weights, a file or a name of `qmanet weights list`
 #   OUTPUT_DIR   everything goes below it; the same command goes on after a kill
 #   ROWS         some of the rows (comma list); by default all
+#   SEEDS        at most so many of a row (default 3; the rows have two or three)
+#   JOBS         trainings at once (default 1)
 #   STEPS, SIZE  optimiser steps of a training (default 3000) and side of the images (default 128)
 set -euo pipefail
 # shellcheck source=runs/common.sh
@@ -16,7 +18,7 @@ SIZE=${SIZE:-128}
 data=$OUTPUT_DIR/data-$SIZE
 mkdir -p "$OUTPUT_DIR"
 [ -d "$data" ] || qmanet data study "$CASIA" "$data" --size "$SIZE" --workers "${WORKERS:-2}"
-qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" \
+qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" "$data/val_crops" \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size "$SIZE"
 exec python -m qmanet_benco.evaluation.study --data "$data" --out "$OUTPUT_DIR" --cache "$OUTPUT_DIR/residuals" \
-    --weights "$NOISEPRINT" --steps "${STEPS:-3000}" --image_size "$SIZE" --rows "${ROWS:-}"
+    --weights "$NOISEPRINT" --steps "${STEPS:-3000}" --image_size "$SIZE" --rows "${ROWS:-}" --seeds "${SEEDS:-3}" --jobs "${JOBS:-1}"

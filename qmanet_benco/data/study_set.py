@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, finished, forge
 from qmanet_benco.data.masks import encode_mask, read_mask
@@ -36,10 +37,10 @@ VALIDATION_PART = 0.25
 COLUMNS = ("split", "file", "kind", "sources")
 KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6), final_quality=(80, 99))
 """CASIA's photos have 256 x 384 pixels: larger crops than these do not exist at 256."""
-TRAIN, GENERATED, REAL = "train", "val_generated", "val_real"
+TRAIN, GENERATED, REAL, CROPS = SPLITS = "train", "val_generated", "val_real", "val_crops"
 CONTENTS = Contents(
     ".begun-by-qmanet-data-study",
-    (TRAIN, GENERATED, REAL),
+    SPLITS,
     ("manifest.csv", "test.json"),
     r"[^/]+\.(jpe?g|png|tiff?|bmp)",
 )
@@ -56,12 +57,14 @@ class StudySet:
     generated: Path
     """Forgeries made from validation photos."""
     real: Path
-    """Real pairs of the validation split."""
+    """Real pairs of the validation split, whole."""
+    crops: Path
+    """A crop of each of them at its own resolution, around the tampered region."""
 
     @classmethod
     def below(cls, folder: Path) -> StudySet:
         """The folders of a set that was made into ``folder``."""
-        return cls(folder / TRAIN, folder / GENERATED, folder / REAL)
+        return cls(*(folder / split for split in SPLITS))
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def make_study_set(
     tasks = [_Task(TRAIN, index) for index in range(generated)]
     tasks += [_Task(TRAIN, copy, pair) for pair in seen for copy in range(copies)]
     tasks += [_Task(GENERATED, index) for index in range(validation)]
-    tasks += [_Task(REAL, -1, pair) for pair in unseen]
+    tasks += [_Task(split, -1, pair) for split in (REAL, CROPS) for pair in unseen]
     with staged(out, CONTENTS, partial(_check, out)) as unfinished:
         rows = []
         with closing(in_order(partial(_write, _Plan(unfinished, by_split, size, seed)), tasks, workers)) as written:
@@ -146,7 +149,7 @@ def make_study_set(
                 if progress is not None:
                     progress(len(rows), len(tasks))
         write_rows(unfinished / "manifest.csv", COLUMNS, rows)
-        tests = {name: str((out / name).resolve()) for name in (GENERATED, REAL)}
+        tests = {name: str((out / name).resolve()) for name in (GENERATED, REAL, CROPS)}
         (unfinished / "test.json").write_text(json.dumps(tests, indent=2), encoding="utf-8")
     return StudySet.below(out)
 
@@ -211,9 +214,11 @@ def _photos(casia: Path) -> list[Photo]:
 def _write(plan: _Plan, task: _Task) -> dict[str, str]:
     """Make and write one image; all randomness comes from the seed, the split, the index and the pair's name."""
     name = task.pair.image.stem if task.pair else ""
-    rng = np.random.default_rng([plan.seed, (TRAIN, GENERATED, REAL).index(task.split), task.index + 1, *name.encode()])
+    rng = np.random.default_rng([plan.seed, SPLITS.index(task.split), task.index + 1, *name.encode()])
     if task.split == REAL and task.pair:
         return _keep_as_it_is(plan, task.pair)
+    if task.split == CROPS and task.pair:
+        return _keep_a_crop(plan, task.pair, rng)
     if task.pair:
         made, sources = _varied(task.pair, plan.size, task.index, rng), task.pair.identities
     else:
@@ -239,15 +244,19 @@ def _varied(pair: Pair, size: int, copy: int, rng: Generator) -> Forgery:
     image, mask = _read(pair)
     if copy % 2:
         image, mask = _crop_around(image, mask, size, rng)
-    image = (
-        cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) if image.shape[:2] != (size, size) else image
-    )
-    mask = cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST).astype(bool)
+    image, mask = _squared(image, mask, size)
     turns = int(rng.integers(4)) if copy else 0
     image, mask = np.rot90(image, turns), np.rot90(mask, turns)
     if rng.random() < 0.5:
         image, mask = image[:, ::-1], mask[:, ::-1]
     return Forgery(np.ascontiguousarray(image), np.ascontiguousarray(mask), "real")
+
+
+def _squared(image: Image, mask: Mask, size: int) -> tuple[Image, Mask]:
+    if mask.shape == (size, size):
+        return image, mask
+    smaller = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return smaller, cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def _crop_around(image: Image, mask: Mask, size: int, rng: Generator) -> tuple[Image, Mask]:
@@ -277,6 +286,15 @@ def _keep_as_it_is(plan: _Plan, pair: Pair) -> dict[str, str]:
     for source, part in ((pair.image, "Tp"), (pair.mask, "Gt")):
         shutil.copyfile(source, plan.folder / REAL / part / source.name)
     return _row(REAL, pair.image.name, "real", pair.identities)
+
+
+def _keep_a_crop(plan: _Plan, pair: Pair, rng: Generator) -> dict[str, str]:
+    """As PNG: what the forger's last JPEG left is neither squeezed nor compressed once more."""
+    image, mask = _squared(*_crop_around(*_read(pair), plan.size, rng), plan.size)
+    file = plan.folder / CROPS / "Tp" / f"{pair.image.stem}.png"
+    PillowImage.fromarray(image).save(file)
+    (plan.folder / CROPS / "Gt" / file.name).write_bytes(encode_mask(mask))
+    return _row(CROPS, file.name, "real", pair.identities)
 
 
 def _row(split: str, file: str, kind: str, sources: Sequence[str]) -> dict[str, str]:

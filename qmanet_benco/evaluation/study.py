@@ -12,7 +12,8 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 LOSSES = {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}
 """Of every row of QMA-Net but those that vary the loss."""
 ATTACKS = [{"jpeg": [90, 70]}, {"blur": [3, 7]}, {"noise_variance": [3, 11]}]
+DONE = "done"
+"""A file beside the checkpoints of a training that ended."""
+PLAIN, ATTACKED = "suite", "suite-attacked"
 METRICS = ("f1", "permute_f1", "iou", "auc")
 
 
@@ -79,6 +83,7 @@ def train_command(
         "batch_size": budget.batch,
         "test_batch_size": budget.batch,
         "accum_iter": 1,
+        "epochs": 10,  # --max-steps scales the schedule: a tenth of the steps warms up
         "lr": budget.learning_rate,
         "min_lr": budget.learning_rate / 40,
         "warmup_epochs": 1,
@@ -105,14 +110,20 @@ def model_flags(row: Row, weights: str, cache: Path, budget: Budget) -> dict[str
 
 
 def suite_of(
-    trained: Mapping[tuple[str, int], Path], rows: Sequence[Row], data: StudySet, cache: Path, budget: Budget
+    trained: Mapping[tuple[str, int], Path],
+    rows: Sequence[Row],
+    sets: Mapping[str, Path],
+    attacks: Sequence[Mapping[str, object]],
+    cache: Path,
+    budget: Budget,
 ) -> dict[str, Any]:
-    """The suite that scores all trained rows; JSON is YAML too.
+    """A suite that scores trained rows; JSON is YAML too.
 
     Args:
         trained: checkpoint of each row's name and seed.
         rows: of the study.
-        data: what was trained and is validated on.
+        sets: names and ManiDataset folders.
+        attacks: beside the plain images.
         cache: kept residuals.
         budget: for the image size.
     """
@@ -124,44 +135,82 @@ def suite_of(
         models.append(
             {"name": name, "model": by_name[name].model, "flags": flags, "seed": seed, "checkpoint": str(checkpoint)}
         )
-    sets = [{"name": "generated", "path": str(data.generated)}, {"name": "real", "path": str(data.real)}]
-    return {"name": "study", "image_size": budget.image_size, "models": models, "sets": sets, "attacks": ATTACKS}
+    return {
+        "name": "study",
+        "image_size": budget.image_size,
+        "models": models,
+        "sets": [{"name": name, "path": str(path)} for name, path in sets.items()],
+        "attacks": list(attacks),
+    }
 
 
-def run_study(data: StudySet, out: Path, weights: str, cache: Path, rows: Sequence[Row], budget: Budget) -> list[str]:
-    """Train what is not trained, score everything, write the tables.
+def scored_sets(data: StudySet) -> dict[str, Path]:
+    """Generated forgeries of unseen photos, crops of real ones, and those whole, squeezed into the square."""
+    return {"generated": data.generated, "real crops": data.crops, "real": data.real}
+
+
+def run_study(
+    data: StudySet, out: Path, weights: str, cache: Path, rows: Sequence[Row], budget: Budget, jobs: int = 1
+) -> list[str]:
+    """Train what is not trained, ``jobs`` rows at a time, score everything, write the tables.
 
     Returns:
         One line for each training that failed; the others are scored all the same.
     """
     from qmanet_benco.benco.checkpoints import newest_checkpoint
 
-    failures, trained = [], {}
-    for row in rows:
-        for seed in row.seeds:
-            folder = out / "trained" / f"{row.name.replace('/', '-').replace(' ', '_')}@{seed}"
-            if not (folder / "done").exists():
-                logger.warning("training %s, seed %d", row.name, seed)
-                command = train_command(row, seed, data, folder, weights, cache, budget)
-                folder.mkdir(parents=True, exist_ok=True)
-                with (folder / "train.out").open("ab") as stream:
-                    ended = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False)
-                if ended.returncode:
-                    failures.append(f"{row.name}, seed {seed}: see {folder / 'train.out'}")
-                    continue
-                (folder / "done").touch()
-            checkpoint = newest_checkpoint(folder, 0)
-            if checkpoint is not None:
-                trained[row.name, seed] = checkpoint.resolve()
+    wanted = [(row, seed) for row in rows for seed in row.seeds]
+    folders = {(row.name, seed): trained_into(out, row, seed) for row, seed in wanted}
+
+    def command_of(row: Row, seed: int) -> list[str]:
+        return train_command(row, seed, data, folders[row.name, seed], weights, cache, budget)
+
+    with ThreadPoolExecutor(jobs) as trainings:
+        failed = trainings.map(lambda pair: train(command_of(*pair), folders[pair[0].name, pair[1]]), wanted)
+        failures = [line for line in failed if line]
+    trained = {
+        key: checkpoint.resolve()
+        for key, folder in folders.items()
+        if (folder / DONE).exists() and (checkpoint := newest_checkpoint(folder, 0))
+    }
     if not trained:
         raise RequestError("no row was trained", "one or more", "; ".join(failures))
-    suite = suite_of(trained, rows, data, cache, budget)
-    file = out / "suite.yaml"
-    write_text_atomically(file, json.dumps(suite, indent=2))
-    cli = [sys.executable, "-m", "qmanet_benco.cli", "suite"]
-    subprocess.run([*cli, "run", str(file), "--out", str(out / "suite")], check=True)
+    first_seeds = {key: path for key, path in trained.items() if key[1] == 0}
+    score(suite_of(trained, rows, scored_sets(data), [], cache, budget), out, PLAIN)
+    score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, cache, budget), out, ATTACKED)
     write_tables(out, data, budget)
     return failures
+
+
+def trained_into(out: Path, row: Row, seed: int) -> Path:
+    """The folder of a row's checkpoints and logs."""
+    return out / "trained" / f"{row.name.replace('/', '-').replace(' ', '_')}@{seed}"
+
+
+def train(command: Sequence[str], folder: Path) -> str:
+    """Run a training unless it is done; its output goes to ``folder/train.out``.
+
+    Returns:
+        What to say of a training that failed; else nothing.
+    """
+    if (folder / DONE).exists():
+        return ""
+    logger.warning("training into %s", folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "train.out").open("ab") as stream:
+        ended = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False)
+    if ended.returncode:
+        return f"{folder.name}: see {folder / 'train.out'}"
+    (folder / DONE).touch()
+    return ""
+
+
+def score(suite: Mapping[str, Any], out: Path, name: str) -> None:
+    """Run a suite into ``out/name``; records that are there stay."""
+    file = out / f"{name}.yaml"
+    write_text_atomically(file, json.dumps(suite, indent=2))
+    command = [sys.executable, "-m", "qmanet_benco.cli", "suite", "run", str(file), "--out", str(out / name)]
+    subprocess.run(command, check=True)
 
 
 def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
@@ -170,11 +219,11 @@ def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
 
     from qmanet_benco.data.demo import all_tampered_f1
 
-    records = pandas.read_parquet(out / "suite" / "records")
     keys = ["model", "seed", "set", "attack", "level"]
+    read = [pandas.read_parquet(out / name / "records") for name in (PLAIN, ATTACKED)]
+    records = pandas.concat(read).drop_duplicates([*keys, "image"])
     table = records.groupby(keys, as_index=False)[list(METRICS)].mean().rename(columns={"model": "row"})
-    floors = {"generated": data.generated, "real": data.real}
-    floors_f1 = {name: all_tampered_f1(path, budget.image_size) for name, path in floors.items()}
+    floors_f1 = {name: all_tampered_f1(path, budget.image_size) for name, path in scored_sets(data).items()}
     table["steps"], table["image_size"], table["batch"] = budget.steps, budget.image_size, budget.batch
     table["all_tampered_f1"] = table["set"].map(floors_f1)
     write_text_atomically(out / "study.csv", table.to_csv(index=False, float_format="%.4f"))
@@ -203,13 +252,15 @@ def _cell(mean: float, deviation: float) -> str:
 
 
 def main() -> int:
-    """``--data DIR --out DIR --weights FILE --cache DIR [--steps N] [--rows A,B]``."""
+    """``--data DIR --out DIR --weights FILE --cache DIR [--steps N] [--rows A,B] [--seeds N] [--jobs N]``."""
     parser = argparse.ArgumentParser(description="Train and score the rows of the architecture study.")
     for name in ("data", "out", "cache"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", required=True, help="NoisePrint++")
     parser.add_argument("--steps", type=int, default=Budget.steps)
     parser.add_argument("--image_size", type=int, default=Budget.image_size)
+    parser.add_argument("--seeds", type=int, default=3, help="at most so many of a row (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once (default: %(default)s)")
     parser.add_argument("--rows", default="", help=f"comma list of {', '.join(row.name for row in ROWS)}")
     given = parser.parse_args()
     wanted = [name.strip() for name in given.rows.split(",") if name.strip()]
@@ -217,9 +268,10 @@ def main() -> int:
     try:
         if unknown:
             raise RequestError(f"row {sorted(unknown)[0]!r}", f"some of {', '.join(row.name for row in ROWS)}")
-        rows = [row for row in ROWS if not wanted or row.name in wanted]
+        rows = [replace(row, seeds=row.seeds[: given.seeds]) for row in ROWS if not wanted or row.name in wanted]
         budget = Budget(steps=given.steps, image_size=given.image_size)
-        failures = run_study(StudySet.below(given.data), given.out, given.weights, given.cache, rows, budget)
+        data = StudySet.below(given.data)
+        failures = run_study(data, given.out, given.weights, given.cache, rows, budget, given.jobs)
     except RequestError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from qmanet_benco.data.study_set import GENERATED, REAL, TRAIN, identities_of, linked, make_study_set
+from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, identities_of, linked, make_study_set
 from qmanet_benco.errors import RequestError
 
 NAMES = [f"ani{index:04d}" for index in range(12)]
@@ -47,13 +47,13 @@ def test_validation_shares_no_photo_with_training(casia: Path, tmp_path: Path) -
         rows = list(csv.DictReader(stream))
     used = {
         split: {name for row in rows if row["split"] == split for name in row["sources"].split()}
-        for split in (TRAIN, GENERATED, REAL)
+        for split in (TRAIN, GENERATED, REAL, CROPS)
     }
-    assert used[TRAIN].isdisjoint(used[GENERATED] | used[REAL])
+    assert used[TRAIN].isdisjoint(used[GENERATED] | used[REAL] | used[CROPS])
     assert all(used.values())
     counts = {split: sum(row["split"] == split for row in rows) for split in used}
-    assert counts == {TRAIN: 6 + 2 * 5, GENERATED: 4, REAL: 1}
-    for split in (TRAIN, GENERATED):
+    assert counts == {TRAIN: 6 + 2 * 5, GENERATED: 4, REAL: 1, CROPS: 1}
+    for split in (TRAIN, GENERATED, CROPS):
         for image in (tmp_path / "set" / split / "Tp").iterdir():
             mask = np.asarray(Image.open(tmp_path / "set" / split / "Gt" / f"{image.stem}.png"))
             assert mask.shape == (64, 64) == Image.open(image).size
@@ -67,7 +67,7 @@ def test_same_bytes_for_any_number_of_workers(casia: Path, tmp_path: Path) -> No
         for folder in folders
     ]
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 2 * 21
+    assert len(digests[0]) == 2 * 22
 
 
 def test_a_folder_that_exists_is_left_alone(casia: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,20 @@ from made_sets import make_forgeries
 
 from qmanet_benco.benco import zoo
 from qmanet_benco.benco.options import split
-from qmanet_benco.data.study_set import GENERATED, REAL, StudySet
-from qmanet_benco.evaluation.study import ROWS, Budget, model_flags, suite_of, train_command, write_tables
+from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, StudySet
+from qmanet_benco.evaluation.study import (
+    ATTACKED,
+    ATTACKS,
+    PLAIN,
+    ROWS,
+    Budget,
+    model_flags,
+    scored_sets,
+    suite_of,
+    train,
+    train_command,
+    write_tables,
+)
 from qmanet_benco.model.config import parse_noise_sources, variant_config
 
 BUDGET = Budget(steps=20)
@@ -49,14 +62,15 @@ def test_launchers_own_flags_are_known(tmp_path: Path) -> None:
 
 def test_a_suite_names_every_trained_row_with_its_seed(tmp_path: Path) -> None:
     trained = {(ROWS[0].name, 0): tmp_path / "a.pth", (ROWS[0].name, 1): tmp_path / "b.pth"}
-    suite = suite_of(trained, ROWS, StudySet.below(tmp_path), tmp_path / "cache", BUDGET)
+    sets = scored_sets(StudySet.below(tmp_path))
+    suite = suite_of(trained, ROWS, sets, ATTACKS, tmp_path / "cache", BUDGET)
     assert [(model["name"], model["seed"]) for model in suite["models"]] == list(trained)
     assert suite["models"][0]["flags"]["noiseprint_weights"] == "checkpoint"
 
 
 def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> None:
     data = StudySet.below(tmp_path / "data")
-    for name in (GENERATED, REAL):
+    for name in (GENERATED, REAL, CROPS):
         make_forgeries(tmp_path / "data" / name, 2)
     rows = [
         dict(model="QMA-Net-b0", seed=seed, set="generated", attack="none", level=0.0, image=str(index))
@@ -64,11 +78,22 @@ def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> N
         for seed in (0, 1)
         for index in (0, 1)
     ]
-    (tmp_path / "suite" / "records").mkdir(parents=True)
-    pd.DataFrame(rows).to_parquet(tmp_path / "suite" / "records" / "all.parquet")
+    attacked = [row | dict(attack="jpeg", level=70.0) for row in rows if row["seed"] == 0]
+    for name, records in ((PLAIN, rows), (ATTACKED, attacked + rows[:2])):
+        (tmp_path / name / "records").mkdir(parents=True)
+        pd.DataFrame(records).to_parquet(tmp_path / name / "records" / "all.parquet")
     write_tables(tmp_path, data, BUDGET)
     table = pd.read_csv(tmp_path / "study.csv")
-    assert list(table["f1"]) == pytest.approx([0.1, 0.3])
+    assert list(table["f1"]) == pytest.approx([0.1, 0.1, 0.3])
+    assert list(table["attack"]) == ["jpeg", "none", "none"]
     assert set(table["steps"]) == {20}
     assert (table["all_tampered_f1"] > 0).all()
     assert "| QMA-Net-b0 | 2 | 0.200 +- 0.141 |" in (tmp_path / "study.md").read_text()
+
+
+def test_a_training_that_is_done_is_not_begun_again_and_one_that_fails_is_named(tmp_path: Path) -> None:
+    fails = [sys.executable, "-c", "import sys; print('said'); sys.exit(3)"]
+    assert "train.out" in train(fails, tmp_path / "row@0")
+    assert (tmp_path / "row@0" / "train.out").read_text() == "said\n"
+    assert not train([sys.executable, "-c", ""], tmp_path / "row@0")
+    assert not train(fails, tmp_path / "row@0")
