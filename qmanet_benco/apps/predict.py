@@ -19,7 +19,6 @@ from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork, image_score
 from qmanet_benco.model.noise_view import IMAGENET_MEAN, IMAGENET_STD
 
 THRESHOLD = 0.5
-"""Of the network's input."""
 TILE, OVERLAP = 768, 256
 """Pixels. The overlap is blended; CHOICE: the paper resizes and has no tiles."""
 MOST_REGIONS = 50

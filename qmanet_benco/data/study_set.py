@@ -149,7 +149,7 @@ def make_study_set(
                 if progress is not None:
                     progress(len(rows), len(tasks))
         write_rows(unfinished / "manifest.csv", COLUMNS, rows)
-        tests = {name: str((out / name).resolve()) for name in (GENERATED, REAL, CROPS)}
+        tests = {name: str((out / name).resolve()) for name in SPLITS if name != TRAIN}
         (unfinished / "test.json").write_text(json.dumps(tests, indent=2), encoding="utf-8")
     return StudySet.below(out)
 
@@ -253,6 +253,7 @@ def _varied(pair: Pair, size: int, copy: int, rng: Generator) -> Forgery:
 
 
 def _squared(image: Image, mask: Mask, size: int) -> tuple[Image, Mask]:
+    """Scaled to ``size`` x ``size``, unless they are that already."""
     if mask.shape == (size, size):
         return image, mask
     smaller = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)

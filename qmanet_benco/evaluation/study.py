@@ -175,7 +175,8 @@ def run_study(
     }
     if not trained:
         raise RequestError("no row was trained", "one or more", "; ".join(failures))
-    first_seeds = {key: path for key, path in trained.items() if key[1] == 0}
+    lowest_seed = dict(sorted(trained, reverse=True))
+    first_seeds = {key: trained[key] for key in lowest_seed.items()}
     score(suite_of(trained, rows, scored_sets(data), [], cache, budget), out, PLAIN)
     score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, cache, budget), out, ATTACKED)
     write_tables(out, data, budget)
@@ -266,6 +267,8 @@ def main() -> int:
     wanted = [name.strip() for name in given.rows.split(",") if name.strip()]
     unknown = set(wanted) - {row.name for row in ROWS}
     try:
+        if min(given.seeds, given.jobs) < 1:
+            raise RequestError(f"--seeds {given.seeds} --jobs {given.jobs}", "1 or more of each")
         if unknown:
             raise RequestError(f"row {sorted(unknown)[0]!r}", f"some of {', '.join(row.name for row in ROWS)}")
         rows = [replace(row, seeds=row.seeds[: given.seeds]) for row in ROWS if not wanted or row.name in wanted]

@@ -27,7 +27,7 @@ class Ratio:
     name: str
     median: float
     low: float
-    """Lower quartile over the rounds."""
+    """Lower quartile over the rounds; of fewer than four, the lowest."""
     high: float
     target: float | None = None
     """What is aimed at: at most this, or at least where the name says so."""
@@ -75,7 +75,7 @@ def interleaved(works: Mapping[str, Work], rounds: int, device: torch.device) ->
 def ratio(
     part: str, name: str, over: Sequence[float], under: Sequence[float], target: float | None = None, scale: float = 1.0
 ) -> Ratio:
-    """Round by round, ``scale * over / under``; median and quartiles."""
+    """Round by round, ``scale * over / under``; median and quartiles, of fewer than four rounds the extremes."""
     values = sorted(scale * a / b for a, b in zip(over, under, strict=True))
     quarter = len(values) // 4
     return Ratio(part, name, statistics.median(values), values[quarter], values[-1 - quarter], target)
