@@ -232,5 +232,20 @@ def skip_bad_steps(patches: Patches, request: Request) -> None:
     steps.guard_steps(patches, request.training.guard)
 
 
+def fuse_adamw(patches: Patches, _: Request) -> None:
+    from timm.optim import optim_factory
+
+    stock = optim_factory.create_optimizer
+
+    @wraps(stock)
+    def create_optimizer(*args: Any, **kwargs: Any) -> Any:
+        made = stock(*args, **kwargs)
+        if type(made) is not torch.optim.AdamW:
+            return made
+        return torch.optim.AdamW([{**group, "foreach": None, "fused": True} for group in made.param_groups])
+
+    patches.set(optim_factory, "create_optimizer", create_optimizer)
+
+
 def nothing(_: Patches, __: Request) -> None:
     """The launcher itself does it, before the script starts."""

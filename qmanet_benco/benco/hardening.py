@@ -133,6 +133,14 @@ ROWS = (
         ("train",),
     ),
     Correction(
+        "fused-adamw",
+        "training_scripts/train.py:397",
+        r"optim_factory\.create_optimizer",
+        "AdamW goes through the parameters several times; torch's fused AdamW does it once (equal but for rounding)",
+        defects.fuse_adamw,
+        ("train",),
+    ),
+    Correction(
         "log-per-set",
         "training_scripts/test.py:283",
         "full_log_dir",

@@ -20,6 +20,7 @@ from qmanet_benco.benco.flags import SCRIPTS, check_model, show
 from qmanet_benco.benco.patches import environment
 from qmanet_benco.benco.world import world_of, world_of_one
 from qmanet_benco.errors import RequestError
+from qmanet_benco.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ def main() -> int:
     Every error is reported to the parent process by then, so nothing is printed here.
     """
     end_with_parent()
+    keep_freed_memory()
     fields = json.loads(sys.argv[1])
     run = Run(**fields | {name: tuple(fields[name]) for name in ("flags", "without")})
     if asked_before():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from qmanet_benco.evaluation.run import Outcome
@@ -110,6 +111,7 @@ def main() -> int:
     from qmanet_benco.benco.world import world_of
 
     elastic.end_with_parent()
+    keep_freed_memory()
     fields = json.loads(sys.argv[1])
     order = Order(**{**fields, "models": tuple(fields["models"])})
     try:

@@ -121,10 +121,45 @@ class TokenMixFFN(nn.Module):
         expand, depthwise, activation, _, contract, _ = self.layers
         inner = F.linear(tokens, expand.weight.flatten(1), expand.bias)
         kernel = depthwise.weight.clone(memory_format=torch.channels_last)
-        inner = inner.transpose(1, 2).unflatten(2, tuple(size))  # B x C' x h x w, channels last
-        inner = F.conv2d(inner, kernel, depthwise.bias, padding=1, groups=inner.shape[1]).flatten(2).transpose(1, 2)
-        mixed = F.linear(activation(inner), contract.weight.flatten(1), contract.bias)
+        weights = [kernel, depthwise.bias, contract.weight.flatten(1), contract.bias]
+        if self.training and torch.is_grad_enabled():
+            mixed = _MixedAgain.apply(activation, tuple(size), inner, *(weight.to(inner.dtype) for weight in weights))
+        else:
+            mixed = F.linear(_convolved(activation, size, inner, *weights[:2]), *weights[2:])
         return (tokens if identity is None else identity) + self.dropout_layer(mixed)
+
+
+def _convolved(activation: Any, size: Sequence[int], inner: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Depthwise convolution and activation of B x (h w) x C' tokens."""
+    features = inner.transpose(1, 2).unflatten(2, tuple(size))  # B x C' x h x w, channels last
+    features = F.conv2d(features, kernel, bias, padding=1, groups=features.shape[1])
+    return activation(features.flatten(2).transpose(1, 2))
+
+
+class _MixedAgain(torch.autograd.Function):
+    """Depthwise convolution, activation and the contracting layer, which keep nothing but their input for backward.
+
+    Convolution and activation are computed again there. Their outputs are two of the three widest tensors of a block,
+    a third of all that the encoders would keep, and cost little beside the matrix products, which are not repeated.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, activation: Any, size: tuple[int, ...], inner: Tensor, *weights: Tensor) -> Tensor:
+        ctx.activation, ctx.size = activation, size
+        ctx.save_for_backward(inner, *weights)
+        return F.linear(_convolved(activation, size, inner, *weights[:2]), *weights[2:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        inner, kernel, bias, contraction, offset = ctx.saved_tensors
+        grad = grad.to(inner.dtype)
+        with torch.enable_grad():
+            inputs = [tensor.detach().requires_grad_() for tensor in (inner, kernel, bias)]
+            activated = _convolved(ctx.activation, ctx.size, *inputs)
+        grads_of_inputs = torch.autograd.grad(activated, inputs, grad @ contraction)
+        rows = grad.flatten(0, 1)
+        return None, None, *grads_of_inputs, rows.t() @ activated.detach().flatten(0, 1), rows.sum(0).to(offset.dtype)
 
 
 def _build_mit(config: QMANetConfig) -> Any:

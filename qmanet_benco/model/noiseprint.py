@@ -133,7 +133,9 @@ class NoisePrintPP(nn.Module):
         """ReLU of a centred layer's output, with one pixel of padding around."""
         floor = -self._centre(index).view(1, -1, 1, 1)
         if fused:
-            return _pad_with(torch.maximum(x, floor, out=x), floor)
+            padded = _framed(x, floor)
+            torch.maximum(x, floor, out=padded[:, :, 1:-1, 1:-1])
+            return padded
         return F.pad(torch.maximum(x, floor) - floor, (1, 1, 1, 1)) + floor
 
     def _convolution(self, index: int) -> nn.Conv2d:
@@ -197,13 +199,12 @@ def _full_float32() -> AbstractContextManager[Any]:
     )
 
 
-def _pad_with(x: Tensor, values: Tensor) -> Tensor:
-    """B x C x H x W with one pixel of ``values`` (1 x C x 1 x 1) around: B x C x H+2 x W+2, channels last."""
+def _framed(x: Tensor, values: Tensor) -> Tensor:
+    """B x C x H x W of memory, channels last, with one pixel of ``values`` (1 x C x 1 x 1) around; the rest is open."""
     batch, channels, height, width = x.shape
     padded = x.new_empty(batch, height + 2, width + 2, channels).permute(0, 3, 1, 2)
     for border in (padded[:, :, 0], padded[:, :, -1], padded[..., 0], padded[..., -1]):
         border.copy_(values[..., 0].expand_as(border))
-    padded[:, :, 1:-1, 1:-1] = x
     return padded
 
 

@@ -111,6 +111,28 @@ def _with_model(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
+def test_adamw_is_fused_and_steps_as_the_stock_one() -> None:
+    optim_factory = pytest.importorskip("timm.optim.optim_factory")
+    arguments = argparse.Namespace(
+        opt="AdamW", lr=1e-2, weight_decay=0.05, momentum=0.9, betas=(0.9, 0.999), opt_eps=None
+    )
+    stepped = []
+    for rows in ((), [row for row in hardening.ROWS if row.name == "fused-adamw"]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Linear(7, 1))
+        with hardening.corrected(hardening.Request("train"), rows):
+            made = optim_factory.create_optimizer(arguments, net)
+        assert type(made) is torch.optim.AdamW
+        assert {bool(group["fused"]) for group in made.param_groups} == {bool(rows)}
+        assert sorted(group["weight_decay"] for group in made.param_groups) == [0.0, 0.05]
+        for _ in range(3):
+            made.zero_grad()
+            net(torch.ones(4, 5)).square().sum().backward()
+            made.step()
+        stepped.append([parameter.detach().clone() for parameter in net.parameters()])
+    torch.testing.assert_close(stepped[0], stepped[1])
+
+
 def test_a_missing_or_truncated_checkpoint_is_named(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint-0.pth"
     with only("safe-checkpoints"), pytest.raises(RequestError, match="is not a file"):

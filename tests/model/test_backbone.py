@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.backbone import Encoder, FusedAttention, _MissingOperators, _mix_vision_transformer
+from qmanet_benco.model.backbone import Encoder, FusedAttention, TokenMixFFN, _MissingOperators, _mix_vision_transformer
 from qmanet_benco.model.config import VARIANTS
 from qmanet_benco.model.weights import load_encoder
 
@@ -247,6 +247,47 @@ def test_mmsegmentation_s_own_attention_would_be_noticed() -> None:
     with torch.no_grad(), TensorWatch() as watch:
         Mmseg().model(torch.randn(1, 3, 256, 320))
     assert attention_matrices(256, 320) <= watch.sizes
+
+
+def mixed(ffn: TokenMixFFN, tokens: Tensor, again: bool, autocast: bool) -> tuple[list[Tensor], int]:
+    """Output and gradients of the inputs and parameters, and the bytes kept for backward."""
+    kept: dict[int, int] = {}
+    owned = {parameter.untyped_storage().data_ptr() for parameter in ffn.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    alive: list[Tensor] = []
+    ffn.zero_grad()
+    asked = tokens.clone().requires_grad_()
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+    ):
+        ffn.train(again)
+        output = ffn(asked, (5, 7))
+    (output.float() ** 2).sum().backward()
+    grads = [parameter.grad.clone() for parameter in ffn.parameters() if parameter.grad is not None]
+    assert asked.grad is not None
+    return [output.detach().float(), asked.grad, *grads], sum(kept.values())
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "autocast"])
+def test_mix_ffn_computes_again_what_it_does_not_keep(autocast: bool) -> None:
+    torch.manual_seed(0)
+    ffn = Encoder(tiny(VARIANTS["b0"])).mit.layers[1][1][0].ffn
+    tokens = torch.randn(2, 35, ffn.layers[0].in_channels)
+    plain, more = mixed(ffn, tokens, False, autocast)
+    again, less = mixed(ffn, tokens, True, autocast)
+    assert len(plain) == 2 + len(list(ffn.parameters()))
+    wide = tokens.numel() * ffn.layers[0].out_channels // ffn.layers[0].in_channels * (2 if autocast else 4)
+    assert more - less >= 1.5 * wide  # the outputs of convolution and activation, without what small things differ
+    for left, right in zip(plain, again, strict=True):
+        torch.testing.assert_close(left, right, **({"rtol": 0.02, "atol": 0.02} if autocast else {}))
 
 
 def test_stage_sizes_round_up() -> None:

@@ -1,0 +1,58 @@
+"""Freed memory is kept unless the user has chosen otherwise."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from qmanet_benco import memory
+
+FAULTS = """
+import resource, sys
+from qmanet_benco.memory import keep_freed_memory
+kept = "keep" in sys.argv and keep_freed_memory()
+import torch
+def use():
+    torch.ones(1 << 24)  # 64 MiB, above what glibc keeps by itself
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    use()
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+
+
+def faults(*words: str, **environment: str) -> tuple[bool, int]:
+    """Whether memory was kept, and the page faults of using 64 MiB four times more."""
+    surroundings = {name: value for name, value in os.environ.items() if name != memory.LARGE_PAGES}
+    ended = subprocess.run(
+        [sys.executable, "-c", FAULTS, *words],
+        env=surroundings | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kept, count = ended.stdout.split()
+    return bool(int(kept)), int(count)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_used_again() -> None:
+    kept, few = faults("keep")
+    assert kept
+    assert few < faults()[1] / 4  # without: 4 x 64 MiB in pages of 4 KiB
+
+
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
+def test_an_allocator_that_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "")
+    before = dict(os.environ)
+    monkeypatch.setattr(memory, "_set_thresholds", pytest.fail)
+    assert not memory.keep_freed_memory()
+    assert dict(os.environ) == before
