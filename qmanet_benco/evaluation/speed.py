@@ -1,7 +1,9 @@
-"""Speed as ratios of interleaved runs: QMA-Net beside the framework's baselines, on this machine, in this process.
+"""Speed as ratios of interleaved runs: QMA-Net beside the framework's baselines, on this machine.
 
-Runs take turns, so what else the machine does hits all of them alike; a ratio is taken within each round, and its
-median and spread over the rounds are reported. The machine's matrix-product rate stands beside.
+QMA-Net runs as ``qmanet`` runs it, the baselines in processes of their own as the framework's scripts run them, and
+once more with freed memory kept, as ``qmanet`` runs them too (:mod:`qmanet_benco.memory`). Runs take turns, so what
+else the machine does hits all of them alike; a ratio is taken within each round, and its median and spread over the
+rounds are reported. The machine's matrix-product rate stands beside.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,12 +21,16 @@ from torch import nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import example, multiply_adds
+from qmanet_benco.evaluation.loading import seconds_of_stages, seconds_per_image, training_set
+from qmanet_benco.evaluation.neighbours import Neighbour, started
 from qmanet_benco.evaluation.turns import Bench, Work, describe_machine, interleaved, ratio, remember, single
 
 QMANET = "QMANet"
 RANDOM_FLAGS = {"backbone_weights": "random", "noiseprint_weights": "random"}
-MATRIX_SIDE = 2048
-PARTS = ("inference", "training", "checkpointing", "growth", "cache", "import")
+MATRIX, MATRIX_SIDE = "matrix product", 2048
+KEPT = ", memory kept"
+"""A baseline as ``qmanet`` runs it: freed memory is kept and AdamW is fused."""
+PARTS = ("inference", "training", "checkpointing", "growth", "cache", "loading", "import")
 
 
 EngineBuilder = Callable[[Any], Callable[[torch.Tensor], object]]
@@ -60,13 +67,14 @@ def bench(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise RequestError(f"--device {device}", "cpu: no CUDA device is there")
     where = torch.device(device)
-    result = Bench(describe_machine(where))
+    result = Bench(describe_machine(where), rounds)
     measures = {
         "inference": lambda: _inference(result, rounds, image_size, where, engines or {}),
         "training": lambda: _training(result, rounds, image_size, where),
         "checkpointing": lambda: _checkpointing(result, rounds, image_size, where),
         "growth": lambda: _growth(result, max(1, rounds // 2), image_size, where),
         "cache": lambda: _cache(result, rounds, image_size, where),
+        "loading": lambda: _loading(result, rounds, image_size, where),
         "import": lambda: _imports(result, rounds),
     }
     for part in parts:
@@ -79,44 +87,73 @@ def bench(
 def _inference(
     result: Bench, rounds: int, size: int, device: torch.device, engines: Mapping[str, EngineBuilder]
 ) -> None:
-    models = {name: _model(name, size, device).eval() for name in (QMANET, "Trufor", "Mesorch")}
-    batches = {name: _batch(name, size, device) for name in models}
-    works: dict[str, Work] = {name: _evaluated(models[name], batches[name]) for name in models}
+    model, batch = _model(QMANET, size, device).eval(), _batch(QMANET, size, device)
+    macs = multiply_adds(model, batch)
     matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device)
-    works["matrix product"] = lambda: matrix @ matrix
-    image = batches[QMANET]["image"].cpu()
-    network: Any = models[QMANET].network
+    product = torch.empty_like(matrix)
+    works: dict[str, Work] = {MATRIX: lambda: torch.mm(matrix, matrix, out=product)}
+    network: Any = model.network
     for engine, build in engines.items() if device.type == "cpu" else ():
         try:
-            works[engine] = partial(build(network), image)
+            works[engine] = partial(build(network), batch["image"])
         except (RequestError, ImportError) as error:
             result.skipped.append(f"{engine}: {' '.join(str(error).split())[:160]}")
-    macs = multiply_adds(models[QMANET], batches[QMANET])
-    seconds = interleaved(works, rounds, device)
+    ours = {QMANET: "eager", **{name: name for name in engines if name in works}}
+    neighbours = _neighbours("inference", size, device, ("Trufor", "Mesorch"))
+    with started(list(neighbours.values())) as processes:
+        works |= dict(zip(neighbours, processes, strict=True))
+        seconds = interleaved(works, rounds, device)
     remember(result, "inference", seconds)
-    result.machine["matrix_product_gmacs_per_s"] = MATRIX_SIDE**3 / 1e9 / statistics.median(seconds["matrix product"])
-    ours = [name for name in works if name == QMANET or name in engines]
-    for name in ours:
-        label, eager = ("eager", True) if name == QMANET else (name, False)
-        targets = (0.65, None) if eager else (0.52, 1.25)
-        for other, target in zip(("Trufor", "Mesorch"), targets, strict=True):
-            line = f"QMA-Net ({label}) / {other} (eager)"
-            result.ratios.append(ratio("inference", line, seconds[name], seconds[other], target))
-        rate = macs / MATRIX_SIDE**3
+    result.machine["matrix_product_gmacs_per_s"] = MATRIX_SIDE**3 / 1e9 / statistics.median(seconds[MATRIX])
+    for name, label in ours.items():
+        targets = {"Trufor": 0.65 if name == QMANET else 0.52, "Mesorch": None if name == QMANET else 1.25}
+        for other in neighbours:
+            if other != QMANET:
+                line = f"QMA-Net ({label}) / {other} (eager)"
+                result.ratios.append(ratio("inference", line, seconds[name], seconds[other], targets.get(other)))
         line = f"QMA-Net ({label}), multiply-adds per second / matrix product's (at least)"
-        product = seconds["matrix product"]
-        result.ratios.append(ratio("inference", line, product, seconds[name], None if eager else 0.85, rate))
+        rate = macs / MATRIX_SIDE**3
+        result.ratios.append(ratio("inference", line, seconds[MATRIX], seconds[name], 0.85, rate))
 
 
 def _training(result: Bench, rounds: int, size: int, device: torch.device) -> None:
-    works = {name: _trained(_model(name, size, device), name, size, device) for name in (QMANET, "Trufor", "Mesorch")}
-    seconds = interleaved(works, rounds, device)
-    remember(result, "training step", seconds)
+    """One baseline after the other: three trainings at a time fit into 16 GB."""
     for other, target in (("Trufor", 0.75), ("Mesorch", 1.3)):
-        result.ratios.append(ratio("training", f"QMA-Net / {other}, one step", seconds[QMANET], seconds[other], target))
-    if device.type == "cpu":
-        ours, theirs = (peak_of_training(name, size) for name in (QMANET, "Trufor"))
-        result.ratios.append(single("training", "QMA-Net / Trufor, peak memory", ours / theirs, 1.0))
+        neighbours = _neighbours("training", size, device, [other])
+        with started(list(neighbours.values())) as processes:
+            works = dict(zip(neighbours, processes, strict=True))
+            seconds = interleaved(works, rounds, device)
+            peaks = {name: process.peak_mib() for name, process in works.items()}
+        remember(result, f"training step, beside {other}", seconds)
+        for name in (name for name in neighbours if name != QMANET):
+            aim = target if name == other else None
+            line = f"QMA-Net / {name}, one step"
+            result.ratios.append(ratio("training", line, seconds[QMANET], seconds[name], aim))
+        if device.type == "cpu":
+            line = f"QMA-Net / {other}, peak memory"
+            aim = 1.0 if other == "Trufor" else None
+            result.ratios.append(single("training", line, peaks[QMANET] / peaks[other], aim))
+
+
+def _neighbours(what: str, size: int, device: torch.device, others: Sequence[str]) -> dict[str, Neighbour]:
+    """QMA-Net as ``qmanet`` runs it; the others as the framework runs them and, on a CPU, also as ``qmanet`` does."""
+    found = {QMANET: Neighbour(what, QMANET, size, str(device), keeps_memory=True)}
+    for name in others:
+        found[name] = Neighbour(what, name, size, str(device))
+        if device.type == "cpu":
+            found[f"{name}{KEPT}"] = Neighbour(what, name, size, str(device), keeps_memory=True)
+    return found
+
+
+def one_model(what: str, name: str, size: int, device: torch.device, ours: bool = True) -> Work:
+    """A forward pass without gradients (``what`` is ``"inference"``) or a training step of a new random model.
+
+    ``ours``: AdamW is fused, as ``qmanet benco train`` does it.
+    """
+    model = _model(name, size, device)
+    if what == "inference":
+        return _evaluated(model.eval(), _batch(name, size, device))
+    return _trained(model, name, size, device, ours)
 
 
 def _checkpointing(result: Bench, rounds: int, size: int, device: torch.device) -> None:
@@ -163,7 +200,7 @@ def _growth(result: Bench, rounds: int, size: int, device: torch.device) -> None
     works = {str(side): _evaluated(model, _batch(QMANET, side, device)) for side in sides}
     seconds = interleaved(works, rounds, device)
     remember(result, "side", seconds)
-    for small, large, target in zip(sides, sides[1:], (4.9, 6.8), strict=True):
+    for (small, large), target in zip(pairwise(sides), (4.9, 6.8), strict=True):
         line = f"QMA-Net at {large} / at {small}"
         result.ratios.append(ratio("growth", line, seconds[str(large)], seconds[str(small)], target))
 
@@ -181,6 +218,21 @@ def _cache(result: Bench, rounds: int, size: int, device: torch.device) -> None:
     seconds = interleaved({"first": _evaluated(model, batch), "second": second}, rounds, device)
     line = "first pass / pass with kept NoisePrint++ residuals (at least)"
     result.ratios.append(ratio("cache", line, seconds["first"], seconds["second"], 1.8))
+
+
+def _loading(result: Bench, rounds: int, size: int, device: torch.device) -> None:
+    """Seconds per image of loaders with one and two workers, against a training step's."""
+    with started([Neighbour("training", QMANET, size, str(device), keeps_memory=True)]) as (step,):
+        works: dict[str, Work] = {"training step of one image": step}
+        stepped = interleaved(works, rounds, device)["training step of one image"]
+    with training_set(size) as dataset:
+        loaded = {workers: [seconds_per_image(dataset, workers) for _ in range(rounds)] for workers in (1, 2)}
+        stages = seconds_of_stages(dataset)
+    remember(result, "loading", {f"one image, {workers} worker(s)": values for workers, values in loaded.items()})
+    result.seconds |= {f"loading one image: {stage}": seconds for stage, seconds in stages.items()}
+    for workers, values in loaded.items():
+        line = f"loading with {workers} worker(s) / training step, per image"
+        result.ratios.append(ratio("loading", line, values, stepped, 1.0))
 
 
 def _imports(result: Bench, rounds: int) -> None:
@@ -204,23 +256,6 @@ def _imports(result: Bench, rounds: int) -> None:
     result.seconds["from qmanet_benco import QMANet, less import IMDLBenCo"] = more
 
 
-def peak_of_training(name: str, size: int) -> float:
-    """Largest resident memory in MiB of a process that trains one step on the CPU.
-
-    Raises:
-        RuntimeError: that process failed.
-    """
-    ended = subprocess.run(
-        [sys.executable, "-m", "qmanet_benco.evaluation.speed", name, str(size)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        raise RuntimeError(f"a training step of {name} failed: {ended.stderr.strip()[-300:]}")
-    return float(ended.stdout.split()[-1])
-
-
 def _model(name: str, size: int, device: torch.device) -> nn.Module:
     from qmanet_benco.benco import zoo
 
@@ -240,10 +275,11 @@ def _evaluated(model: nn.Module, batch: Mapping[str, Any]) -> Work:
     return work
 
 
-def _trained(model: nn.Module, name: str, size: int, device: torch.device) -> Work:
+def _trained(model: nn.Module, name: str, size: int, device: torch.device, fused: bool = True) -> Work:
     """Forward, loss, backward and AdamW, as the stock trainer makes them, without its logging."""
     batch = _batch(name, size, device)
-    optimiser = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-6)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=1e-6, fused=fused or None)
     # BatchNorm behind global pooling cannot train on one image; the optimiser and backward are those of training
     model.train()
     for module in model.modules():
@@ -256,19 +292,3 @@ def _trained(model: nn.Module, name: str, size: int, device: torch.device) -> Wo
         optimiser.step()
 
     return work
-
-
-def main() -> int:
-    """``NAME SIZE``: train a step on the CPU and print the process's peak memory in MiB."""
-    from qmanet_benco.benco import scoring, session
-    from qmanet_benco.evaluation.cost import peak_mib
-
-    name, size = sys.argv[1], int(sys.argv[2])
-    with session.prepared(False), scoring.as_the_test_script():
-        _trained(_model(name, size, torch.device("cpu")), name, size, torch.device("cpu"))()
-    sys.stdout.write(f"{peak_mib()}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -38,6 +38,7 @@ class Bench:
     """What was measured."""
 
     machine: dict[str, Any]
+    rounds: int = 0
     ratios: list[Ratio] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     """Median seconds of what the ratios are made of."""
@@ -63,10 +64,10 @@ def interleaved(works: Mapping[str, Work], rounds: int, device: torch.device) ->
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
-            _wait(device)
+            wait(device)
             start = time.perf_counter()
             work()
-            _wait(device)
+            wait(device)
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
@@ -81,7 +82,7 @@ def ratio(
     return Ratio(part, name, statistics.median(values), values[quarter], values[-1 - quarter], target)
 
 
-def single(part: str, name: str, value: float, target: float) -> Ratio:
+def single(part: str, name: str, value: float, target: float | None) -> Ratio:
     """A ratio that needs no rounds: of bytes."""
     return Ratio(part, name, value, value, value, target)
 
@@ -90,7 +91,8 @@ def remember(result: Bench, what: str, seconds: Mapping[str, Sequence[float]]) -
     result.seconds |= {f"{what}: {name}": statistics.median(values) for name, values in seconds.items()}
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -113,7 +115,7 @@ def show(result: Bench) -> None:
         "part",
         "ratio",
         "median",
-        "quartiles",
+        "quartiles" if result.rounds >= 4 else "extremes",
         "aim",
         title="; ".join(f"{key} {value}" for key, value in result.machine.items()),
     )

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from qmanet_benco.cli import app
 from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation.loading import STAGES, seconds_of_stages, seconds_per_image, training_set
+from qmanet_benco.evaluation.neighbours import Neighbour, started
 from qmanet_benco.evaluation.speed import bench, saved_bytes
 from qmanet_benco.evaluation.turns import interleaved, ratio
 
@@ -74,6 +76,31 @@ def test_kept_activations_are_counted_once_and_without_parameters() -> None:
     assert saved_bytes(Toy(), True, batch) <= map_bytes
 
 
+def test_neighbours_compute_when_they_are_told_to_and_tell_their_peak() -> None:
+    with started([Neighbour("inference", "QMANet", 64, keeps_memory=True)]) as (process,):
+        seconds = interleaved({"there": process}, 2, CPU)["there"]
+        assert min(seconds) > 0
+        assert process.peak_mib() > 500  # PyTorch and 113 M parameters
+    assert process.process.returncode is not None
+
+
+def test_a_neighbour_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="NoSuchModel"), started([Neighbour("inference", "NoSuchModel", 64)]):
+        pass
+
+
+def test_loading_tells_where_the_time_of_an_image_goes() -> None:
+    with training_set(64) as dataset:
+        start = time.perf_counter()
+        stages = seconds_of_stages(dataset)
+        whole = time.perf_counter() - start
+        assert {*stages} == {*STAGES.values(), "the rest"}
+        assert all(seconds > 0 for seconds in stages.values())
+        assert sum(stages.values()) * len(dataset) <= whole
+        assert "edge_mask" in dataset[0]  # the stages are back in their places
+        assert seconds_per_image(dataset, 1) > 0
+
+
 def test_wrong_requests_are_told() -> None:
     with pytest.raises(RequestError, match="inference"):
         bench(["speed"])
@@ -85,9 +112,11 @@ def test_wrong_requests_are_told() -> None:
 
 
 def test_command_prints_one_json_document() -> None:
-    ended = CliRunner().invoke(app, ["bench", "--parts", "cache", "--rounds", "1", "--image-size", "64", "--json"])
+    ended = CliRunner().invoke(
+        app, ["bench", "--parts", "cache,growth", "--rounds", "1", "--image-size", "64", "--json"]
+    )
     assert ended.exit_code == 0, ended.output
     document = json.loads(ended.stdout)
-    assert [row["part"] for row in document["ratios"]] == ["cache"]
+    assert [row["part"] for row in document["ratios"]] == ["cache", "growth", "growth"]
     assert document["ratios"][0]["median"] > 0
     assert document["machine"]["torch"] == torch.__version__

@@ -1,0 +1,129 @@
+"""Models in processes of their own that take turns with this one: each computes when it is told to, and then waits.
+
+So a baseline runs with the memory allocator as the framework's users have it, beside QMA-Net with what ``qmanet`` sets
+(:mod:`qmanet_benco.memory`), and each process's peak memory is that of one model.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from qmanet_benco.memory import LARGE_PAGES, keep_freed_memory
+
+RUN, PEAK, DONE = "run", "peak", "done"
+"""Lines that are exchanged."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """What a process does at each turn."""
+
+    what: str
+    """``"inference"`` or ``"training"``."""
+    model: str
+    """A model of the framework's registry."""
+    image_size: int
+    device: str = "cpu"
+    keeps_memory: bool = False
+    """As ``qmanet`` runs models; otherwise as the framework's own scripts run them."""
+
+
+class Process:
+    """A neighbour that has been started; calling it is one turn."""
+
+    def __init__(self, neighbour: Neighbour, errors: IO[str]) -> None:
+        words = (neighbour.what, neighbour.model, str(neighbour.image_size), neighbour.device)
+        kept = ("keep",) if neighbour.keeps_memory else ()
+        self._name, self._errors = f"{neighbour.what} of {neighbour.model}", errors
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", __name__, *words, *kept],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != LARGE_PAGES},
+        )
+
+    def __call__(self) -> None:
+        """One turn.
+
+        Raises:
+            RuntimeError: the process ended; the message has its last words.
+        """
+        self._ask(RUN)
+
+    def peak_mib(self) -> float:
+        """The process's largest resident memory so far, in MiB."""
+        return float(self._ask(PEAK))
+
+    def _ask(self, word: str) -> str:
+        asked, answers = cast(IO[str], self.process.stdin), cast(IO[str], self.process.stdout)
+        try:
+            asked.write(f"{word}\n")
+            asked.flush()
+            answer = answers.readline().strip()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self.process.wait()
+            self._errors.seek(0)
+            raise RuntimeError(f"{self._name} failed: {self._errors.read().strip()[-300:]}")
+        return answer
+
+
+@contextmanager
+def started(neighbours: Sequence[Neighbour]) -> Iterator[list[Process]]:
+    """Start processes, and end them with the block."""
+    with ExitStack() as stack:
+        processes = []
+        for neighbour in neighbours:
+            errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
+            process = Process(neighbour, errors)
+            stack.callback(_end, process.process)
+            processes.append(process)
+            process()  # so that no two models are built at a time, which would slow both and need the memory of both
+        yield processes
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def main() -> int:
+    """``WHAT MODEL IMAGE_SIZE DEVICE [keep]``: build a model, then answer the lines of standard input until it ends."""
+    ours = "keep" in sys.argv[5:]
+    if ours:
+        keep_freed_memory()
+    import torch
+
+    from qmanet_benco.benco import scoring, session
+    from qmanet_benco.evaluation.cost import peak_mib
+    from qmanet_benco.evaluation.speed import one_model
+    from qmanet_benco.evaluation.turns import wait
+
+    what, name, size, device = sys.argv[1], sys.argv[2], int(sys.argv[3]), torch.device(sys.argv[4])
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever the models print is no answer
+    with session.prepared(False), scoring.as_the_test_script():
+        work: Any = None
+        for line in sys.stdin:
+            if line.strip() == PEAK:
+                answers.write(f"{peak_mib()}\n")
+                continue
+            work = work or one_model(what, name, size, device, ours)
+            work()
+            wait(device)
+            answers.write(f"{DONE}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
