@@ -19,6 +19,7 @@ from typing import Any
 
 from qmanet_benco.data.study_set import StudySet
 from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation import study_report
 from qmanet_benco.model.files import write_text_atomically
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ ATTACKS = [{"jpeg": [90, 70]}, {"blur": [3, 7]}, {"noise_variance": [3, 11]}]
 DONE = "done"
 """A file beside the checkpoints of a training that ended."""
 PLAIN, ATTACKED = "suite", "suite-attacked"
-METRICS = ("f1", "permute_f1", "iou", "auc")
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,17 @@ def run_study(
     }
     if not trained:
         raise RequestError("no row was trained", "one or more", "; ".join(failures))
-    lowest_seed = dict(sorted(trained, reverse=True))
-    first_seeds = {key: trained[key] for key in lowest_seed.items()}
+    first_seeds = lowest_seeds(trained)
     score(suite_of(trained, rows, scored_sets(data), [], cache, budget), out, PLAIN)
     score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, cache, budget), out, ATTACKED)
     write_tables(out, data, budget)
     return failures
+
+
+def lowest_seeds(trained: Mapping[tuple[str, int], Path]) -> dict[tuple[str, int], Path]:
+    """Of each row the checkpoint of the lowest seed that was trained, also where seed 0 failed."""
+    chosen = dict(sorted(trained, reverse=True))
+    return {key: trained[key] for key in chosen.items()}
 
 
 def trained_into(out: Path, row: Row, seed: int) -> Path:
@@ -215,41 +220,17 @@ def score(suite: Mapping[str, Any], out: Path, name: str) -> None:
 
 
 def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
-    """Write ``study.csv`` (one line per row, seed, set and attack) and ``study.md`` from the suite's records."""
+    """Write ``study.csv`` (one line per row, seed, set and attack) and ``study.md`` from the suites' records."""
     import pandas
 
     from qmanet_benco.data.demo import all_tampered_f1
 
-    keys = ["model", "seed", "set", "attack", "level"]
-    read = [pandas.read_parquet(out / name / "records") for name in (PLAIN, ATTACKED)]
-    records = pandas.concat(read).drop_duplicates([*keys, "image"])
-    table = records.groupby(keys, as_index=False)[list(METRICS)].mean().rename(columns={"model": "row"})
+    records = [pandas.read_parquet(out / name / "records") for name in (PLAIN, ATTACKED)]
     floors_f1 = {name: all_tampered_f1(path, budget.image_size) for name, path in scored_sets(data).items()}
-    table["steps"], table["image_size"], table["batch"] = budget.steps, budget.image_size, budget.batch
-    table["all_tampered_f1"] = table["set"].map(floors_f1)
-    write_text_atomically(out / "study.csv", table.to_csv(index=False, float_format="%.4f"))
-    lines = [
-        f"{budget.steps} steps of {budget.batch} images of {budget.image_size} x {budget.image_size} for each row."
-    ]
-    for name, floor in floors_f1.items():
-        plain = table[(table["set"] == name) & (table["attack"] == "none")]
-        grouped = plain.groupby("row")[list(METRICS)].agg(["mean", "std", "count"])
-        lines += [
-            "",
-            f"## {name} (all-tampered mask: F1 {floor:.3f})",
-            "",
-            "| row | seeds | F1 | permute-F1 | IoU | AUC |",
-        ]
-        lines.append("| --- | --- | --- | --- | --- | --- |")
-        for row, values in grouped.sort_values(("f1", "mean"), ascending=False).iterrows():
-            cells = [_cell(values[metric]["mean"], values[metric]["std"]) for metric in METRICS]
-            lines.append(f"| {row} | {int(values['f1']['count'])} | {' | '.join(cells)} |")
-    write_text_atomically(out / "study.md", "\n".join(lines) + "\n")
-
-
-def _cell(mean: float, deviation: float) -> str:
-    """``0.412 +- 0.013``; a single seed has no deviation."""
-    return f"{mean:.3f}" if deviation != deviation else f"{mean:.3f} +- {deviation:.3f}"
+    shared = {"steps": budget.steps, "image_size": budget.image_size, "batch": budget.batch}
+    table = study_report.means(records, floors_f1, shared)
+    write_text_atomically(out / "study.csv", table.to_csv(index=False))
+    write_text_atomically(out / "study.md", study_report.markdown(table))
 
 
 def main() -> int:

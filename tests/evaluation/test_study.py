@@ -18,6 +18,7 @@ from qmanet_benco.evaluation.study import (
     PLAIN,
     ROWS,
     Budget,
+    lowest_seeds,
     model_flags,
     scored_sets,
     suite_of,
@@ -25,6 +26,7 @@ from qmanet_benco.evaluation.study import (
     train_command,
     write_tables,
 )
+from qmanet_benco.evaluation.study_report import markdown
 from qmanet_benco.model.config import parse_noise_sources, variant_config
 
 BUDGET = Budget(steps=20)
@@ -88,7 +90,22 @@ def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> N
     assert list(table["attack"]) == ["jpeg", "none", "none"]
     assert set(table["steps"]) == {20}
     assert (table["all_tampered_f1"] > 0).all()
-    assert "| QMA-Net-b0 | 2 | 0.200 +- 0.141 |" in (tmp_path / "study.md").read_text()
+    assert list(table.columns[:7]) == ["row", "seed", "steps", "f1", "permute_f1", "iou", "auc"]
+    assert set(table["images"]) == {2}
+    text = (tmp_path / "study.md").read_text()
+    assert "| QMA-Net-b0 | 2 | 0.200 +- 0.141 |" in text
+    assert "| row | none | jpeg 70 |" in text
+    assert text == markdown(table)
+
+
+def test_a_row_whose_first_seed_failed_is_attacked_with_the_next(tmp_path: Path) -> None:
+    trained = {("one", 1): tmp_path / "1", ("one", 2): tmp_path / "2", ("other", 0): tmp_path / "0"}
+    assert lowest_seeds(trained) == {("one", 1): tmp_path / "1", ("other", 0): tmp_path / "0"}
+
+
+def test_the_document_holds_the_table_s_markdown() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    assert markdown(pd.read_csv(docs / "study.csv")) in (docs / "study.md").read_text(encoding="utf-8")
 
 
 def test_a_training_that_is_done_is_not_begun_again_and_one_that_fails_is_named(tmp_path: Path) -> None:
