@@ -67,6 +67,12 @@ TEST = [
 
 EXPLAIN = ["grad-cam>=1.5"]  # Grad-CAM of the stages, `qmanet explain`
 
+DOCS = [
+    "mkdocs>=1.6,<2",  # 2 is another program
+    "mkdocs-material>=9.5",
+    "mkdocstrings[python]>=0.26",
+]
+
 LINT = [
     "ruff>=0.6",
     "mypy>=1.11",
@@ -99,8 +105,9 @@ setup(
         "onnx": ONNX,
         "openvino": OPENVINO,
         "explain": EXPLAIN,
+        "docs": DOCS,
         "test": TEST + EXPLAIN,
-        "dev": TEST + EXPLAIN + LINT,
+        "dev": TEST + EXPLAIN + LINT + DOCS,
     },
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
     classifiers=[

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold: linters, type checker, import contracts, shell scripts, all tests but those marked slow
+# Everything that must hold: linters, type checker, import contracts, shell scripts, documentation, all tests but those marked slow
 # (each baseline trained by the stock script, killed trainings, long runs): those are `runs/check.sh -m slow`, for the night.
 # Usage: runs/check.sh [PYTEST ARGUMENTS]
 set -euo pipefail
@@ -12,4 +12,7 @@ ruff format --check .
 mypy
 lint-imports
 shellcheck -x runs/*.sh .ci/run
+export NO_MKDOCS_2_WARNING=1
+mkdocs build --strict --quiet --site-dir "${TMPDIR:-/tmp}/qmanet-site-$$"
+rm -r "${TMPDIR:-/tmp}/qmanet-site-$$"
 python -m pytest -m "not slow" "$@"

@@ -1,0 +1,171 @@
+"""What the documents say is true: commands run or at least parse, links lead somewhere, generated pages are fresh."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import torch
+from PIL import Image
+from typer.main import get_command
+
+from qmanet_benco.benco.flags import SCRIPTS
+from qmanet_benco.cli import app
+from qmanet_benco.evaluation.differences import page
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MARK = re.compile(r"^<!-- (needs|takes|downloads)\b.* -->")
+"""Below a block that no test runs: what it wants, or how long it takes."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    number: int
+    language: str
+    code: str
+    marked: bool
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}-{self.number}"
+
+    def commands(self) -> Iterator[list[str]]:
+        """The words of each `qmanet` command, also behind variables or inside a loop."""
+        for line in self.code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if "qmanet" in words:
+                yield words[words.index("qmanet") + 1 :]
+
+
+def blocks(page: Path) -> list[Block]:
+    found: list[Block] = []
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start, language = -1, ""
+    for index, line in enumerate(lines):
+        if line.startswith("```") and start < 0:
+            start, language = index, line.removeprefix("```")
+        elif line == "```":
+            after = "\n".join(lines[index + 1 : index + 2])
+            code = "\n".join(lines[start + 1 : index])
+            found.append(Block(page, len(found) + 1, language, code, bool(MARK.match(after))))
+            start = -1
+    return found
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+SHELL = [block for block in ALL if block.language == "bash"]
+
+
+def run_here(block: Block, folder: Path) -> None:
+    """Run a block of bash or Python in a folder; `qmanet` is this checkout's."""
+    surroundings = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    commands = {
+        "bash": ["bash", "-euo", "pipefail", "-c", block.code],
+        "python": [sys.executable, "-W", "ignore", "-c", block.code],
+    }
+    ended = subprocess.run(
+        commands[block.language], cwd=folder, env=surroundings, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, f"{block}\n{block.code}\n{ended.stdout[-800:]}\n{ended.stderr[-2000:]}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands of the documents take for granted."""
+    from qmanet_benco import load_model
+
+    here = tmp_path_factory.mktemp("reader")
+    for name in ("photo.jpg", "photo.png", "FOLDER/other.jpg"):
+        (here / name).parent.mkdir(exist_ok=True)
+        Image.effect_noise((200, 150), 60).convert("RGB").save(here / name)
+    (here / "OUT").mkdir()
+    torch.save({"model": load_model("demo").state_dict()}, here / "OUT/checkpoint-29.pth")
+    return here
+
+
+@pytest.fixture(scope="module")
+def read() -> set[Path]:
+    """Pages whose commands have run."""
+    return set()
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_commands_parse(block: Block) -> None:
+    for words in block.commands():
+        context = click.Context(get_command(app), info_name="qmanet")
+        command, arguments = context.command, words
+        while isinstance(command, click.Group):
+            _, found, arguments = command.resolve_command(context, arguments)
+            assert found is not None
+            context, command = click.Context(found, parent=context, info_name=(arguments and arguments[0]) or ""), found
+        if words[0] == "benco":
+            assert words[1] in SCRIPTS, words
+            continue  # the script's own flags: the blocks that run
+        command.make_context(words[0], arguments)
+
+
+RUN = [block for block in ALL if block.language in ("bash", "python") and not block.marked]
+
+
+GOES_ON = {ROOT / "docs/compare.md": ROOT / "docs/train.md"}
+"""Pages whose commands need what another page's commands made."""
+
+
+def pages_that_run() -> list[Any]:
+    """README's commands are those of the other pages but for names, so they wait for the night."""
+    pages = sorted({block.page for block in RUN})
+    return [pytest.param(one, marks=[pytest.mark.slow] * (one.name == "README.md"), id=one.name) for one in pages]
+
+
+@pytest.mark.parametrize("page_path", pages_that_run())
+def test_commands_run(page_path: Path, folder: Path, read: set[Path]) -> None:
+    """In the order of the page."""
+    for one in (GOES_ON.get(page_path), page_path):
+        if one is None or one in read:
+            continue
+        read.add(one)
+        for block in blocks(one):
+            if block.language == "yaml":
+                (name,) = re.findall(r"^name: (\w+)", block.code, re.MULTILINE)
+                (folder / f"{name}.yaml").write_text(block.code, encoding="utf-8")
+            if block in RUN:
+                run_here(block, folder)
+
+
+@pytest.mark.parametrize("page_path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page_path: Path) -> None:
+    text = re.sub(r"```.*?```", "", page_path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if not target.startswith(("http://", "https://")):
+            assert (page_path.parent / target).exists(), f"{page_path.name}: {target}"
+
+
+def test_page_of_differences_is_fresh() -> None:
+    assert (ROOT / "docs/differences.md").read_text(encoding="utf-8") == page(), (
+        "python -m qmanet_benco.evaluation.differences > docs/differences.md"
+    )
+
+
+def test_pages_name_files_that_are_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    drawing = (ROOT / "docs/pictures/architecture.svg").read_text(encoding="utf-8")
+    names = set(re.findall(r"[\w/]+\.py", text + drawing))
+    package = {path.name for path in (ROOT / "qmanet_benco").rglob("*.py")} | {"test_network.py", "test_run.py"}
+    assert len(names) > 12
+    assert not {name for name in names if Path(name).name not in package}
