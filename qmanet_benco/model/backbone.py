@@ -122,7 +122,7 @@ class TokenMixFFN(nn.Module):
         inner = F.linear(tokens, expand.weight.flatten(1), expand.bias)
         kernel = depthwise.weight.clone(memory_format=torch.channels_last)
         weights = [kernel, depthwise.bias, contract.weight.flatten(1), contract.bias]
-        if self.training and torch.is_grad_enabled():
+        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():  # which decides for itself
             mixed = _MixedAgain.apply(activation, tuple(size), inner, *(weight.to(inner.dtype) for weight in weights))
         else:
             mixed = F.linear(_convolved(activation, size, inner, *weights[:2]), *weights[2:])
