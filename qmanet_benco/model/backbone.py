@@ -122,11 +122,16 @@ class TokenMixFFN(nn.Module):
         inner = F.linear(tokens, expand.weight.flatten(1), expand.bias)
         kernel = depthwise.weight.clone(memory_format=torch.channels_last)
         weights = [kernel, depthwise.bias, contract.weight.flatten(1), contract.bias]
-        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():  # which decides for itself
+        if self.training and torch.is_grad_enabled() and not _watched():
             mixed = _MixedAgain.apply(activation, tuple(size), inner, *(weight.to(inner.dtype) for weight in weights))
         else:
             mixed = F.linear(_convolved(activation, size, inner, *weights[:2]), *weights[2:])
         return (tokens if identity is None else identity) + self.dropout_layer(mixed)
+
+
+def _watched() -> bool:
+    """A tracer sees no operators inside a function of ours; a compiler decides for itself what to keep for backward."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 def _convolved(activation: Any, size: Sequence[int], inner: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
