@@ -46,7 +46,10 @@ def faults(*words: str, **environment: str) -> tuple[bool, int]:
 def test_freed_memory_is_used_again() -> None:
     kept, few = faults("keep")
     assert kept
-    assert few < faults()[1] / 4  # without: 4 x 64 MiB in pages of 4 KiB
+    many = faults()[1]  # 4 x 64 MiB in pages of 4 KiB: 65,536
+    if many < 8000:
+        pytest.skip("this kernel hands out large pages by itself")
+    assert few < many / 4
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
