@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must hold: linters, type checker, import contracts, shell scripts, documentation, all tests but those marked slow
-# (each baseline trained by the stock script, killed trainings, long runs): those are `runs/check.sh -m slow`, for the night.
+# Everything that must hold: linters, type checker, import contracts, shell scripts, documentation, all tests but those
+# marked slow (each baseline trained by the stock script, killed trainings, long runs): those are
+# `runs/check.sh -m slow`, for the night.
 # Usage: runs/check.sh [PYTEST ARGUMENTS]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,7 +13,7 @@ ruff format --check .
 mypy
 lint-imports
 shellcheck -x runs/*.sh .ci/run
-export NO_MKDOCS_2_WARNING=1
-mkdocs build --strict --quiet --site-dir "${TMPDIR:-/tmp}/qmanet-site-$$"
-rm -r "${TMPDIR:-/tmp}/qmanet-site-$$"
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$site"
 python -m pytest -m "not slow" "$@"

@@ -21,4 +21,5 @@ mkdir -p "$OUTPUT_DIR"
 qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" "$data/val_crops" \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size "$SIZE"
 exec python -m qmanet_benco.evaluation.study --data "$data" --out "$OUTPUT_DIR" --cache "$OUTPUT_DIR/residuals" \
-    --weights "$NOISEPRINT" --steps "${STEPS:-3000}" --image_size "$SIZE" --rows "${ROWS:-}" --seeds "${SEEDS:-3}" --jobs "${JOBS:-1}"
+    --weights "$NOISEPRINT" --steps "${STEPS:-3000}" --image_size "$SIZE" --rows "${ROWS:-}" \
+    --seeds "${SEEDS:-3}" --jobs "${JOBS:-1}"

@@ -42,7 +42,7 @@ def faults(*words: str, **environment: str) -> tuple[bool, int]:
     return bool(int(kept)), int(count)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@glibc_only
 def test_freed_memory_is_used_again() -> None:
     kept, few = faults("keep")
     assert kept

@@ -12,6 +12,7 @@ from qmanet_benco.benco.baselines import ROWS as BASELINES
 from qmanet_benco.benco.hardening import ROWS as CORRECTIONS
 from qmanet_benco.evaluation.attacks import ATTACKS
 from qmanet_benco.evaluation.metrics import METRICS
+from qmanet_benco.evaluation.render import markdown_table
 
 INTRODUCTION = """\
 # How our numbers differ from stock, and why
@@ -68,8 +69,7 @@ def page() -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    return "\n".join(markdown_table(heads, [[cell.replace("|", "/") for cell in row] for row in rows]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from qmanet_benco.evaluation.tables import Cell, Row, Table
 
@@ -27,17 +27,22 @@ _LATEX = {
 }
 
 
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table in GitHub's Markdown; the cells are Markdown themselves."""
+    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]
+
+
 def markdown(table: Table) -> str:
     """GitHub's Markdown: best bold, second underlined, the published number and the difference in brackets."""
     lines = [f"### {_plain(table.title)}", ""]
     for panel in table.panels:
-        lines += [f"**{_plain(panel.title)}**", "", f"| model | {' | '.join(map(_plain, panel.columns))} |"]
-        lines.append("| --- |" + " --- |" * len(panel.columns))
+        rows = []
         for row in panel.rows:
             marks = "".join(f"<sup>{_note_number(table, note)}</sup>" for note in row.footnotes)
-            cells = " | ".join(_words(cell, "**{}**", "<u>{}</u>", "±") for cell in row.cells)
-            lines.append(f"| {_plain(row.name)}{marks} | {cells} |")
-        lines.append("")
+            cells = [_words(cell, "**{}**", "<u>{}</u>", "±") for cell in row.cells]
+            rows.append([f"{_plain(row.name)}{marks}", *cells])
+        lines += [f"**{_plain(panel.title)}**", ""]
+        lines += [*markdown_table(["model", *map(_plain, panel.columns)], rows), ""]
     lines += [f"{number}. {_plain(note)}" for number, note in enumerate(_footnotes(table), 1)]
     lines += ["", *(f"- {_plain(note)}" for note in table.notes), ""]
     return "\n".join(lines)

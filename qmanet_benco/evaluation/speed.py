@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from qmanet_benco.benco.loading import seconds_of_stages, seconds_per_image, training_set
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import example, multiply_adds
-from qmanet_benco.evaluation.loading import seconds_of_stages, seconds_per_image, training_set
 from qmanet_benco.evaluation.neighbours import Neighbour, started
 from qmanet_benco.evaluation.turns import Bench, Work, describe_machine, interleaved, ratio, remember, single
 
@@ -145,15 +145,15 @@ def _neighbours(what: str, size: int, device: torch.device, others: Sequence[str
     return found
 
 
-def one_model(what: str, name: str, size: int, device: torch.device, ours: bool = True) -> Work:
+def one_model(what: str, name: str, size: int, device: torch.device, fused: bool) -> Work:
     """A forward pass without gradients (``what`` is ``"inference"``) or a training step of a new random model.
 
-    ``ours``: AdamW is fused, as ``qmanet benco train`` does it.
+    ``fused``: AdamW is, as ``qmanet benco train`` does it.
     """
     model = _model(name, size, device)
     if what == "inference":
         return _evaluated(model.eval(), _batch(name, size, device))
-    return _trained(model, name, size, device, ours)
+    return _trained(model, name, size, device, fused)
 
 
 def _checkpointing(result: Bench, rounds: int, size: int, device: torch.device) -> None:

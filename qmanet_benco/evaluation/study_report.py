@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qmanet_benco.evaluation.render import markdown_table
+
 if TYPE_CHECKING:
     import pandas
 
@@ -61,7 +63,7 @@ def markdown(table: pandas.DataFrame) -> str:
             [str(row), str(int(values["f1"]["count"])), *(_cell(values[m]["mean"], values[m]["std"]) for m in METRICS)]
             for row, values in grouped.sort_values(("f1", "mean"), ascending=False).iterrows()
         ]
-        lines += _table(["row", "seeds", *HEADS], rows)
+        lines += markdown_table(["row", "seeds", *HEADS], rows)
     attacked = table[table["attack"] != "none"]
     if not attacked.empty:
         lines += ["", "### F1 under attack: generated forgeries, one seed of each row", ""]
@@ -72,12 +74,8 @@ def markdown(table: pandas.DataFrame) -> str:
             [str(row), f"{first[row, attacked['set'].iloc[0]]:.3f}", *(f"{value:.3f}" for value in values)]
             for row, values in zip(wide.index, wide.to_numpy(), strict=True)
         ]
-        lines += _table(["row", "none", *attacks], rows)
+        lines += markdown_table(["row", "none", *attacks], rows)
     return "\n".join(lines) + "\n"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]
 
 
 def _cell(mean: float, deviation: float) -> str:

@@ -31,7 +31,7 @@ STAGES = {
 @contextmanager
 def training_set(size: int) -> Iterator[Any]:
     """The framework's dataset as its trainer builds it, over generated forgeries of ``size`` x ``size`` pixels."""
-    from IMDLBenCo.datasets import ManiDataset
+    from IMDLBenCo.datasets import ManiDataset  # here: the bench's other parts do without
     from IMDLBenCo.transforms import get_albu_transforms
 
     from qmanet_benco.benco.noise_transforms import qmanet_post_func
