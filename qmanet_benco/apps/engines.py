@@ -16,8 +16,8 @@ from qmanet_benco.apps.conversion import INPUT, require, to_onnx, to_openvino
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.builder import load_model
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.files import sha256_of
-from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.files import checked_side, sha256_of
+from qmanet_benco.model.network import PAPER_IMAGE_SIZE, QMANetwork
 
 Engine = Callable[[Tensor], Tensor]
 """B x 3 x H x W, ImageNet-normalised, float32 -> B x 1 x H x W in [0, 1], float32, on the CPU."""
@@ -153,9 +153,9 @@ def load_engine(path: Path, threads: int = 0) -> EngineModel:
         ) from error
     if CONFIG not in stored:
         raise RequestError(f"{path} holds no QMA-Net", "a file of `qmanet export`", "check --weights")
-    size = stored.get(IMAGE_SIZE, "")
+    size = stored.get(IMAGE_SIZE, "0")
     config = QMANetConfig.from_json(stored[CONFIG])
-    return EngineModel(run, engine, config, int(size) if size.isdigit() else 512, stored.get(FINGERPRINT, ""))
+    return EngineModel(run, engine, config, checked_side(size, path) or PAPER_IMAGE_SIZE, stored.get(FINGERPRINT, ""))
 
 
 def _open_onnx(path: Path, threads: int) -> tuple[Engine, Mapping[str, str]]:

@@ -74,8 +74,9 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, re
     """Write mask (0 or 255), heat map, probability (16 bits: 65535 is 1) and record; the record is the last.
 
     Raises:
-        RequestError: the folder cannot be written.
+        RequestError: the folder cannot be written, or has files of these names that are not of this photo.
     """
+    _refuse_foreign(out, stem, record)
     sixteen = (found.probability * 65535).round().astype(np.uint16)
     contents = {
         f"{stem}.mask.png": _png(found.mask.astype(np.uint8) * 255),
@@ -94,6 +95,25 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, re
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder with room") from error
+
+
+def _refuse_foreign(out: Path, stem: str, record: dict[str, Any]) -> None:
+    """Results of the same photo are replaced; whatever else has such a name stays."""
+    names = [name for name in (*record["outputs"], f"{stem}.json") if (out / name).exists()]
+    if not names:
+        return
+    try:
+        known = json.loads((out / f"{stem}.json").read_text(encoding="utf-8"))
+        own = Path(known["file"]).absolute() == Path(record["file"]).absolute() and set(names) <= {
+            *known["outputs"],
+            f"{stem}.json",
+        }
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        own = False
+    if not own:
+        raise RequestError(
+            f"{out / names[0]} exists and is no result of this photo", "a free name", "name another folder (--out)"
+        )
 
 
 def heat_map(pixels: Pixels, found: Prediction) -> Pixels:

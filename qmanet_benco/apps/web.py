@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent
 START_SECONDS, STOP_SECONDS = 60.0, 5
 MOST_CONNECTIONS = 512
+TIDY_SECONDS = 60.0
 SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -122,8 +123,26 @@ def serving(
             port = listener.getsockname()[1]
             host = f"[{address.host}]" if ":" in address.host else address.host
             server = Server(f"http://{host}:{port}/", folder, store)
-            with _running(app, listener, server):
+            with _running(app, listener, server), _tidied(store):
                 yield server
+
+
+@contextlib.contextmanager
+def _tidied(store: Store, seconds: float = TIDY_SECONDS) -> Iterator[None]:
+    """Remove what is too old also while nobody asks for anything."""
+    over = threading.Event()
+
+    def tidy() -> None:
+        while not over.wait(seconds):
+            store.tidy()
+
+    thread = threading.Thread(target=tidy, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _application(model: QMANetwork, store: Store, limits: Limits, address: Address, demo: bool) -> Any:

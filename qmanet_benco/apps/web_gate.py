@@ -59,6 +59,10 @@ class TooLargeError(Exception):
     """A request's body is larger than what its route takes."""
 
 
+class RefusedError(Exception):
+    """A request that this browser may not make; the text is for its reader."""
+
+
 class Gate:
     """An ASGI application around Gradio's.
 
@@ -97,7 +101,7 @@ class Gate:
         except TooLargeError:
             answer = _line(413, str(self.limits.too_large()))
             answer.headers["Connection"] = "close"  # the rest of the body is not listened to
-        except PermissionError as error:
+        except RefusedError as error:
             answer = _line(403, str(error))
         except Exception:
             logger.exception("a request failed")
@@ -107,10 +111,10 @@ class Gate:
     def _refusal(self, request: Request) -> Response | None:
         """Wrong host, a form of another site, or a path that is not on the list."""
         host = request.headers.get("host", "")
-        if self.hosts is not None and (urlsplit(f"//{host}").hostname or "") not in self.hosts:
+        if self.hosts is not None and _name_in(f"//{host}") not in self.hosts:
             return _line(421, "This server does not answer to that name.")
         origin = request.headers.get("origin")
-        if origin and urlsplit(origin).netloc != host:
+        if origin and not _is_from(origin, host):
             return _line(403, "Requests from other sites are refused.")
         path = request.url.path
         own = path.startswith("/result/") or path in (f"{API}/upload", f"{API}/upload_progress")
@@ -204,13 +208,13 @@ class Gate:
                 body, more = body + message.get("body", b""), message.get("more_body", False)
             try:
                 data = json.loads(body or b"{}")
-            except ValueError:
-                raise PermissionError("The request is damaged.") from None
+            except (ValueError, RecursionError):
+                raise RefusedError("The request is damaged.") from None
             if isinstance(data, dict):
                 page = str(data.get("session_hash") or "")
             body = json.dumps(self._with_paths(data, owner)).encode()
         if PAGED.match(request.url.path) and not (page and self.store.claim_page(page, owner)):
-            raise PermissionError("This page belongs to somebody else.")
+            raise RefusedError("This page belongs to somebody else.")
         return body
 
     def _with_paths(self, data: Any, owner: str) -> Any:
@@ -224,7 +228,7 @@ class Gate:
             token, _, name = str(inner["path"]).partition("/")
             slot = self.store.get(token, owner) if name == UPLOAD else None
             if slot is None:
-                raise PermissionError("The upload is gone; send the photo again.")
+                raise RefusedError("The upload is gone; send the photo again.")
             inner = {**inner, "path": str(slot.upload), "url": None}
         return inner
 
@@ -304,6 +308,21 @@ def _without_foreign(send: Send) -> Send:
         await send({"type": "http.response.body", "body": body})
 
     return outgoing
+
+
+def _name_in(address: str) -> str:
+    """The host's name; empty where the address is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_from(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def _threshold(query: str) -> float:

@@ -183,16 +183,14 @@ def analysed(analyst: Analyst, path: str, page: str) -> tuple[str, str, str]:
     slot = analyst.store.of_upload(path)
     if slot is None:
         return _error("The upload is gone; send the photo again."), "", ""
-    slot.busy = True
+    slot.page = page  # before the work, so that a page that is closed meanwhile is known
     try:
-        shown = analyst.analyse(slot, page)
+        with analyst.store.at_work(slot):
+            shown = analyst.analyse(slot, page)
     except Exception as error:
-        slot.busy = False
         analyst.store.forget(slot)
         analyst.store.forget_page(page)
         return _error(_one_line(error)), "", ""
-    finally:
-        slot.busy = False
     analyst.store.forget_page(page, but=slot)
     analyst.store.tidy()
     return "", shown, slot.token
@@ -203,15 +201,13 @@ def explained(analyst: Analyst, token: str, owner: str) -> str:
     slot = analyst.store.get(token, owner) if token else None
     if slot is None:
         return _error("The photo is gone; send it again.")
-    slot.busy = True
     try:
-        return analyst.explain(slot)
+        with analyst.store.at_work(slot):
+            return analyst.explain(slot)
     except ImportError:
         return _note(NO_EXPLANATION)
     except Exception as error:
         return _error(_one_line(error))
-    finally:
-        slot.busy = False
 
 
 def _one_line(error: Exception) -> str:

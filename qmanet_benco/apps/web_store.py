@@ -6,7 +6,8 @@ import secrets
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
@@ -33,6 +34,8 @@ class Slot:
     """The open page, as Gradio names it; empty until the photo is analysed."""
     busy: bool = False
     """Somebody writes into the folder, so it is not removed."""
+    unwanted: bool = False
+    """Its page was closed or shows another photo: to be removed once nobody writes into it."""
     files: dict[str, str] = field(default_factory=dict)
     """Name of a result -> its media type; nothing else is served."""
 
@@ -115,9 +118,25 @@ class Store:
     def forget_page(self, page: str, but: Slot | None = None) -> None:
         """Remove what a page has shown, except one slot."""
         with self._lock:
-            gone = [slot for slot in self._slots.values() if slot.page == page and slot is not but and not slot.busy]
+            gone = [slot for slot in self._slots.values() if slot.page == page and slot is not but]
+            for slot in gone:
+                slot.unwanted = True
         for slot in gone:
-            self.forget(slot)
+            if not slot.busy:
+                self.forget(slot)
+
+    @contextmanager
+    def at_work(self, slot: Slot) -> Iterator[None]:
+        """Nobody removes the slot within the context; at its end it goes if its page has gone meanwhile."""
+        slot.busy = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                slot.busy = False
+                gone = slot.unwanted
+            if gone:
+                self.forget(slot)
 
     def tidy(self) -> None:
         """Remove slots that are too old, too many or too large together; the oldest first."""

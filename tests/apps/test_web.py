@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ pytest.importorskip("gradio", reason="needs the extra [app]")
 import httpx
 
 from qmanet_benco import predict
-from qmanet_benco.apps.web import Address, Server, serving
+from qmanet_benco.apps.web import Address, Server, _tidied, serving
 from qmanet_benco.apps.web_limits import Limits, read_upload
 from qmanet_benco.apps.web_load import RESULT_FILES, WebUser, run_load, small_photo
 from qmanet_benco.apps.web_page import Analyst, explained
@@ -239,6 +240,8 @@ def test_requests_of_other_sites_and_for_other_names_are_refused(server: Server)
     files = {"files": ("a.png", small_photo(0))}
     answer = httpx.post(f"{server.url}gradio_api/upload", files=files, headers={"Origin": "http://attacker.example"})
     assert answer.status_code == 403
+    assert httpx.get(server.url, headers={"Host": "["}).status_code in (400, 421)
+    assert httpx.get(server.url, headers={"Origin": "http://["}).status_code == 403
 
 
 # who sees what
@@ -322,6 +325,30 @@ def test_old_many_and_large_results_go_the_oldest_first(tmp_path: Path) -> None:
     store.tidy()
     assert list(tmp_path.iterdir()) == []
     assert store.get(slots[3].token, "me") is None
+
+
+def test_a_photo_whose_page_is_closed_at_work_goes_when_the_work_is_done(tmp_path: Path) -> None:
+    store = Store(tmp_path, Limits())
+    slot = store.new("me")
+    slot.page = "page"
+    with store.at_work(slot):
+        store.forget_page("page")
+        assert slot.folder.is_dir()
+    assert not slot.folder.exists()
+    assert len(store) == 0
+
+
+def test_old_photos_go_while_nobody_asks_for_anything(tmp_path: Path) -> None:
+    now = [0.0]
+    store = Store(tmp_path, Limits(), lambda: now[0])
+    slot = store.new("me")
+    slot.busy = False
+    with _tidied(store, 0.01):
+        now[0] = Limits().seconds + 1
+        end = time.monotonic() + 30
+        while slot.folder.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+    assert not slot.folder.exists()
 
 
 def test_nobody_gets_a_slot_of_another_owner(tmp_path: Path) -> None:

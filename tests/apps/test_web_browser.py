@@ -144,6 +144,29 @@ def test_a_photo_is_analysed_and_the_slider_needs_no_server(
     assert page.all(".qmanet-mask")[0].get_attribute("download") == "coffee <b>.mask.png"
 
 
+def test_the_explanation_is_shown_when_it_is_asked_for(
+    server: Server, browser: object, photo: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_grad_cam", reason="needs the extra [explain]")
+    page = Page(browser, server.url)
+    page.send(photo)
+    page.drawn("overlay")
+    assert page.all("#panels img") == []
+    headings = browser.find_elements("xpath", "//button[contains(., 'what the network looked at')]")
+    next(each for each in headings if each.is_displayed()).click()
+    page.until(lambda: [each for each in page.all("#explain") if each.is_displayed()], "the button")
+    page.all("#explain")[0].click()
+    page.until(lambda: page.all("#panels img"), "the panels")
+    whole = "return [...document.querySelectorAll('#panels img')].every(i => i.complete && i.naturalWidth > 100)"
+    page.until(lambda: browser.execute_script(whole), "every panel's pixels")
+    named = [each.text for each in page.all("#panels figcaption")]
+    assert len(named) == len(page.all("#panels img")) >= 12
+    assert len(set(named)) == len(named)
+    browser.execute_script("document.querySelector('#panels').scrollIntoView()")
+    browser.save_screenshot(str(tmp_path / "explanation.png"))
+    _save_picture(tmp_path / "explanation.png", "app_explanation")
+
+
 def test_a_wrong_file_is_one_line_and_the_next_photo_works(
     server: Server, browser: object, photo: Path, tmp_path: Path
 ) -> None:
@@ -186,12 +209,12 @@ def test_closing_the_page_removes_the_photo(server: Server, browser: object, pho
     page.until(lambda: not (server.folder / token).exists(), "the removal")
 
 
-def _save_picture(screenshot: Path) -> None:
+def _save_picture(screenshot: Path, name: str = "app") -> None:
     """For the documentation: a smaller copy in few colours, into the folder that QMANET_PICTURES names."""
     folder = os.environ.get("QMANET_PICTURES")
     if not folder:
         return
-    target = Path(folder) / "app.png"
+    target = Path(folder) / f"{name}.png"
     picture = Image.open(screenshot).convert("RGB")
     for colours in (256, 128, 64):
         picture.resize((picture.width * 4 // 5, picture.height * 4 // 5)).quantize(colours).save(target, optimize=True)
