@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
-from qmanet_benco import memory
+from qmanet_benco import cli, memory
 
 FAULTS = """
 import resource, sys
@@ -59,3 +60,13 @@ def test_an_allocator_that_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(memory, "_set_thresholds", pytest.fail)
     assert not memory.keep_freed_memory()
     assert dict(os.environ) == before
+
+
+def test_every_command_keeps_memory_but_the_page_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: calls.append("kept"))
+    runner = CliRunner()
+    assert runner.invoke(cli.app, ["weights", "list"]).exit_code == 0
+    assert calls == ["kept"]
+    runner.invoke(cli.app, ["app", "--port", "-1"])
+    assert calls == ["kept"]

@@ -60,14 +60,14 @@ class Found:
     """Files that are missing, surplus, or not equal byte for byte."""
 
 
-def subjects(out: Path) -> tuple[Subject, Subject]:
-    """The two commands, with their inputs made below ``out``."""
-    raw = _make_archive(out / "raw", 400)
+def subjects(out: Path, pairs: int = 2000) -> tuple[Subject, Subject]:
+    """The two commands, with their inputs made below ``out``: an archive of so many pairs for the first."""
+    raw = _make_archive(out / "raw", pairs)
     suite = out / "suite.yaml"
     suite.write_text(SUITE.format(images=make_images(out / "images", 12, seed=3)), encoding="utf-8")
     return (
         Subject("data prepare", ("data", "prepare", "coverage", "--raw", str(raw)), ("**/*",), "**/*.png"),
-        Subject("suite run", ("suite", "run", str(suite)), ("records/*.parquet",), "records/**/*"),
+        Subject("suite run", ("suite", "run", str(suite)), ("records/*.parquet",), "records/**/*.parquet"),
     )
 
 
@@ -89,7 +89,7 @@ def experiment(subject: Subject, out: Path, kills: int, seed: int = 0) -> Found:
     begun = _finish(subject, whole)
     working = max(0.1, time.monotonic() - start - begun)
     done = 0
-    while done < kills and _killed(subject, killed, draw.uniform(0.0, working / 2)):
+    while done < kills and _killed(subject, killed, draw.uniform(0.0, 1.5 * working / kills)):
         done += 1
     _finish(subject, killed)
     return Found(subject.name, done, len(_files(whole, subject)), _differing(whole, killed, subject))
@@ -113,7 +113,7 @@ def _finish(subject: Subject, folder: Path) -> float:
 
 def _killed(subject: Subject, folder: Path, pause: float) -> bool:
     process = _command(subject, folder)
-    _wait_for_work(process, subject, folder, len(_files(folder, subject)))
+    _wait_for_work(process, subject, folder, sum(1 for _ in folder.glob(subject.begun)))
     try:
         process.wait(timeout=pause)
     except subprocess.TimeoutExpired:

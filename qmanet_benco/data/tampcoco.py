@@ -17,6 +17,7 @@ import numpy as np
 
 from qmanet_benco.data import manifest
 from qmanet_benco.data.archive import IMAGE_ENDINGS, safe_name
+from qmanet_benco.data.lock import locked
 from qmanet_benco.data.prepare import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 PARTS = {"sp": SPLICE, "cm": COPY_MOVE, "bcm": COPY_MOVE, "bcmc": COPY_MOVE}
 """The four entries; CAT-Net's names for CM RAISE and CM-JPEG RAISE are bcm and bcmc."""
+LONGEST_LINE = 10_000
+"""Characters of a text list's line: two paths have 4,096 bytes each at most."""
 COLUMNS = ("list", "pairs", "left_out", "sha256", "kind", "source")
 SAMPLE_EVERY = 10_000
 """Every so many pairs one is decoded whole; the rest is proven to exist, which is what the time allows. After the first
@@ -62,6 +65,11 @@ def prepare_lists(raw: Path, out: Path, progress: Callable[[int, int], None]) ->
     if not sources:
         row = data_set("tampcoco")
         raise RequestError(f"{raw} holds no list or folder of tampCOCO", row.layout, f"the archive: {row.source}")
+    with locked(out):
+        return _prepared(raw, out, sources, progress)
+
+
+def _prepared(raw: Path, out: Path, sources: dict[str, Path], progress: Callable[[int, int], None]) -> Prepared:
     manifest.claim(out, {"set": "tampcoco"})
     manifest.begin(out)
     parts = []
@@ -159,8 +167,11 @@ def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:
     name = source.relative_to(raw).as_posix()
     base = _base(raw, source)
     with source.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(_lines(stream), 1):
             if not line.strip():
+                continue
+            if len(line) > LONGEST_LINE:
+                yield f"{name}:{number}", "", "", f"the line has more than {LONGEST_LINE} characters"
                 continue
             image, _, rest = line.strip().partition(",")
             mask = rest.partition(",")[0]
@@ -170,15 +181,23 @@ def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:
                 yield f"{name}:{number}", "", "", str(error)
 
 
+def _lines(stream: IO[str]) -> Iterator[str]:
+    """The lines of a file; of one that is longer than :data:`LONGEST_LINE` only a beginning, which is longer too."""
+    while line := stream.readline(LONGEST_LINE + 1):
+        yield line
+        while line and not line.endswith("\n"):
+            line = stream.readline(LONGEST_LINE + 1)
+
+
 def _base(raw: Path, source: Path) -> Path:
     """The folder that the list's names start from: the first line's image tells it."""
     candidates = [source.parent, raw, *(path for path in sorted(raw.iterdir()) if path.is_dir())]
     with source.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        for line in stream:
+        for line in _lines(stream):
             image = line.strip().partition(",")[0]
             for base in candidates:
                 try:
-                    if (base / safe_name(image)).is_file():
+                    if os.path.isfile(base / safe_name(image)):  # noqa: PTH113  # False, not an error, for a name too long
                         return base
                 except ValueError:
                     break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import archives
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from prepared import left_out, manifest, snapshot
 
+from qmanet_benco.data.lock import locked
 from qmanet_benco.data.prepare import prepare
+from qmanet_benco.errors import RequestError
 
 STREAM = """
 import resource, sys, time
@@ -82,6 +85,32 @@ def test_lines_that_lead_nowhere_are_left_out_and_said(archive, tmp_path):
     assert "leaves the archive" in reasons["tampCOCO/sp_COCO_list.txt:5"]
     assert "leaves the archive" in reasons["tampCOCO/sp_COCO_list.txt:7"]
     assert "not in the archive" in reasons["tampCOCO/sp_COCO_list.txt:9"]
+
+
+def test_a_line_without_end_is_left_out_and_costs_no_memory(archive, tmp_path):
+    raw = archive("tampcoco")
+    (listed,) = (raw / "tampCOCO").glob("sp_*.txt")
+    whole = listed.read_text()
+    with listed.open("w") as stream:
+        for _ in range(64):
+            stream.write("x" * (1 << 20))
+        stream.write(f"\n{'y' * 4000}.jpg,{'y' * 4000}.png\n{whole}")
+    tracemalloc.start()
+    made = prepare("tampcoco", raw, tmp_path / "out")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (made.tampered, made.left_out) == (16, 2)
+    reasons = left_out(tmp_path / "out")
+    assert "more than 10000 characters" in reasons[f"tampCOCO/{listed.name}:1"]
+    assert "not in the archive" in reasons[f"tampCOCO/{listed.name}:2"]
+    assert peak < 32 << 20
+
+
+def test_one_run_at_a_time(archive, tmp_path):
+    raw = archive("tampcoco")
+    with locked(tmp_path / "out"), pytest.raises(RequestError, match="another run works in"):
+        prepare("tampcoco", raw, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_dark_masks_are_noticed(archive, tmp_path):
