@@ -32,8 +32,13 @@ _settings = {"debug": False}
 
 
 @app.callback()
-def _root(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
     _settings["debug"] = debug
+    if context.invoked_subcommand != "app":  # a page that waits most of the time gives memory back
+        keep_freed_memory()
 
 
 @app.command()
@@ -523,7 +528,7 @@ def noise_cache(
     from qmanet_benco.data.progress import shown
 
     part, _, parts = share.partition("/")
-    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
         raise RequestError(f"--share {share}", "I/N with I from 0 to N - 1, such as 0/2")
     for path in data:
         with shown("residuals") as progress:
@@ -605,8 +610,6 @@ for _script, _about in _BENCO_SCRIPTS.items():
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 some inputs failed, 2 the request was wrong."""
-    if "app" not in sys.argv:  # a page that waits most of the time gives memory back
-        keep_freed_memory()
     try:
         app()
     except RequestError as error:

@@ -7,6 +7,7 @@
 #   ROWS         some of the rows (comma list); by default all
 #   SEEDS        at most so many of a row (default 3; the rows have two or three)
 #   JOBS         trainings at once (default 1)
+#   WORKERS      processes that make the images (default 2)
 #   STEPS, SIZE  optimiser steps of a training (default 3000) and side of the images (default 128)
 set -euo pipefail
 # shellcheck source=runs/common.sh

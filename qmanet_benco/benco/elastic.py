@@ -57,7 +57,7 @@ class Group:
         if self.nnodes > 1 and not self.rdzv:
             raise RequestError(f"--nnodes {self.nnodes} without --rdzv", "--rdzv HOST:PORT, the same on each machine")
         host, _, port = self.rdzv.rpartition(":")
-        if self.rdzv and not (host and port.isdigit()):
+        if self.rdzv and not (host and port.isdecimal()):
             raise RequestError(f"--rdzv {self.rdzv}", "HOST:PORT")
 
     def is_single(self) -> bool:
@@ -79,7 +79,7 @@ class Group:
             if not gpus:
                 raise RequestError(f"--nproc {self.nproc} without a GPU", "a number of processes", "e.g. --nproc 2")
             return gpus
-        if not self.nproc.isdigit() or int(self.nproc) < 1:
+        if not self.nproc.isdecimal() or int(self.nproc) < 1:
             raise RequestError(f"--nproc {self.nproc}", "a number of processes, auto or gpu")
         if gpus and int(self.nproc) > gpus:
             raise RequestError(f"--nproc {self.nproc}", f"at most one process for each of {gpus} GPUs")

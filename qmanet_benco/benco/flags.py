@@ -71,7 +71,7 @@ def with_defaults(script: str, flags: Sequence[str], cuda: bool) -> list[str]:
         cuda: whether CUDA is available; then only the models get defaults.
     """
     size = value_of(flags, "--image_size")
-    defaults = zoo.script_defaults(script, model_name(flags), int(size) if size.isdigit() else 512)
+    defaults = zoo.script_defaults(script, model_name(flags), int(size) if size.isdecimal() and len(size) < 9 else 512)
     if not cuda and script in _DEVICE_SCRIPTS:
         defaults += ["--device", "cpu"]
     if not cuda and script == "train":

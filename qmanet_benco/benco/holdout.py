@@ -30,15 +30,20 @@ NAMES: tuple[tuple[str, re.Pattern[str], tuple[tuple[int, ...], ...]], ...] = (
     # (https://github.com/namtpham/casia2groundtruth)
     (
         "CASIA",
-        re.compile(rf"(?:tp|sp)_[ds]_\w{{3}}_\w(?:_\w)?_{_CASIA_PHOTO}_{_CASIA_PHOTO}_\d+(?:_.*)?", re.I),
+        re.compile(rf"(?:real_)?(?:tp|sp)_[ds]_\w{{3}}_\w(?:_\w)?_{_CASIA_PHOTO}_{_CASIA_PHOTO}_\d+(?:_.*)?", re.I),
         ((1, 2), (3, 4)),
     ),
     ("CASIA", re.compile(rf"au_{_CASIA_PHOTO}", re.I), ((1, 2),)),
+    # the study's set: forgeries of CASIA's photos; its copies of real pairs are the pairs' names behind "real_"
+    ("CASIA", re.compile(rf"splice_{_CASIA_PHOTO}-{_CASIA_PHOTO}_\d{{5}}", re.I), ((1, 2), (3, 4))),
+    ("CASIA", re.compile(rf"(?:copy-move|removal)_{_CASIA_PHOTO}_\d{{5}}", re.I), ((1, 2),)),
     # this package's own generator: kind, host photo, number
     ("demo forgeries", re.compile(r"(?:splice|copy-?move|removal)_(.+)_\d{5}", re.I), ((1,),)),
     # https://github.com/wenbihan/coverage: 12t, 12
     ("Coverage", re.compile(r"(\d{1,3})t?(?:forged)?", re.I), ((1,),)),
-    # IMD2020: c8tf5mq_0, an identifier with a digit in it, and the forgery's number
+    # IMD2020 as `qmanet data prepare` names it: 1a1ogs_c8tf5mq_0, the original's folder first
+    ("IMD2020", re.compile(r"((?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{5,8})_[a-z0-9]{2,8}_\d", re.I), ((1,),)),
+    # IMD2020 as it comes: c8tf5mq_0, an identifier with a digit in it, and the forgery's number
     ("IMD2020", re.compile(r"((?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{5,8})_\d", re.I), ((1,),)),
 )
 """Names that tell their source photos: (what, pattern of the stem, groups of each photo)."""
@@ -70,7 +75,7 @@ def split_pairs(pairs: Sequence[Pair], fraction: float, seed: int) -> Split:
     Raises:
         RequestError: nothing would be left on one of the sides.
     """
-    groups = sorted(_together(pairs), key=lambda group: _draw(seed, group))
+    groups = sorted(_together(pairs), key=lambda group: (_draw(seed, group), min(str(pair.image) for pair in group)))
     wanted = max(1, round(fraction * len(pairs)))
     held: list[Pair] = []
     for group in groups:

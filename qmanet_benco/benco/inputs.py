@@ -197,7 +197,9 @@ def _check_sizes(args: Namespace) -> None:
     if args.if_resizing == args.if_padding:
         got = "both --if_resizing and --if_padding" if args.if_resizing else "neither --if_resizing nor --if_padding"
         raise RequestError(got, "one of the two", "add --if_resizing" if not args.if_resizing else "drop one")
-    for name, least in dict(image_size=1, batch_size=1, test_batch_size=1, accum_iter=1, num_workers=0).items():
+    for name, least in dict(
+        epochs=1, image_size=1, batch_size=1, test_batch_size=1, accum_iter=1, num_workers=0
+    ).items():
         value = getattr(args, name, least)
         if value < least:
             raise RequestError(f"--{name} {value}", f"{least} or more")
@@ -215,21 +217,28 @@ def _check_device(args: Namespace) -> None:
 
 def _check_qmanet(script: str, args: Namespace, model_args: Namespace) -> None:
     # here, since the table of corrections is read without the network's packages
+    from qmanet_benco.model.builder import trained_state
     from qmanet_benco.model.config import parse_noise_sources, variant_config
-    from qmanet_benco.model.network import SMALLEST_SIDE
+    from qmanet_benco.model.network import SMALLEST_SIDE, check_architecture
     from qmanet_benco.model.noiseprint import CURE as NOISEPRINT_CURE
     from qmanet_benco.model.pretrained import find_weights
 
     if args.image_size < SMALLEST_SIDE:
         raise RequestError(f"--image_size {args.image_size}", f"{SMALLEST_SIDE} or more for QMANet")
-    sources = variant_config(model_args.variant).noise_sources
+    changes: dict[str, Any] = {}
     if model_args.noise_sources:
-        sources = parse_noise_sources(model_args.noise_sources)
+        changes["noise_sources"] = parse_noise_sources(model_args.noise_sources)
+    if model_args.num_queries:
+        changes["num_queries"] = model_args.num_queries
+    config = variant_config(model_args.variant, **changes)
     for name in ("backbone_weights", "noiseprint_weights"):
         if getattr(model_args, name) not in NO_FILE:
             find_weights(getattr(model_args, name))
-    empty = script == "train" and not args.resume and model_args.noiseprint_weights == "checkpoint"
-    if empty and "noiseprint" in sources:
+    if model_args.initial_weights:
+        check_architecture(trained_state(model_args.initial_weights)[0]["_extra_state"], config)
+    empty = script == "train" and not (args.resume or model_args.initial_weights)
+    empty = empty and model_args.noiseprint_weights == "checkpoint"
+    if empty and "noiseprint" in config.noise_sources:
         raise RequestError("NoisePrint++ has no weights", "weights to train with", NOISEPRINT_CURE)
 
 

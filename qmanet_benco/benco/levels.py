@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ def parse_levels(text: str) -> dict[str, list[int]]:
     chosen: dict[str, list[int]] = {}
     for word in text.split():
         name, _, values = word.partition("=")
-        if name not in ATTACKS or not values or not all(value.isdigit() for value in values.split(",")):
+        if name not in ATTACKS or not re.fullmatch("[0-9]{1,9}(,[0-9]{1,9})*", values):
             raise RequestError(f"--levels {word!r}", _EXPECTED)
         chosen[name] = [int(value) for value in values.split(",")]
         if name == "blur" and any(value and (value % 2 == 0 or value < 3) for value in chosen[name]):

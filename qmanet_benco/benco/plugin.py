@@ -33,6 +33,8 @@ class QMANet(nn.Module):
             random, or checkpoint
         noiseprint_weights: NoisePrint++ weights: a file, a name of `qmanet weights list`, random, or checkpoint (the
             default: they come with the checkpoint; training without them is an error)
+        initial_weights: a trained QMA-Net of the same architecture to start from (fine-tuning): a checkpoint,
+            .safetensors or a name on the hub; NoisePrint++ and encoders come from it too
         noiseprint_cache: folder that keeps NoisePrint++ residuals of test images, by exact pixels and weights; empty:
             none are kept
         edge_width: width in pixels of the edge band at the network's input size
@@ -53,6 +55,7 @@ class QMANet(nn.Module):
         noise_sources: str = "",
         backbone_weights: str = "random",
         noiseprint_weights: str = "checkpoint",
+        initial_weights: str = "",
         noiseprint_cache: str = "",
         edge_width: int = 7,
         edge_target: str = "model",
@@ -70,6 +73,7 @@ class QMANet(nn.Module):
             backbone_weights=backbone_weights,
             noise_sources=noise_sources or None,
             num_queries=num_queries,
+            initial_weights=initial_weights,
             edge_width=edge_width,
             segmentation_weight=segmentation_weight,
             edge_weight=edge_weight,

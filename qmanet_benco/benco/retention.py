@@ -80,7 +80,7 @@ def read_ledger(folder: Path, until: int) -> Ledger:
         content = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
         written = {int(epoch) for epoch in content["written"]}
         metrics = {int(epoch): float(value) for epoch, value in content["metrics"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         written, metrics = set(epochs_in(folder)), {}
     return Ledger(
         folder,

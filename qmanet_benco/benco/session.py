@@ -58,9 +58,11 @@ def corrections(run: Run) -> Iterator[None]:
     from qmanet_benco.benco.training import Training
 
     rows = hardening.selected(run.script, run.stock, run.without)
-    request = hardening.Request(run.script, run.allow_pickle, Training(options.split(run.script, run.flags)[0]))
+    training = Training(options.split(run.script, run.flags)[0])
+    request = hardening.Request(run.script, run.allow_pickle, training)
     with compat.without_cuda(), hardening.corrected(request, rows):
         yield
+        training.end()
 
 
 def run_script(run: Run, only_check: bool) -> int:

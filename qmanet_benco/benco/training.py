@@ -184,10 +184,18 @@ class Training:
             self.metrics.append(float(np.mean([statistics[name] for name in names])))
             if self.ledger is not None and is_main():
                 self.ledger.record(named["epoch"], float(np.mean(self.metrics)))
-                self.ledger.prune(self.options.keep)
             return dict(statistics)
 
         return test_one_epoch
+
+    def end(self) -> None:
+        """Remove what is surplus now that the last epoch was tested on every set.
+
+        Earlier epochs were pruned with the next checkpoint: while one of several sets is still to be tested, the mean
+        over the others could take the best checkpoint for a surplus one.
+        """
+        if self.ledger is not None and is_main():
+            self.ledger.prune(self.options.keep)
 
 
 def observe(patches: Patches, training: Training) -> None:

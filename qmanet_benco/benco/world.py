@@ -66,7 +66,7 @@ def first_host(hosts: str) -> str:
 
 def _completed(environ: Mapping[str, str]) -> dict[str, str]:
     rank, size = environ["RANK"], environ["WORLD_SIZE"]
-    if not rank.isdigit() or not size.isdigit() or int(rank) >= int(size):
+    if not rank.isdecimal() or not size.isdecimal() or int(rank) >= int(size):
         raise RequestError(f"RANK={rank} WORLD_SIZE={size} in the environment", "a rank below the size", "unset both")
     world = {name: environ[name] for name in ("MASTER_ADDR", "MASTER_PORT") if name in environ}
     if len(world) < 2 and int(size) > 1:
@@ -79,7 +79,7 @@ def _slurm_world(environ: Mapping[str, str]) -> dict[str, str]:
     """The group of an srun: one process for each task."""
     if environ["SLURM_NTASKS"] == "1":
         return world_of_one()
-    job = int(environ.get("SLURM_JOB_ID", "0")) if environ.get("SLURM_JOB_ID", "0").isdigit() else 0
+    job = int(environ.get("SLURM_JOB_ID", "0")) if environ.get("SLURM_JOB_ID", "0").isdecimal() else 0
     first, count = _PORTS
     return {
         "RANK": environ["SLURM_PROCID"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 from qmanet_benco.data.study_set import StudySet
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import study_report
-from qmanet_benco.model.files import write_text_atomically
+from qmanet_benco.model.files import write_atomically, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ LOSSES = {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}
 ATTACKS = [{"jpeg": [90, 70]}, {"blur": [3, 7]}, {"noise_variance": [3, 11]}]
 DONE = "done"
 """A file beside the checkpoints of a training that ended."""
+STEPS = "steps"
+"""A file there with the steps that the training was begun with."""
 PLAIN, ATTACKED = "suite", "suite-attacked"
 
 
@@ -46,7 +49,7 @@ class Row:
 ROWS = (
     Row("QMA-Net-b0", seeds=(0, 1, 2)),
     *(Row(name, {"variant": f"b0-{name}"}) for name in ("cp", "sl", "ss", "cd", "mlp")),
-    Row("noise none", {"noise_sources": "none"}),
+    Row("noise none", {"noise_sources": "none"}, seeds=(0, 1, 2)),
     Row("noise srm", {"noise_sources": "srm"}),
     Row("noise bayar", {"noise_sources": "bayar"}),
     Row("noise noiseprint", {"noise_sources": "noiseprint"}),
@@ -57,8 +60,11 @@ ROWS = (
     Row("loss 0.8/0.2", {"segmentation_weight": 0.8, "edge_weight": 0.2, "bce_weight": 0.0}),
     Row("loss 0.5/0.5", {"bce_weight": 0.0}),
     Row("PSCC-Net", model="PSCC_Net"),
+    Row("segformer", model="segformer"),
+    Row("srm_segformer", model="srm_segformer"),
 )
-"""The main row first; then Table 2's ablations, the noise sources, Table 9's queries, the losses, and a baseline."""
+"""The main row first; then Table 2's ablations, the noise sources, Table 9's queries, the losses, and the framework's
+baselines, its MiT-B2 without and with SRM among them."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,19 @@ class Budget:
     learning_rate: float = 4e-4
 
 
-def train_command(
-    row: Row, seed: int, data: StudySet, out: Path, weights: str, cache: Path, budget: Budget
-) -> list[str]:
+@dataclass(frozen=True)
+class Given:
+    """Files that rows read beside the images."""
+
+    noiseprint: str
+    """NoisePrint++ weights: a file or a name."""
+    cache: Path
+    """Kept residuals."""
+    no_weights: Path
+    """A checkpoint without tensors: the framework's backbones insist on a file, and every row starts at random."""
+
+
+def train_command(row: Row, seed: int, data: StudySet, out: Path, given: Given, budget: Budget) -> list[str]:
     """The command line that trains a row with a seed."""
     flags: dict[str, object] = {
         "model": row.model,
@@ -94,18 +110,20 @@ def train_command(
         "log_dir": out,
     }
     own = ["--augment", "none", "--max-steps", str(budget.steps), "--keep", "1", "--resume", "auto"]
-    flags |= model_flags(row, weights, cache, budget)
+    flags |= model_flags(row, given, budget)
     listed = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     return [sys.executable, "-m", "qmanet_benco.cli", "benco", "train", *own, *listed, "--if_resizing"]
 
 
-def model_flags(row: Row, weights: str, cache: Path, budget: Budget) -> dict[str, object]:
+def model_flags(row: Row, given: Given, budget: Budget) -> dict[str, object]:
     """Flags of a row's model."""
+    if row.model == "PSCC_Net":
+        return {"input_size": budget.image_size}
     if row.model != "QMANet":
-        return {"input_size": budget.image_size} if row.model == "PSCC_Net" else {}
+        return {"pretrain_pth_path": given.no_weights}
     flags: dict[str, object] = {"variant": "b0", **LOSSES, **row.flags}
     if "noiseprint" in str(flags.get("noise_sources", "noiseprint")):
-        flags |= {"noiseprint_weights": weights, "noiseprint_cache": cache}
+        flags |= {"noiseprint_weights": given.noiseprint, "noiseprint_cache": given.cache}
     return flags
 
 
@@ -114,7 +132,7 @@ def suite_of(
     rows: Sequence[Row],
     sets: Mapping[str, Path],
     attacks: Sequence[Mapping[str, object]],
-    cache: Path,
+    given: Given,
     budget: Budget,
 ) -> dict[str, Any]:
     """A suite that scores trained rows; JSON is YAML too.
@@ -124,13 +142,13 @@ def suite_of(
         rows: of the study.
         sets: names and ManiDataset folders.
         attacks: beside the plain images.
-        cache: kept residuals.
+        given: files that models read.
         budget: for the image size.
     """
     by_name = {row.name: row for row in rows}
     models = []
     for (name, seed), checkpoint in trained.items():
-        flags = model_flags(by_name[name], "checkpoint", cache, budget)
+        flags = model_flags(by_name[name], replace(given, noiseprint="checkpoint"), budget)
         flags = {key: value if isinstance(value, int | float) else str(value) for key, value in flags.items()}
         models.append(
             {"name": name, "model": by_name[name].model, "flags": flags, "seed": seed, "checkpoint": str(checkpoint)}
@@ -149,24 +167,29 @@ def scored_sets(data: StudySet) -> dict[str, Path]:
     return {"generated": data.generated, "real crops": data.crops, "real": data.real}
 
 
-def run_study(
-    data: StudySet, out: Path, weights: str, cache: Path, rows: Sequence[Row], budget: Budget, jobs: int = 1
-) -> list[str]:
+def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budget: Budget, jobs: int = 1) -> list[str]:
     """Train what is not trained, ``jobs`` rows at a time, score everything, write the tables.
 
     Returns:
         One line for each training that failed; the others are scored all the same.
     """
+    import torch
+
     from qmanet_benco.benco.checkpoints import newest_checkpoint
 
     wanted = [(row, seed) for row in rows for seed in row.seeds]
     folders = {(row.name, seed): trained_into(out, row, seed) for row, seed in wanted}
 
     def command_of(row: Row, seed: int) -> list[str]:
-        return train_command(row, seed, data, folders[row.name, seed], weights, cache, budget)
+        return train_command(row, seed, data, folders[row.name, seed], given, budget)
+
+    for folder in folders.values():
+        claim(folder, budget.steps)
+    if not given.no_weights.exists():
+        write_atomically(given.no_weights, lambda file: torch.save({}, file))
 
     with ThreadPoolExecutor(jobs) as trainings:
-        failed = trainings.map(lambda pair: train(command_of(*pair), folders[pair[0].name, pair[1]]), wanted)
+        failed = trainings.map(lambda pair: train(command_of(*pair), folders[pair[0].name, pair[1]], jobs), wanted)
         failures = [line for line in failed if line]
     trained = {
         key: checkpoint.resolve()
@@ -176,8 +199,8 @@ def run_study(
     if not trained:
         raise RequestError("no row was trained", "one or more", "; ".join(failures))
     first_seeds = lowest_seeds(trained)
-    score(suite_of(trained, rows, scored_sets(data), [], cache, budget), out, PLAIN)
-    score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, cache, budget), out, ATTACKED)
+    score(suite_of(trained, rows, scored_sets(data), [], given, budget), out, PLAIN)
+    score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, given, budget), out, ATTACKED)
     write_tables(out, data, budget)
     return failures
 
@@ -193,8 +216,25 @@ def trained_into(out: Path, row: Row, seed: int) -> Path:
     return out / "trained" / f"{row.name.replace('/', '-').replace(' ', '_')}@{seed}"
 
 
-def train(command: Sequence[str], folder: Path) -> str:
+def claim(folder: Path, steps: int) -> None:
+    """Keep trainings of one budget apart from those of another.
+
+    Raises:
+        RequestError: the folder's training was begun with other steps.
+    """
+    known = folder / STEPS
+    begun = known.read_text(encoding="ascii") if known.exists() else str(steps)
+    if begun != str(steps):
+        raise RequestError(f"{folder} was begun with {begun} steps", str(steps), "name another folder (OUTPUT_DIR)")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(known, str(steps))
+
+
+def train(command: Sequence[str], folder: Path, beside: int = 1) -> str:
     """Run a training unless it is done; its output goes to ``folder/train.out``.
+
+    ``OMP_NUM_THREADS`` is set, where the user has not set it, to its share of the processors: so many trainings run
+    ``beside`` each other.
 
     Returns:
         What to say of a training that failed; else nothing.
@@ -203,8 +243,9 @@ def train(command: Sequence[str], folder: Path) -> str:
         return ""
     logger.warning("training into %s", folder)
     folder.mkdir(parents=True, exist_ok=True)
+    threads = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // beside))}
     with (folder / "train.out").open("ab") as stream:
-        ended = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False)
+        ended = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False, env=threads | os.environ)
     if ended.returncode:
         return f"{folder.name}: see {folder / 'train.out'}"
     (folder / DONE).touch()
@@ -216,7 +257,9 @@ def score(suite: Mapping[str, Any], out: Path, name: str) -> None:
     file = out / f"{name}.yaml"
     write_text_atomically(file, json.dumps(suite, indent=2))
     command = [sys.executable, "-m", "qmanet_benco.cli", "suite", "run", str(file), "--out", str(out / name)]
-    subprocess.run(command, check=True)
+    ended = subprocess.run(command, check=False)
+    if ended.returncode not in (0, 1):  # 1: some models failed, the records of the others are whole
+        raise RequestError(f"{' '.join(command[2:])} ended with {ended.returncode}", "0")
 
 
 def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
@@ -255,7 +298,8 @@ def main() -> int:
         rows = [replace(row, seeds=row.seeds[: given.seeds]) for row in ROWS if not wanted or row.name in wanted]
         budget = Budget(steps=given.steps, image_size=given.image_size)
         data = StudySet.below(given.data)
-        failures = run_study(data, given.out, given.weights, given.cache, rows, budget, given.jobs)
+        files = Given(given.weights, given.cache, given.out / "no_weights.pth")
+        failures = run_study(data, given.out, files, rows, budget, given.jobs)
     except RequestError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -30,6 +30,7 @@ def create_model(
     backbone_weights: str = "random",
     noise_sources: str | None = None,
     num_queries: int = 0,
+    initial_weights: str = "",
     **changes: Any,
 ) -> QMANetwork:
     """Build an untrained network.
@@ -42,6 +43,8 @@ def create_model(
             ``"checkpoint"``; both encoders start from it.
         noise_sources: comma list of srm, bayar, noiseprint, or ``"none"``; by default the variant's.
         num_queries: tamper-aware queries; 0 takes the variant's.
+        initial_weights: a trained network of the same architecture to start from, named as for :func:`load_model`;
+            everything comes from it, NoisePrint++ and both encoders included.
         changes: other fields of :class:`~qmanet_benco.model.config.QMANetConfig`.
 
     Returns:
@@ -55,8 +58,11 @@ def create_model(
     if num_queries:
         changes["num_queries"] = num_queries
     network = QMANetwork(variant_config(variant, **changes))
-    _fill_noiseprint(network, noiseprint_weights)
-    _fill_backbones(network, backbone_weights)
+    if initial_weights:
+        network.load_state_dict(trained_state(initial_weights)[0])
+    else:
+        _fill_noiseprint(network, noiseprint_weights)
+        _fill_backbones(network, backbone_weights)
     return network
 
 
@@ -76,8 +82,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
     Raises:
         RequestError: there is no such file, or it holds no QMA-Net.
     """
-    path = locate(str(source))
-    state = network_state(state_dict_of(read_checkpoint(path, allow_pickle)), path)
+    state, path = trained_state(str(source), allow_pickle)
     network = _built(stored_config(state["_extra_state"]), state, path)
     try:
         network.load_state_dict(state)
@@ -114,6 +119,16 @@ def _built(config: QMANetConfig, state: dict[str, torch.Tensor], path: Path) -> 
     if missing:
         raise RequestError(f"{own} ({missing} is missing)", "an undamaged file")
     return QMANetwork(config)
+
+
+def trained_state(source: str, allow_pickle: bool = False) -> tuple[dict[str, torch.Tensor], Path]:
+    """The tensors of trained weights that are named as for :func:`load_model`, and their file.
+
+    Raises:
+        RequestError: there is no such file, or it holds no QMA-Net.
+    """
+    path = locate(source)
+    return network_state(state_dict_of(read_checkpoint(path, allow_pickle)), path), path
 
 
 def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:

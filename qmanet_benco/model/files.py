@@ -262,7 +262,15 @@ def stored_image_size(path: Path) -> int:
     if path.suffix != ".safetensors":
         return 0
     with safe_open(path, "pt") as content:
-        stored = (content.metadata() or {}).get(IMAGE_SIZE, "0")
+        return checked_side((content.metadata() or {}).get(IMAGE_SIZE, "0"), path)
+
+
+def checked_side(stored: str, path: Path) -> int:
+    """The side in pixels that a file states.
+
+    Raises:
+        RequestError: it is no number, or too large for an image's side.
+    """
     if not re.fullmatch("[0-9]{1,9}", stored) or int(stored) > LARGEST_SIDE:
         raise RequestError(f"{path} says that its images have {stored[:20]} pixels", f"at most {LARGEST_SIDE}")
     return int(stored)

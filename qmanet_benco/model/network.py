@@ -156,15 +156,7 @@ class QMANetwork(nn.Module, HubModel):
         Raises:
             RequestError: the stored configuration builds another network than this one.
         """
-        stored = asdict(stored_config(state))
-        own = asdict(self.config)
-        for name in own.keys() - TRAINING_FIELDS:
-            if stored[name] != own[name]:
-                raise RequestError(
-                    f"the weights are of a network with {name}={_words(stored[name])}",
-                    f"{name}={_words(own[name])}",
-                    f"pass the flags that it was trained with (variant {stored['variant']}), or use load_model",
-                )
+        check_architecture(state, self.config)
 
     def _run(self, module: nn.Module, *inputs: Any) -> Any:
         if self.checkpointing and self.training:
@@ -203,6 +195,22 @@ def stored_config(state: Tensor) -> QMANetConfig:
     if state.dim() != 1 or state.numel() > LONGEST_CONFIG:
         raise RequestError(f"a stored configuration of shape {tuple(state.shape)}", f"at most {LONGEST_CONFIG} bytes")
     return QMANetConfig.from_json(bytes(state.to(torch.uint8).tolist()).decode("utf-8", "replace"))
+
+
+def check_architecture(state: Tensor, own: QMANetConfig) -> None:
+    """Compare a stored configuration with a network's own; what only training reads may differ.
+
+    Raises:
+        RequestError: the stored configuration builds another network.
+    """
+    stored, wanted = asdict(stored_config(state)), asdict(own)
+    for name in wanted.keys() - TRAINING_FIELDS:
+        if stored[name] != wanted[name]:
+            raise RequestError(
+                f"the weights are of a network with {name}={_words(stored[name])}",
+                f"{name}={_words(wanted[name])}",
+                f"pass the flags that it was trained with (variant {stored['variant']}), or use load_model",
+            )
 
 
 def _words(value: Any) -> str:

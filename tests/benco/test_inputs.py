@@ -141,6 +141,11 @@ FLAGS: dict[str, tuple[Callable[[Path, Path], list[str]], tuple[str, ...]]] = {
     "words for a number": (_train("--epochs", "many"), ("epochs", "many")),
     "an unknown variant": (_train("--variant", "huge"), ("huge", "miniature")),
     "absent backbone weights": (_train("--backbone_weights", "/absent.pth"), ("/absent.pth",)),
+    "absent weights to start from": (_train("--initial_weights", "/absent.pth"), ("/absent.pth",)),
+    "weights of another network to start from": (
+        _train("--initial_weights", "demo", "--noise_sources", "srm"),
+        ("noise_sources=srm,bayar", "noise_sources=srm"),
+    ),
     "NoisePrint++ without weights": (
         _train("--noise_sources", "srm,noiseprint"),
         ("NoisePrint++", "--noiseprint_weights"),
@@ -281,7 +286,7 @@ def test_decoding_ends_when_its_time_is_up_and_says_so(
 def test_a_group_of_gradients_that_is_never_full_is_warned_about(
     qmanet: Command, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    flags = train_flags(data / "train", data / "few", tmp_path, "--accum_iter", "16", "--epochs", "0")
+    flags = train_flags(data / "train", data / "few", tmp_path, "--accum_iter", "16", "--epochs", "1")
     assert qmanet("benco", "train", *flags)[0] == 0
     assert "no weight will change" in caplog.text
 

@@ -130,7 +130,7 @@ def test_after_a_restart_training_goes_on_from_its_own_newest_checkpoint(tmp_pat
 
 def test_levels_are_read_and_checked() -> None:
     assert parse_levels("jpeg=90,50 blur=0,3") == {"jpeg": [90, 50], "blur": [0, 3]}
-    for wrong in ("", "jpeg", "jpeg=", "jpeg=a", "jpeg=101", "blur=2", "noise=-1"):
+    for wrong in ("", "jpeg", "jpeg=", "jpeg=a", "jpeg=101", "blur=2", "noise=-1", "blur=\u00b2"):
         with pytest.raises(RequestError, match="--levels"):
             parse_levels(wrong)
 

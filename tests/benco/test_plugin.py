@@ -25,6 +25,7 @@ from qmanet_benco import QMANet
 from qmanet_benco.benco import noise_transforms, plugin
 from qmanet_benco.benco.noise_transforms import CACHE_VARIABLE, qmanet_post_func
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.builder import load_model
 from qmanet_benco.model.losses import edge_band
 from qmanet_benco.model.network import QMANetwork
 
@@ -438,3 +439,9 @@ def test_missing_noiseprint_weights_stop_the_first_training_step() -> None:
     model = miniature(noise_sources="noiseprint").train()
     with pytest.raises(RequestError, match=r"NoisePrint\+\+ has no weights.*qmanet weights fetch"):
         model(**batch())
+
+
+def test_training_starts_from_a_trained_network_that_is_named() -> None:
+    started = miniature(initial_weights="demo", noise_sources="srm,bayar").network.state_dict()
+    trained = load_model("demo").state_dict()
+    torch.testing.assert_close(started, trained, rtol=0, atol=0)

@@ -8,6 +8,7 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from qmanet_benco.benco.checkpoints import mapped, newest_checkpoint, save_atomi
 from qmanet_benco.benco.elastic import Group
 from qmanet_benco.benco.kill_test import different, experiment
 from qmanet_benco.benco.launcher import Run, launch
+from qmanet_benco.benco.options import Options
 from qmanet_benco.benco.retention import LEDGER, Ledger, newest_of_training, read_ledger
+from qmanet_benco.benco.training import Training
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.files import read_checkpoint, sum_path, verify_sum
 
@@ -120,6 +123,30 @@ def test_files_of_an_earlier_training_are_neither_removed_nor_resumed(tmp_path: 
     assert ledger.prune(1) == []
     assert newest_of_training(tmp_path) == tmp_path / "checkpoint-1.pth"
     assert read_ledger(tmp_path, until=0).written == {0}
+
+
+def test_the_best_of_two_test_sets_survives_a_first_set_that_flatters_a_later_epoch(tmp_path: Path) -> None:
+    training = Training(Options(keep=1), Ledger(tmp_path))
+    scores = {0: (0.5, 0.5), 1: (0.9, 0.05), 2: (0.1, 0.1)}
+    evaluators = [SimpleNamespace(name="F1")]
+    for epoch, of_sets in scores.items():
+        training.metrics.clear()
+        save_atomically({"model": {}}, tmp_path / f"checkpoint-{epoch}.pth")
+        training.ledger.written.add(epoch)
+        training.ledger.prune(1)
+        for score in of_sets:
+            test = training.test_one_epoch(lambda *_, score=score, **__: {"F1": score})
+            test(None, epoch=epoch, evaluator_list=evaluators)
+    training.end()
+    assert training.ledger.best == 0
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["checkpoint-0.pth", "checkpoint-2.pth"]
+
+
+@pytest.mark.parametrize("content", ['{"written": [Infinity], "metrics": {}}', "[" * 100_000, "{}", "[]"])
+def test_a_damaged_ledger_counts_as_none(content: str, tmp_path: Path) -> None:
+    save_atomically({"model": {}}, tmp_path / "checkpoint-0.pth")
+    (tmp_path / LEDGER).write_text(content)
+    assert read_ledger(tmp_path, until=5).written == {0}
 
 
 @pytest.fixture

@@ -111,6 +111,10 @@ def test_without_augmentation_a_sample_is_what_a_test_gives(tmp_path: Path) -> N
         ("Au_ani_00001.jpg", ["CASIA:ani00001"]),
         ("splice_astronaut_00012.png", ["demo forgeries:astronaut"]),
         ("c8tf5mq_0.png", ["IMD2020:c8tf5mq"]),
+        ("1a1ogs_c8_0.png", ["IMD2020:1a1ogs"]),
+        ("splice_ani0001-cha0002_00003.jpg", ["CASIA:ani0001", "CASIA:cha0002"]),
+        ("removal_ani0001_00004.png", ["CASIA:ani0001"]),
+        ("real_Sp_D_CNN_A_art0024_ani0032_0268_00001.png", ["CASIA:art0024", "CASIA:ani0032"]),
         ("image_7.png", []),
         ("photo01.png", []),
     ],
@@ -137,6 +141,14 @@ def test_a_split_shares_no_photo_and_does_not_depend_on_the_order(
     assert sorted([*split.train, *split.validation]) == sorted(pairs)
     assert len(split.validation) <= max(1, round(fraction * len(pairs)))
     assert set(split_pairs(pairs[::-1], fraction, seed).validation) == set(split.validation)
+
+
+def test_equal_names_in_several_folders_are_drawn_alike_in_whatever_order() -> None:
+    pairs = [
+        Pair(f"/{folder}/Tp/x{number}.png", f"/{folder}/Gt/x{number}.png") for folder in "abc" for number in range(10)
+    ]
+    split = split_pairs(pairs, 0.12, seed=0)
+    assert set(split_pairs(pairs[::-1], 0.12, seed=0).validation) == set(split.validation)
 
 
 def test_the_switch_for_determinism_is_on_within_a_run_only() -> None:

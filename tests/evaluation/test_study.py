@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from made_sets import make_forgeries
 from qmanet_benco.benco import zoo
 from qmanet_benco.benco.options import split
 from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, StudySet
+from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.study import (
     ATTACKED,
     ATTACKS,
     PLAIN,
     ROWS,
     Budget,
+    Given,
+    claim,
     lowest_seeds,
     model_flags,
     scored_sets,
@@ -30,11 +34,12 @@ from qmanet_benco.evaluation.study_report import markdown
 from qmanet_benco.model.config import parse_noise_sources, variant_config
 
 BUDGET = Budget(steps=20)
+GIVEN = Given("noiseprint.th", Path("residuals"), Path("no_weights.pth"))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_row_names_flags_that_its_model_takes(row, tmp_path: Path) -> None:
-    flags = model_flags(row, "noiseprint.th", tmp_path, BUDGET)
+    flags = model_flags(row, GIVEN, BUDGET)
     zoo.check_flags(row.model, flags)
     if row.model == "QMANet":
         variant_config(str(flags["variant"]))
@@ -44,7 +49,7 @@ def test_every_row_names_flags_that_its_model_takes(row, tmp_path: Path) -> None
 
 def test_rows_differ_from_the_main_row_in_what_they_are_named_after_only(tmp_path: Path) -> None:
     data = StudySet.below(tmp_path)
-    commands = [train_command(row, 0, data, tmp_path / "out", "np.th", tmp_path, BUDGET) for row in ROWS]
+    commands = [train_command(row, 0, data, tmp_path / "out", GIVEN, BUDGET) for row in ROWS]
     budgets = {tuple(command[command.index("--max-steps") :][:2]) for command in commands}
     assert budgets == {("--max-steps", "20")}
     assert len(set(map(tuple, commands))) == len(ROWS)
@@ -52,11 +57,12 @@ def test_rows_differ_from_the_main_row_in_what_they_are_named_after_only(tmp_pat
 
 
 def test_the_main_row_and_the_floor_of_noise_have_three_seeds_and_the_others_two() -> None:
-    assert [len(row.seeds) for row in ROWS] == [3] + [2] * (len(ROWS) - 1)
+    assert {row.name for row in ROWS if len(row.seeds) == 3} == {"QMA-Net-b0", "noise none"}
+    assert {len(row.seeds) for row in ROWS} == {2, 3}
 
 
 def test_launchers_own_flags_are_known(tmp_path: Path) -> None:
-    command = train_command(ROWS[0], 0, StudySet.below(tmp_path), tmp_path, "np.th", tmp_path, BUDGET)
+    command = train_command(ROWS[0], 0, StudySet.below(tmp_path), tmp_path, GIVEN, BUDGET)
     own, rest = split("train", command[command.index("train") + 1 :])
     assert own.augment == "none"
     assert "--augment" not in rest
@@ -65,7 +71,7 @@ def test_launchers_own_flags_are_known(tmp_path: Path) -> None:
 def test_a_suite_names_every_trained_row_with_its_seed(tmp_path: Path) -> None:
     trained = {(ROWS[0].name, 0): tmp_path / "a.pth", (ROWS[0].name, 1): tmp_path / "b.pth"}
     sets = scored_sets(StudySet.below(tmp_path))
-    suite = suite_of(trained, ROWS, sets, ATTACKS, tmp_path / "cache", BUDGET)
+    suite = suite_of(trained, ROWS, sets, ATTACKS, GIVEN, BUDGET)
     assert [(model["name"], model["seed"]) for model in suite["models"]] == list(trained)
     assert suite["models"][0]["flags"]["noiseprint_weights"] == "checkpoint"
 
@@ -114,3 +120,22 @@ def test_a_training_that_is_done_is_not_begun_again_and_one_that_fails_is_named(
     assert (tmp_path / "row@0" / "train.out").read_text() == "said\n"
     assert not train([sys.executable, "-c", ""], tmp_path / "row@0")
     assert not train(fails, tmp_path / "row@0")
+
+
+def test_trainings_of_another_budget_are_not_mixed_in(tmp_path: Path) -> None:
+    for _ in range(2):
+        claim(tmp_path / "row", 429)
+    with pytest.raises(RequestError, match=r"row was begun with 429 steps; expected 3000; .*another folder"):
+        claim(tmp_path / "row", 3000)
+
+
+def test_trainings_side_by_side_share_the_processors(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    ask = [sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"]
+    processors = len(os.sched_getaffinity(0))
+    assert train(ask, tmp_path / "alone") == ""
+    assert train(ask, tmp_path / "beside", processors) == ""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert train(ask, tmp_path / "asked", processors) == ""
+    given = [(tmp_path / name / "train.out").read_text().strip() for name in ("alone", "beside", "asked")]
+    assert given == [str(processors), "1", "7"]

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The best b0 of the study: its main row goes on at 256 x 256, where real forgeries keep more of their noise.
+#
+#   CASIA        folder with Tp, Gt and Au, named as in CASIA v1
+#   NOISEPRINT   NoisePrint++ weights, a file or a name of `qmanet weights list`
+#   OUTPUT_DIR   everything goes below it; the same command goes on after a kill
+#   START        trained weights to start from: a checkpoint of runs/study.sh's row QMA-Net-b0; empty: random ones
+#   STEPS        optimiser steps of 8 images (default 2000)
+#   LEARNING_RATE  (default 4e-4)
+#   WORKERS      processes that make the images (default 2)
+#   GENERATED, COPIES   forgeries to train on, and copies of each real pair (default 700 and 3)
+set -euo pipefail
+# shellcheck source=runs/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+need_path CASIA "a folder with Tp, Gt and Au"
+need NOISEPRINT "NoisePrint++ weights"
+need OUTPUT_DIR "a folder for data, checkpoints and tables"
+data=$OUTPUT_DIR/data
+mkdir -p "$OUTPUT_DIR"
+[ -d "$data" ] || qmanet data study "$CASIA" "$data" --size 256 --generated "${GENERATED:-700}" --copies "${COPIES:-3}" \
+    --workers "${WORKERS:-2}"
+qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" \
+    --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size 256
+start=()
+[ -z "${START:-}" ] || start=(--initial_weights "$START")
+python -c 'import json, sys; print(json.dumps({"generated": sys.argv[1], "real": sys.argv[2]}))' \
+    "$data/val_generated" "$data/val_real" >"$OUTPUT_DIR/sets.json"
+exec qmanet benco train --model QMANet --variant b0 --noiseprint_weights "$NOISEPRINT" \
+    --noiseprint_cache "$OUTPUT_DIR/residuals" --segmentation_weight 0.5 --edge_weight 0.5 --bce_weight 0.5 "${start[@]}" \
+    --data_path "$data/train" --test_data_path "$OUTPUT_DIR/sets.json" --image_size 256 --if_resizing --augment none \
+    --batch_size 8 --test_batch_size 8 --accum_iter 1 --max-steps "${STEPS:-2000}" --epochs 10 --warmup_epochs 1 \
+    --lr "${LEARNING_RATE:-4e-4}" --min_lr 1e-5 --test_period 2 --num_workers 0 --seed 0 --keep 2 --resume auto \
+    --output_dir "$OUTPUT_DIR/trained" --log_dir "$OUTPUT_DIR/trained"
