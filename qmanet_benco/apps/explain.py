@@ -46,8 +46,8 @@ def explain(
     Args:
         model: of :func:`~qmanet_benco.load_model`; unchanged afterwards.
         photo: a file, or H x W x 3 in uint8, RGB.
-        mask: the pixels whose logits are explained, H x W, bool, 0/1 or 0..255 (above 127); by default those that
-            the model itself calls tampered, and where there are none the most suspicious hundredth of all.
+        mask: the pixels whose logits are explained, H x W of the upright photo, bool, 0/1 or 0..255 (above 127); by
+            default those that the model itself calls tampered, and where there are none the most suspicious hundredth.
         image_size: side of the square that the photo is resized to; 0: the one that the model was trained for.
 
     Returns:
@@ -56,14 +56,16 @@ def explain(
         ``queries on RGB 1`` to ``4`` and ``queries on noise 1`` to ``4`` (attention, the mean of heads and queries).
 
     Raises:
-        RequestError: the photo or the mask cannot be used, or the library grad-cam is not installed.
+        RequestError: the photo or the mask cannot be used, the mask has another shape than the photo, or the library
+                grad-cam is not installed.
     """
     side = image_size or model.image_size
     if side < SMALLEST_SIDE:
         raise RequestError(f"image size {side}", f"{SMALLEST_SIDE} pixels or more")
     grad_cam = _grad_cam()
-    square = cv2.resize(read_photo(photo), (side, side), interpolation=cv2.INTER_LINEAR)
-    wanted = None if mask is None else _resized_mask(mask, side)
+    whole = read_photo(photo)
+    square = cv2.resize(whole, (side, side), interpolation=cv2.INTER_LINEAR)
+    wanted = None if mask is None else _resized_mask(mask, whole.shape[:2], side)
     with _one_at_a_time, frozen(model), probed(model) as probes:
         logits = model.localize(normalised(square).to(device_of(model)), edges=False).mask_logits[0, 0]
         pixels, target = _target(logits.detach(), wanted)
@@ -132,8 +134,13 @@ def labels(sources: Sequence[str]) -> list[str]:
     return short
 
 
-def _resized_mask(mask: NDArray[Any], side: int) -> NDArray[np.bool_]:
-    plane = cv2.resize(binary(mask).astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST) > 0
+def _resized_mask(mask: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArray[np.bool_]:
+    truth = binary(mask)
+    if truth.shape != shape:
+        raise RequestError(
+            f"a mask of shape {truth.shape}", f"{shape}", "give this photo's mask, height x width, upright"
+        )
+    plane = cv2.resize(truth.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST) > 0
     if not plane.any():
         raise RequestError("a mask without a tampered pixel", "at least one", "leave the mask out")
     return plane

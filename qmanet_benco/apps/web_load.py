@@ -23,8 +23,12 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from qmanet_benco.errors import RequestError
+
 SECONDS = 120.0
 END_SECONDS = 60.0
+LEAVE_SECONDS = 30.0
+"""Longest time that results may outlive the last visit."""
 ANALYSE = 0
 """Number of the page's first event: a photo was sent."""
 RESULT_FILES = ("photo.jpg", "preview.png", "noise.png", "probability.png", "mask.png")
@@ -51,6 +55,13 @@ class WebUser:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
+
+    @contextmanager
+    def visit(self) -> Iterator[None]:
+        """The page is open within the context, as a browser tells the server; at its end the user leaves."""
+        with self.client.stream("GET", f"gradio_api/heartbeat/{self.page}") as pulse:
+            pulse.raise_for_status()
+            yield
 
     def upload(self, content: bytes, name: str = "photo.png") -> httpx.Response:
         """Send a file."""
@@ -101,7 +112,7 @@ class LoadReport:
     files_open: tuple[int, ...]
     """File handles of the server at the same times."""
     kept_files: int
-    """In its temporary folder at the end of the load, while it runs."""
+    """In its temporary folder while it still runs, after all users have left and :data:`LEAVE_SECONDS` at most."""
     left: bool
     """Whether the temporary folder exists after the server ended."""
 
@@ -120,6 +131,9 @@ def run_load(count: int, users: int = 4) -> LoadReport:
     """Start a server, send ``count`` photos from ``users`` users at a time, and stop it.
 
     A request is lost unless its mask has the size of its photo and its other files come.
+
+    Raises:
+        RequestError: the server does not start.
     """
     with _server() as (process, url, folder):
         times: list[float] = []
@@ -132,16 +146,24 @@ def run_load(count: int, users: int = 4) -> LoadReport:
                 memory.append(_resident_mib(process.pid))
                 handles.append(len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
         seconds = time.monotonic() - started
-        kept = sum(1 for path in folder.rglob("*") if path.is_file())
+        kept = _kept_files(folder)
     slowest = max(times, default=0.0)
     return LoadReport(count, count - len(times), seconds, slowest, tuple(memory), tuple(handles), kept, folder.exists())
+
+
+def _kept_files(folder: Path) -> int:
+    """Files below a folder once nothing goes away any more."""
+    until = time.monotonic() + LEAVE_SECONDS
+    while (kept := sum(path.is_file() for path in folder.rglob("*"))) and time.monotonic() < until:
+        time.sleep(0.2)
+    return kept
 
 
 def _one(url: str, seed: int) -> float:
     """Seconds of one whole visit; 0 if anything went wrong."""
     started = time.monotonic()
     try:
-        with WebUser(url) as user:
+        with WebUser(url) as user, user.visit():
             _, token = user.analyse(small_photo(seed))
             files = [user.fetch(token, name) for name in RESULT_FILES]
             good = all(file.status_code == 200 for file in files)
@@ -162,9 +184,11 @@ def _server() -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": scratch})
         try:
             assert process.stdout is not None
-            url = process.stdout.readline().split()[0]
-            (folder,) = Path(scratch).glob("qmanet-app-*")
-            yield process, url, folder
+            said = process.stdout.readline()
+            folders = list(Path(scratch).glob("qmanet-app-*"))
+            if not said.strip() or not folders:
+                raise RequestError("`qmanet app` did not start", "its address on standard output", "run it by hand")
+            yield process, said.split()[0], folders[0]
         finally:
             process.terminate()
             try:
@@ -184,9 +208,13 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--users", type=int, default=4, help="At a time.")
     arguments = parser.parse_args()
-    report = run_load(arguments.requests, arguments.users)
+    try:
+        report = run_load(arguments.requests, arguments.users)
+    except RequestError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
     sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n")
-    raise SystemExit(1 if report.lost or report.left else 0)
+    raise SystemExit(1 if report.lost or report.left or report.kept_files else 0)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ FLAGS = (
         int,
         "N",
         "write a checkpoint after every epoch, with its SHA-256 beside it; keep the newest N and the best",
-        "1 or more",
+        "0 (off), 1 or more",
         lambda value: value >= 0,
     ),
     Flag(
@@ -70,7 +70,7 @@ FLAGS = (
         int,
         "N",
         "stop after N optimiser steps, with the learning rate's schedule scaled to them (in place of --epochs)",
-        "1 or more",
+        "0 (off), 1 or more",
         lambda value: value >= 0,
     ),
     Flag(
@@ -86,7 +86,7 @@ FLAGS = (
         float,
         "NORM",
         "largest norm of the gradient of a step",
-        "a number above 0",
+        "0 (off) or a number above it",
         lambda value: value >= 0 and math.isfinite(value),
     ),
     Flag(

@@ -267,16 +267,16 @@ def tell_datasets(dataset: Any, seed: int, epoch: int) -> None:
     dataset.qmanet_position = (seed, epoch)
 
 
-def logged_epochs(folder: Path) -> set[int]:
-    """The epochs with a line in ``log.txt``; a line that a kill cut short does not count."""
+def logged_epochs(folder: Path) -> list[int]:
+    """The epochs of the lines of ``log.txt``, in their order; a line that a kill cut short does not count."""
     try:
         lines = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return set()
-    epochs = set()
+        return []
+    epochs = []
     for line in lines:
         try:
-            epochs.add(int(json.loads(line)["epoch"]))
+            epochs.append(int(json.loads(line)["epoch"]))
         except (ValueError, KeyError, TypeError):
             continue
     return epochs

@@ -83,7 +83,7 @@ def make_demo(
         RequestError: the folder is in use, also by another run at this moment, a number is out of range, or there
                 are too few photos; nothing is left then.
     """
-    check = partial(_check, out, train_count, test_count, size, workers)
+    check = partial(_check, out, train_count, test_count, size, seed, workers)
     check()
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
@@ -160,13 +160,15 @@ def _constant_f1(constant: NDArray[np.bool_], masks: NDArray[np.bool_]) -> float
     return float((2 * overlap / np.maximum(constant.sum() + masks.sum(axis=(1, 2)), 1)).mean())
 
 
-def _check(out: Path, train_count: int, test_count: int, size: int, workers: int) -> None:
+def _check(out: Path, train_count: int, test_count: int, size: int, seed: int, workers: int) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} is not empty", "a new or empty folder", "name another one, or remove it")
     if min(train_count, test_count, workers) < 1:
         raise RequestError(f"{train_count} and {test_count} forgeries, {workers} workers", "1 or more of each")
     if size < SMALLEST_SIDE:
         raise RequestError(f"size {size}", "64 pixels or more", "QMA-Net takes no smaller images")
+    if seed < 0:
+        raise RequestError(f"seed {seed}", "0 or more")
 
 
 def _write_one(plan: _Plan, task: tuple[str, int]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from PIL import Image as PillowImage
 
 from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, finished, forge
 from qmanet_benco.data.masks import encode_mask, read_mask
-from qmanet_benco.data.photos import Photo, pixels
+from qmanet_benco.data.photos import SMALLEST_SIDE, Photo, pixels
 from qmanet_benco.data.pool import in_order
 from qmanet_benco.data.staging import Contents, staged, write_rows
 from qmanet_benco.errors import RequestError
@@ -36,7 +36,7 @@ VALIDATION_PART = 0.25
 """Of the real pairs."""
 COLUMNS = ("split", "file", "kind", "sources")
 KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6), final_quality=(80, 99))
-"""CASIA's photos have 256 x 384 pixels: larger crops than these do not exist at 256."""
+"""CASIA's photos have 256 x 384 pixels: at 128 the crops have 128 to 205 of them, at 256 none is larger than 256."""
 TRAIN, GENERATED, REAL, CROPS = SPLITS = "train", "val_generated", "val_real", "val_crops"
 CONTENTS = Contents(
     ".begun-by-qmanet-data-study",
@@ -96,10 +96,10 @@ def make_study_set(
     casia: Path,
     out: Path,
     *,
-    size: int = 256,
-    generated: int = 1600,
+    size: int = 128,
+    generated: int = 2400,
     validation: int = 160,
-    copies: int = 2,
+    copies: int = 3,
     seed: int = 0,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -124,8 +124,9 @@ def make_study_set(
         The folders.
 
     Raises:
-        RequestError: ``out`` exists, or ``casia`` is not such a folder.
+        RequestError: ``out`` exists, a number is out of range, or ``casia`` is not such a folder.
     """
+    _check_numbers(size, generated, validation, copies, seed, workers)
     _check(out)
     pairs, photos = real_pairs(casia), _photos(casia)
     validating = validation_identities(pairs, seed)
@@ -157,6 +158,16 @@ def make_study_set(
 def _check(out: Path) -> None:
     if out.exists():
         raise RequestError(f"{out} exists", "a new folder", "name another one, or remove it")
+
+
+def _check_numbers(size: int, generated: int, validation: int, copies: int, seed: int, workers: int) -> None:
+    if size < SMALLEST_SIDE:
+        raise RequestError(f"size {size}", f"{SMALLEST_SIDE} pixels or more", "QMA-Net takes no smaller images")
+    if min(generated, validation, copies, workers) < 1:
+        got = f"{generated} and {validation} forgeries, {copies} copies, {workers} workers"
+        raise RequestError(got, "1 or more of each")
+    if seed < 0:
+        raise RequestError(f"seed {seed}", "0 or more")
 
 
 def identities_of(name: str) -> tuple[str, ...]:

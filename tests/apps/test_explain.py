@@ -332,6 +332,8 @@ def test_requests_that_make_no_sense_are_refused_in_one_line(tmp_path: Path, mon
         explain(network(), photo(), image_size=32)
     with pytest.raises(RequestError, match="mask of shape"):
         explain(network(), photo(), photo())
+    with pytest.raises(RequestError, match=r"mask of shape \(120, 90\).*\(90, 120\)"):
+        explain(network(), photo(), mask(120, 90))
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     with pytest.raises(RequestError, match=r"qmanet-benco\[explain\]"):
         explain(network(), photo())

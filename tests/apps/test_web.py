@@ -427,6 +427,7 @@ def test_a_load_loses_no_request_and_memory_stays_flat() -> None:
     assert report.lost == 0
     assert report.memory_mib[-1] < 1.05 * report.memory_mib[1]
     assert max(report.files_open) <= report.files_open[1] + 6
+    assert report.kept_files == 0
     assert not report.left
 
 

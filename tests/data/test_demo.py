@@ -112,7 +112,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     assert files(tmp_path) == {"mine.txt": b"mine"}
 
 
-@pytest.mark.parametrize(("field", "value"), [("train_count", 0), ("test_count", 0), ("size", 63)])
+@pytest.mark.parametrize(("field", "value"), [("train_count", 0), ("test_count", 0), ("size", 63), ("seed", -1)])
 def test_numbers_out_of_range_write_nothing(tmp_path: Path, field: str, value: int) -> None:
     with pytest.raises(RequestError, match="expected"):
         make_demo(tmp_path / "out", **{field: value})

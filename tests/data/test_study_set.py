@@ -90,3 +90,22 @@ def test_linked_names_are_one_group_and_groups_share_none(memberships: list[list
     assert sum(map(len, groups)) == len(set().union(*groups)) if groups else not memberships
     for names in memberships:
         assert sum(set(names) <= group for group in groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"size": 32}, "size 32"),
+        ({"generated": 0}, "0 and 4 forgeries"),
+        ({"copies": -1}, "-1 copies"),
+        ({"workers": 0}, "0 workers"),
+        ({"seed": -1}, "seed -1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_written(
+    casia: Path, tmp_path: Path, changed: dict[str, int], words: str
+) -> None:
+    numbers = {"size": 64, "generated": 6, "validation": 4, "copies": 2, "workers": 1, "seed": 0} | changed
+    with pytest.raises(RequestError, match=words):
+        make_study_set(casia, tmp_path / "set", **numbers)
+    assert not list(tmp_path.iterdir())
