@@ -184,6 +184,7 @@ class Training:
             self.metrics.append(float(np.mean([statistics[name] for name in names])))
             if self.ledger is not None and is_main():
                 self.ledger.record(named["epoch"], float(np.mean(self.metrics)))
+                self.ledger.store()  # a kill before the next checkpoint must not forget which epoch is the best
             return dict(statistics)
 
         return test_one_epoch

@@ -137,6 +137,8 @@ def test_the_best_of_two_test_sets_survives_a_first_set_that_flatters_a_later_ep
         for score in of_sets:
             test = training.test_one_epoch(lambda *_, score=score, **__: {"F1": score})
             test(None, epoch=epoch, evaluator_list=evaluators)
+        # a kill may come now: what is stored has to know this epoch's metric
+        assert read_ledger(tmp_path, until=epoch).metrics == training.ledger.metrics
     training.end()
     assert training.ledger.best == 0
     assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["checkpoint-0.pth", "checkpoint-2.pth"]
