@@ -76,10 +76,18 @@ def data_demo(
     photos: Annotated[
         Path | None, typer.Option(help="Folder of authentic photos; by default those that the dependencies ship.")
     ] = None,
+    train_photos: Annotated[
+        Path | None, typer.Option(help="Folder of further ones, for training forgeries only.")
+    ] = None,
+    largest_crop: Annotated[
+        float,
+        typer.Option(help="Largest side of the crops of photos that forgeries are made from, in sizes; 1 or more."),
+    ] = 2.2,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Make forgeries from authentic photos: splice, copy-move, removal; tests share no photo with training."""
     from qmanet_benco.data.demo import make_demo
+    from qmanet_benco.data.forgery import ForgeryKnobs
     from qmanet_benco.data.progress import shown
 
     with shown("forgeries") as progress:
@@ -90,7 +98,9 @@ def data_demo(
             size=size,
             seed=seed,
             photos=photos,
+            train_photos=train_photos,
             workers=workers,
+            knobs=ForgeryKnobs(crop_scale=(1.0, largest_crop)),
             progress=progress,
         )
     typer.echo(f"{made.train}: {train_count} forgeries; {made.test}: {test_count} from other photos")

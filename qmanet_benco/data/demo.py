@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def make_demo(
     size: int = 128,
     seed: int = 0,
     photos: Path | None = None,
+    train_photos: Path | None = None,
     workers: int = 1,
     knobs: ForgeryKnobs | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -72,6 +73,7 @@ def make_demo(
         size: side in pixels.
         seed: of everything that is drawn.
         photos: folder of authentic photos; by default those that the dependencies ship.
+        train_photos: folder of further ones, for training forgeries only.
         workers: processes; a script that asks for several needs the guard ``if __name__ == "__main__":``.
         knobs: ranges of the generator.
         progress: called with the finished and all forgeries.
@@ -86,6 +88,8 @@ def make_demo(
     check = partial(_check, out, train_count, test_count, size, seed, workers)
     check()
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
+    if train_photos is not None:
+        chosen += tuple(replace(photo, split="train") for photo in photos_in(train_photos, seed))
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     with staged(out, CONTENTS, check) as unfinished:
         plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())

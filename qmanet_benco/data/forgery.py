@@ -7,6 +7,7 @@ compression. The generator gives host and donor histories of their own and chang
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+
+from qmanet_benco.errors import RequestError
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -47,6 +50,17 @@ class ForgeryKnobs:
     """Sigma in pixels of the softened boundary."""
     turn: tuple[float, float] = (-30.0, 30.0)
     """Degrees that an inserted region is turned by."""
+
+    def __post_init__(self) -> None:
+        """Check the range that a command takes.
+
+        Raises:
+            RequestError: crops would be smaller than the forgery.
+        """
+        if not 1 <= self.crop_scale[0] <= self.crop_scale[1] < math.inf:
+            raise RequestError(
+                f"crops of {self.crop_scale[0]} to {self.crop_scale[1]} sizes", "1 or more, finite, in order"
+            )
 
 
 class Forgery(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -25,6 +26,7 @@ pytest.importorskip("gradio", reason="needs the extra [app]")
 import httpx
 
 from qmanet_benco import predict
+from qmanet_benco.apps import web_page
 from qmanet_benco.apps.web import Address, Server, _tidied, serving
 from qmanet_benco.apps.web_limits import Limits, read_upload
 from qmanet_benco.apps.web_load import RESULT_FILES, WebUser, run_load, small_photo
@@ -398,27 +400,27 @@ def test_nothing_is_left_after_the_end(model: QMANetwork) -> None:
         httpx.get(url)
 
 
-def test_a_full_queue_refuses_and_loses_nobody(model: QMANetwork) -> None:
-    """One photo at a time, one may wait: of many at once each is either answered or told so."""
-    with serving(model, Address(port=0), Limits(queue=1)) as running:
-        outcomes: list[str] = []
+def test_a_full_queue_refuses_and_loses_nobody(model: QMANetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One photo at a time, one may wait: the third is told so at once, the others get their answers."""
+    begun, go_on = threading.Event(), threading.Event()
 
-        def visit(seed: int) -> None:
-            with WebUser(running.url) as visitor:
-                joined = visitor.join(visitor.upload(small_photo(seed, side=900)).json()[0])
-                if joined.status_code == 200:
-                    outcomes.append("answered" if visitor.wait()[3] else "failed")
-                else:
-                    outcomes.append("refused" if "queue" in joined.text.lower() else "failed")
+    def slow(*arguments: object) -> object:
+        begun.set()
+        assert go_on.wait(60)
+        return predict(*arguments)
 
-        threads = [threading.Thread(target=visit, args=(seed,)) for seed in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-    assert len(outcomes) == 6
-    assert "failed" not in outcomes
-    assert "answered" in outcomes
+    monkeypatch.setattr(web_page, "predict", slow)
+    with serving(model, Address(port=0), Limits(queue=1)) as running, contextlib.ExitStack() as visits:
+        users = [visits.enter_context(WebUser(running.url)) for _ in range(3)]
+        orders = [user.upload(small_photo(seed)).json()[0] for seed, user in enumerate(users)]
+        assert users[0].join(orders[0]).status_code == 200
+        assert begun.wait(60)
+        assert users[1].join(orders[1]).status_code == 200
+        refused = users[2].join(orders[2])
+        assert refused.status_code == 503
+        assert "queue" in refused.text.lower()
+        go_on.set()
+        assert all(user.wait()[3] for user in users[:2])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,22 @@ def test_a_folder_of_photos_is_split_by_photo(tmp_path: Path) -> None:
             with Image.open(made.manifest.parent / row["file"]) as image:
                 assert 85 <= int(row["quality"]) <= 99
                 assert image.format == "JPEG"
+
+
+def test_further_photos_are_trained_on_only(tmp_path: Path) -> None:
+    more = folder_of_photos(tmp_path / "photos", 30)
+    made = make_demo(tmp_path / "out", train_count=12, test_count=6, size=64, train_photos=more)
+    with made.manifest.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    further = {row["split"] for row in rows if row["host"].startswith("photo ")}
+    assert further == {"train"}
+    assert {row["host"] for row in rows if row["split"] == "test"} <= {photo.name for photo in photos_of("test")}
+
+
+@pytest.mark.parametrize("largest", [0.5, math.inf, math.nan])
+def test_crops_smaller_than_the_forgery_are_refused(largest: float) -> None:
+    with pytest.raises(RequestError, match="1 or more"):
+        ForgeryKnobs(crop_scale=(1.0, largest))
 
 
 def test_too_few_photos_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
