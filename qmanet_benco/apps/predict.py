@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
@@ -108,7 +109,7 @@ def fingerprint(model: QMANetwork | EngineModel) -> str:
     """SHA-256 of a model's weights and configuration, the same wherever it was loaded from and in every engine."""
     if isinstance(model, EngineModel):
         return model.fingerprint
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

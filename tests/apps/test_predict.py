@@ -264,11 +264,15 @@ def test_results_replace_those_of_the_same_photo_and_nothing_else(model: QMANetw
     assert "name another folder" in record["error"]
 
 
-def test_fingerprint_follows_the_weights_and_nothing_else(model: QMANetwork) -> None:
+def test_fingerprint_follows_weights_and_configuration_and_nothing_else(model: QMANetwork) -> None:
     import copy
+    from dataclasses import replace
 
     other = copy.deepcopy(model)
     assert room.fingerprint(other) == room.fingerprint(model)
+    other.config = replace(model.config, dilations=(1, 3, 5))  # the same shapes, another answer
+    assert room.fingerprint(other) != room.fingerprint(model)
+    other.config = model.config
     with torch.no_grad():
         next(other.parameters()).view(-1)[0] += 1e-3
     assert room.fingerprint(other) != room.fingerprint(model)
