@@ -83,6 +83,9 @@ def data_demo(
         float,
         typer.Option(help="Largest side of the crops of photos that forgeries are made from, in sizes; 1 or more."),
     ] = 2.2,
+    pasted: Annotated[
+        float, typer.Option(help="Part of the forgeries that are cut and pasted as in an editor, from 0 to 1.")
+    ] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Make forgeries from authentic photos: splice, copy-move, removal; tests share no photo with training."""
@@ -99,6 +102,7 @@ def data_demo(
             seed=seed,
             photos=photos,
             train_photos=train_photos,
+            pasted=pasted,
             workers=workers,
             knobs=ForgeryKnobs(crop_scale=(1.0, largest_crop)),
             progress=progress,
@@ -113,9 +117,10 @@ def data_study(
         Path, typer.Argument(help="A new folder: OUT/train, OUT/val_generated, OUT/val_real, OUT/val_crops.")
     ],
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
-    generated: Annotated[int, typer.Option(help="Forgeries to train on.")] = 2400,
+    generated: Annotated[int, typer.Option(help="Forgeries to train on whose region has another history.")] = 1200,
+    pasted: Annotated[int, typer.Option(help="Forgeries to train on that were cut and pasted.")] = 1200,
     validation: Annotated[int, typer.Option(help="Forgeries to validate on, from other photos.")] = 160,
-    copies: Annotated[int, typer.Option(help="Varied copies of each real training pair.")] = 3,
+    copies: Annotated[int, typer.Option(help="Varied copies of each real training pair.")] = 4,
     seed: Annotated[int, typer.Option(help="Of the split and of everything that is drawn.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
@@ -129,6 +134,7 @@ def data_study(
             out,
             size=size,
             generated=generated,
+            pasted=pasted,
             validation=validation,
             copies=copies,
             seed=seed,

@@ -5,10 +5,10 @@
 #   NOISEPRINT   NoisePrint++ weights, a file or a name of `qmanet weights list`
 #   OUTPUT_DIR   everything goes below it; the same command goes on after a kill
 #   START        trained weights to start from: a checkpoint of runs/study.sh's row QMA-Net-b0; empty: random ones
-#   STEPS        optimiser steps of 8 images (default 2000)
+#   STEPS        optimiser steps of 8 images (default 3000)
 #   LEARNING_RATE  (default 4e-4)
 #   WORKERS      processes that make the images (default 2)
-#   GENERATED, COPIES   forgeries to train on, and copies of each real pair (default 700 and 3)
+#   GENERATED, PASTED   forgeries of the two generators to train on (default 500 and 1500)
 set -euo pipefail
 # shellcheck source=runs/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -17,8 +17,8 @@ need NOISEPRINT "NoisePrint++ weights"
 need OUTPUT_DIR "a folder for data, checkpoints and tables"
 data=$OUTPUT_DIR/data
 mkdir -p "$OUTPUT_DIR"
-[ -d "$data" ] || qmanet data study "$CASIA" "$data" --size 256 --generated "${GENERATED:-700}" --copies "${COPIES:-3}" \
-    --workers "${WORKERS:-2}"
+[ -d "$data" ] || qmanet data study "$CASIA" "$data" --size 256 --generated "${GENERATED:-500}" \
+    --pasted "${PASTED:-1500}" --workers "${WORKERS:-2}"
 qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size 256
 start=()
@@ -28,6 +28,6 @@ python -c 'import json, sys; print(json.dumps({"generated": sys.argv[1], "real":
 exec qmanet benco train --model QMANet --variant b0 --noiseprint_weights "$NOISEPRINT" \
     --noiseprint_cache "$OUTPUT_DIR/residuals" --segmentation_weight 0.5 --edge_weight 0.5 --bce_weight 0.5 "${start[@]}" \
     --data_path "$data/train" --test_data_path "$OUTPUT_DIR/sets.json" --image_size 256 --if_resizing --augment none \
-    --batch_size 8 --test_batch_size 8 --accum_iter 1 --max-steps "${STEPS:-2000}" --epochs 10 --warmup_epochs 1 \
+    --batch_size 8 --test_batch_size 8 --accum_iter 1 --max-steps "${STEPS:-3000}" --epochs 10 --warmup_epochs 1 \
     --lr "${LEARNING_RATE:-4e-4}" --min_lr 1e-5 --test_period 2 --num_workers 0 --seed 0 --keep 2 --resume auto \
     --output_dir "$OUTPUT_DIR/trained" --log_dir "$OUTPUT_DIR/trained"

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from qmanet_benco.data.cut_paste import paste_crops
 from qmanet_benco.data.forgery import ForgeryKnobs, finished, forge
 from qmanet_benco.data.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
 from qmanet_benco.data.pool import in_order
@@ -48,6 +49,7 @@ class _Plan:
     photos: tuple[Photo, ...]
     size: int
     seed: int
+    pasted: float
     knobs: ForgeryKnobs
 
 
@@ -60,6 +62,7 @@ def make_demo(
     seed: int = 0,
     photos: Path | None = None,
     train_photos: Path | None = None,
+    pasted: float = 0.0,
     workers: int = 1,
     knobs: ForgeryKnobs | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -74,6 +77,8 @@ def make_demo(
         seed: of everything that is drawn.
         photos: folder of authentic photos; by default those that the dependencies ship.
         train_photos: folder of further ones, for training forgeries only.
+        pasted: part of the forgeries that are cut and pasted as in an editor, in [0, 1]; in the others the region has
+            another history than its surroundings.
         workers: processes; a script that asks for several needs the guard ``if __name__ == "__main__":``.
         knobs: ranges of the generator.
         progress: called with the finished and all forgeries.
@@ -87,12 +92,14 @@ def make_demo(
     """
     check = partial(_check, out, train_count, test_count, size, seed, workers)
     check()
+    if not 0 <= pasted <= 1:
+        raise RequestError(f"pasted {pasted}", "a part of the forgeries, from 0 to 1")
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
     if train_photos is not None:
         chosen += tuple(replace(photo, split="train") for photo in photos_in(train_photos, seed))
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     with staged(out, CONTENTS, check) as unfinished:
-        plan = _Plan(unfinished, chosen, size, seed, knobs or ForgeryKnobs())
+        plan = _Plan(unfinished, chosen, size, seed, pasted, knobs or ForgeryKnobs())
         rows = _write_all(plan, tasks, workers, progress)
         write_rows(unfinished / "manifest.csv", COLUMNS, rows)
         listed = json.dumps({"demo": str((out.resolve() / "test").resolve())})
@@ -182,15 +189,18 @@ def _write_one(plan: _Plan, task: tuple[str, int]) -> dict[str, str]:
     photos = [photo for photo in plan.photos if photo.split == split]
     host_index, donor_index = rng.choice(len(photos), 2, replace=False)
     host, donor = photos[host_index], photos[donor_index]
-    kind = plan.knobs.kinds[rng.integers(len(plan.knobs.kinds))]
-    forgery = forge(pixels(host), pixels(donor), plan.size, kind, rng, plan.knobs)
+    if plan.pasted and rng.random() < plan.pasted:
+        forgery = paste_crops(pixels(host), pixels(donor), plan.size, rng, plan.knobs)
+    else:
+        kind = plan.knobs.kinds[rng.integers(len(plan.knobs.kinds))]
+        forgery = forge(pixels(host), pixels(donor), plan.size, kind, rng, plan.knobs)
     content, quality, subsampling = finished(forgery, rng, plan.knobs)
-    stem = f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
+    stem = f"{forgery.kind}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
     file = f"{split}/Tp/{stem}{'.jpg' if quality else '.png'}"
     (plan.folder / file).write_bytes(content)
     mask = f"{split}/Gt/{stem}.png"
     PillowImage.fromarray(np.where(forgery.mask, 255, 0).astype(np.uint8)).save(plan.folder / mask)
-    donor_name = donor.name if kind == "splice" else ""
+    donor_name = donor.name if forgery.kind == "splice" else ""
     fraction = f"{forgery.mask.mean():.6f}"
-    values = (split, file, mask, kind, host.name, donor_name, quality, subsampling, fraction)
+    values = (split, file, mask, forgery.kind, host.name, donor_name, quality, subsampling, fraction)
     return dict(zip(COLUMNS, values, strict=True))

@@ -85,11 +85,11 @@ def forge(host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs
     Returns:
         The forgery before its final compression, ``size`` x ``size``.
     """
-    background = _with_history(_crop(host, size, rng, knobs), rng, knobs, blurred=False)
+    background = _with_history(random_crop(host, size, rng, knobs), rng, knobs, blurred=False)
     fractions = knobs.removal_fraction if kind == "removal" else knobs.fraction
     mask = random_region(size, rng.uniform(*fractions), rng)
     if kind == "splice":
-        inserted = _turned(_crop(donor, size, rng, knobs), rng.uniform(*knobs.turn))
+        inserted = _turned(random_crop(donor, size, rng, knobs), rng.uniform(*knobs.turn))
         inserted = _with_history(inserted, rng, knobs, blurred=True)
         inserted = _towards(inserted, background, mask, rng.uniform(0.2, 0.8))
     elif kind == "copy-move":
@@ -132,6 +132,18 @@ def compressed(image: Image, quality: int, subsampling: str = "4:2:0") -> bytes:
     return stream.getvalue()
 
 
+def decoded(content: bytes) -> Image:
+    """The pixels of a JPEG or PNG."""
+    return np.asarray(PillowImage.open(io.BytesIO(content)))
+
+
+def encoded(image: Image) -> bytes:
+    """PNG of an image."""
+    stream = io.BytesIO()
+    PillowImage.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def finished(forgery: Forgery, rng: Generator, knobs: ForgeryKnobs) -> tuple[bytes, str, str]:
     """The file's bytes, JPEG quality and subsampling (empty for PNG): three of five forgeries are saved as JPEG."""
     if rng.random() < 0.6:
@@ -139,9 +151,7 @@ def finished(forgery: Forgery, rng: Generator, knobs: ForgeryKnobs) -> tuple[byt
         quality = int(rng.integers(low, high + 1))
         subsampling = knobs.subsamplings[rng.integers(len(knobs.subsamplings))]
         return compressed(forgery.image, quality, subsampling), str(quality), subsampling
-    stream = io.BytesIO()
-    PillowImage.fromarray(forgery.image).save(stream, "PNG")
-    return stream.getvalue(), "", ""
+    return encoded(forgery.image), "", ""
 
 
 def _turned(image: Image, degrees: float) -> Image:
@@ -158,7 +168,7 @@ def _blob(size: int, fraction: float, centre: NDArray[np.float64], radius: float
     return field >= np.quantile(field, 1 - fraction)
 
 
-def _crop(photo: Image, size: int, rng: Generator, knobs: ForgeryKnobs) -> Image:
+def random_crop(photo: Image, size: int, rng: Generator, knobs: ForgeryKnobs) -> Image:
     """A random square of a photo, flipped or not, resampled to ``size``."""
     height, width = photo.shape[:2]
     side = int(min(height, width, size * rng.uniform(*knobs.crop_scale)))
@@ -179,7 +189,7 @@ def _with_history(image: Image, rng: Generator, knobs: ForgeryKnobs, *, blurred:
     result = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     if rng.random() < 0.7:
         low, high = knobs.history_quality
-        result = np.asarray(PillowImage.open(io.BytesIO(compressed(result, int(rng.integers(low, high + 1))))))
+        result = decoded(compressed(result, int(rng.integers(low, high + 1))))
     return result
 
 

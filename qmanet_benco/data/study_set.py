@@ -1,17 +1,16 @@
 """A small training and validation set for the architecture study: real pairs of CASIA v1 and forgeries of its photos.
 
-A photo's identity stands in CASIA's file names (``Sp_D_CNN_A_ani0049_ani0084_0266`` was made from ``Au_ani_0049`` and
-``Au_ani_0084``). Pairs that share an identity, directly or through others, go to the same split, and so do the photos:
-no part of the validation was seen in training.
+No part of the validation was seen in training (:mod:`qmanet_benco.data.study_split`).
+
+Forgeries come from two generators: :mod:`qmanet_benco.data.forgery` gives the region another history, and
+:mod:`qmanet_benco.data.cut_paste` works as an editor does, with outlines of real tampered regions of the same split.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -23,20 +22,35 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, finished, forge
+from qmanet_benco.data.cut_paste import PasteKnobs, paste
+from qmanet_benco.data.forgery import (
+    Forgery,
+    ForgeryKnobs,
+    compressed,
+    decoded,
+    encoded,
+    finished,
+    forge,
+    random_region,
+)
 from qmanet_benco.data.masks import encode_mask, read_mask
 from qmanet_benco.data.photos import SMALLEST_SIDE, Photo, pixels
 from qmanet_benco.data.pool import in_order
 from qmanet_benco.data.staging import Contents, staged, write_rows
+from qmanet_benco.data.study_split import Pair, identities_of, real_pairs, validation_identities
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
 
-IDENTITY = re.compile(r"([a-z]{3})_?(\d{4,5})")
-VALIDATION_PART = 0.25
-"""Of the real pairs."""
 COLUMNS = ("split", "file", "kind", "sources")
 KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6), final_quality=(80, 99))
 """CASIA's photos have 256 x 384 pixels: at 128 the crops have 128 to 205 of them, at 256 none is larger than 256."""
+PASTE = PasteKnobs()
+DRAWN_OUTLINES = 0.3
+"""Part of the pasted regions whose outline is drawn; the others have that of a real tampered region."""
+SAVED_QUALITY = (62, 97)
+"""JPEG quality of a pasted forgery: the first entries of CASIA v1's tables of luminance run from 12 to 1."""
+OUTLINE_SIDE = 256
+"""Of the square that an outline is drawn in; it is scaled to the region's size."""
 TRAIN, GENERATED, REAL, CROPS = SPLITS = "train", "val_generated", "val_real", "val_crops"
 CONTENTS = Contents(
     ".begun-by-qmanet-data-study",
@@ -55,7 +69,7 @@ class StudySet:
 
     train: Path
     generated: Path
-    """Forgeries made from validation photos."""
+    """Forgeries made from validation photos, by both generators in turn."""
     real: Path
     """Real pairs of the validation split, whole."""
     crops: Path
@@ -68,26 +82,21 @@ class StudySet:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A real forgery."""
-
-    image: Path
-    mask: Path
-    identities: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class _Task:
     split: str
     index: int
     pair: Pair | None = None
     """The pair to vary; None: a generated forgery."""
+    pasted: bool = False
+    """Which generator makes it."""
 
 
 @dataclass(frozen=True)
 class _Plan:
     folder: Path
     photos: dict[str, tuple[Photo, ...]]
+    outlines: dict[str, tuple[Path, ...]]
+    """Masks of real pairs."""
     size: int
     seed: int
 
@@ -97,9 +106,10 @@ def make_study_set(
     out: Path,
     *,
     size: int = 128,
-    generated: int = 2400,
+    generated: int = 1200,
+    pasted: int = 1200,
     validation: int = 160,
-    copies: int = 3,
+    copies: int = 4,
     seed: int = 0,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -107,13 +117,15 @@ def make_study_set(
     """Make the set; the same arguments give the same bytes, whatever the number of workers.
 
     Each real training pair gives ``copies`` images: by turns the whole image resized to the square, as the framework
-    does it, and a crop at its own resolution around the tampered region; each flipped and turned at random.
+    does it, and a crop at its own resolution around the tampered region, then both mirrored. Pasted forgeries are saved
+    as JPEG at the photo's own size and then treated likewise. Neither is compressed once more.
 
     Args:
         casia: folder with ``Tp``, ``Gt`` (masks, the image's stem) and ``Au`` (authentic photos), named as in CASIA v1.
         out: a new folder.
         size: side in pixels.
-        generated: forgeries to train on.
+        generated: forgeries to train on whose region has another history.
+        pasted: forgeries to train on that were cut and pasted.
         validation: forgeries to validate on.
         copies: varied copies of each real training pair.
         seed: of everything that is drawn, the split included.
@@ -126,7 +138,7 @@ def make_study_set(
     Raises:
         RequestError: ``out`` exists, a number is out of range, or ``casia`` is not such a folder.
     """
-    _check_numbers(size, generated, validation, copies, seed, workers)
+    _check_numbers(size, (generated, pasted), validation, copies, seed, workers)
     _check(out)
     pairs, photos = real_pairs(casia), _photos(casia)
     validating = validation_identities(pairs, seed)
@@ -138,13 +150,17 @@ def make_study_set(
         raise RequestError(f"{casia / 'Au'} has {len(photos)} photos", "two or more for each split")
     seen = [pair for pair in pairs if not validating & set(pair.identities)]
     unseen = [pair for pair in pairs if validating & set(pair.identities)]
+    outlines = {TRAIN: tuple(pair.mask for pair in seen), GENERATED: tuple(pair.mask for pair in unseen)}
     tasks = [_Task(TRAIN, index) for index in range(generated)]
+    tasks += [_Task(TRAIN, index, pasted=True) for index in range(pasted)]
     tasks += [_Task(TRAIN, copy, pair) for pair in seen for copy in range(copies)]
-    tasks += [_Task(GENERATED, index) for index in range(validation)]
+    tasks += [_Task(GENERATED, index, pasted=index % 2 == 1) for index in range(validation)]
     tasks += [_Task(split, -1, pair) for split in (REAL, CROPS) for pair in unseen]
     with staged(out, CONTENTS, partial(_check, out)) as unfinished:
         rows = []
-        with closing(in_order(partial(_write, _Plan(unfinished, by_split, size, seed)), tasks, workers)) as written:
+        with closing(
+            in_order(partial(_write, _Plan(unfinished, by_split, outlines, size, seed)), tasks, workers)
+        ) as written:
             for _, row in written:
                 rows.append(row)
                 if progress is not None:
@@ -160,61 +176,16 @@ def _check(out: Path) -> None:
         raise RequestError(f"{out} exists", "a new folder", "name another one, or remove it")
 
 
-def _check_numbers(size: int, generated: int, validation: int, copies: int, seed: int, workers: int) -> None:
+def _check_numbers(
+    size: int, forgeries: tuple[int, int], validation: int, copies: int, seed: int, workers: int
+) -> None:
     if size < SMALLEST_SIDE:
         raise RequestError(f"size {size}", f"{SMALLEST_SIDE} pixels or more", "QMA-Net takes no smaller images")
-    if min(generated, validation, copies, workers) < 1:
-        got = f"{generated} and {validation} forgeries, {copies} copies, {workers} workers"
-        raise RequestError(got, "1 or more of each")
+    if min(*forgeries, validation, copies, workers) < 1:
+        got = f"{forgeries[0]} generated, {forgeries[1]} pasted and {validation} forgeries to validate on, {copies} "
+        raise RequestError(f"{got}copies, {workers} workers", "1 or more of each")
     if seed < 0:
         raise RequestError(f"seed {seed}", "0 or more")
-
-
-def identities_of(name: str) -> tuple[str, ...]:
-    """``Sp_D_CNN_A_ani0049_cha0084_0266`` -> ``("ani0049", "cha0084")``; ``Au_ani_0049`` -> ``("ani0049",)``."""
-    return tuple(dict.fromkeys(kind + number for kind, number in IDENTITY.findall(Path(name).stem)))
-
-
-def real_pairs(casia: Path) -> list[Pair]:
-    """The pairs of ``casia/Tp`` and ``casia/Gt``.
-
-    Raises:
-        RequestError: there are none, or an image has no mask or no identity in its name.
-    """
-    images = sorted((casia / "Tp").glob("*"))
-    if not images:
-        raise RequestError(f"{casia / 'Tp'} has no images", "tampered images of CASIA v1")
-    pairs = []
-    for image in images:
-        mask, names = casia / "Gt" / f"{image.stem}.png", identities_of(image.name)
-        if not mask.is_file() or not names:
-            raise RequestError(f"{image}", "a name as in CASIA v1, and a mask of the same stem in Gt")
-        pairs.append(Pair(image, mask, names))
-    return pairs
-
-
-def validation_identities(pairs: Sequence[Pair], seed: int) -> set[str]:
-    """Identities of the validation split: whole groups that are linked by pairs, until a quarter of the pairs."""
-    groups = linked([pair.identities for pair in pairs])
-    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{min(group)}".encode()).digest())
-    chosen: set[str] = set()
-    taken, wanted = 0, VALIDATION_PART * len(pairs)
-    for group in order:
-        count = sum(pair.identities[0] in group for pair in pairs)
-        if taken + count <= wanted:
-            chosen |= group
-            taken += count
-    return chosen
-
-
-def linked(memberships: Iterable[Sequence[str]]) -> list[set[str]]:
-    """Groups of names: two are in one group if a chain of memberships links them."""
-    groups: list[set[str]] = []
-    for names in memberships:
-        touched = [group for group in groups if group & set(names)]
-        groups = [group for group in groups if not group & set(names)]
-        groups.append(set(names).union(*touched))
-    return groups
 
 
 def _photos(casia: Path) -> list[Photo]:
@@ -225,22 +196,45 @@ def _photos(casia: Path) -> list[Photo]:
 def _write(plan: _Plan, task: _Task) -> dict[str, str]:
     """Make and write one image; all randomness comes from the seed, the split, the index and the pair's name."""
     name = task.pair.image.stem if task.pair else ""
-    rng = np.random.default_rng([plan.seed, SPLITS.index(task.split), task.index + 1, *name.encode()])
+    drawn = [plan.seed, SPLITS.index(task.split), task.index + 1, int(task.pasted), *name.encode()]
+    rng = np.random.default_rng(drawn)
     if task.split == REAL and task.pair:
         return _keep_as_it_is(plan, task.pair)
     if task.split == CROPS and task.pair:
         return _keep_a_crop(plan, task.pair, rng)
+    quality = ""
     if task.pair:
-        made, sources = _varied(task.pair, plan.size, task.index, rng), task.pair.identities
+        varied = _varied(*_read(task.pair), plan.size, task.index, rng)
+        made, sources = Forgery(*varied, "real"), task.pair.identities
+    elif task.pasted:
+        made, sources = _pasted(plan, task, rng)
     else:
         made, sources = _generated(plan.photos[task.split], plan.size, rng)
+        content, quality, _ = finished(made, rng, KNOBS)
+    if not quality:
+        content = encoded(made.image)
     stem = f"{made.kind}_{name or '-'.join(sources)}_{task.index:05d}"
     folder = plan.folder / task.split
-    content, quality, _ = finished(made, rng, KNOBS)
     file = folder / "Tp" / f"{stem}{'.jpg' if quality else '.png'}"
     file.write_bytes(content)
     (folder / "Gt" / f"{stem}.png").write_bytes(encode_mask(made.mask))
     return _row(task.split, file.name, made.kind, sources)
+
+
+def _pasted(plan: _Plan, task: _Task, rng: Generator) -> tuple[Forgery, tuple[str, ...]]:
+    photos, outlines = plan.photos[task.split], plan.outlines[task.split]
+    host, donor = (photos[index] for index in rng.choice(len(photos), 2, replace=False))
+    if rng.random() < 0.5:
+        donor = host
+    if rng.random() < DRAWN_OUTLINES:
+        outline = random_region(OUTLINE_SIDE, 0.2, rng)
+    else:
+        outline = read_mask(outlines[rng.integers(len(outlines))], "bright")
+    made = paste(pixels(host), pixels(donor), outline, rng, PASTE)
+    image = decoded(compressed(made.image, int(rng.integers(SAVED_QUALITY[0], SAVED_QUALITY[1] + 1))))
+    varied = _varied(image, made.mask, plan.size, task.index, rng)
+    sources = dict.fromkeys(identities_of(photo.name)[0] for photo in (host, donor))
+    return Forgery(*varied, f"pasted-{made.kind}"), tuple(sources)
 
 
 def _generated(photos: Sequence[Photo], size: int, rng: Generator) -> tuple[Forgery, tuple[str, ...]]:
@@ -251,16 +245,14 @@ def _generated(photos: Sequence[Photo], size: int, rng: Generator) -> tuple[Forg
     return made, tuple(identities_of(photo.name)[0] for photo in used)
 
 
-def _varied(pair: Pair, size: int, copy: int, rng: Generator) -> Forgery:
-    image, mask = _read(pair)
+def _varied(image: Image, mask: Mask, size: int, copy: int, rng: Generator) -> tuple[Image, Mask]:
+    """By turns whole, a crop, and both of them mirrored."""
     if copy % 2:
         image, mask = _crop_around(image, mask, size, rng)
     image, mask = _squared(image, mask, size)
-    turns = int(rng.integers(4)) if copy else 0
-    image, mask = np.rot90(image, turns), np.rot90(mask, turns)
-    if rng.random() < 0.5:
+    if copy % 4 > 1:
         image, mask = image[:, ::-1], mask[:, ::-1]
-    return Forgery(np.ascontiguousarray(image), np.ascontiguousarray(mask), "real")
+    return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 
 def _squared(image: Image, mask: Mask, size: int) -> tuple[Image, Mask]:

@@ -87,6 +87,22 @@ def test_crops_smaller_than_the_forgery_are_refused(largest: float) -> None:
         ForgeryKnobs(crop_scale=(1.0, largest))
 
 
+def test_pasted_forgeries_are_splices_and_copy_moves_with_their_masks(tmp_path: Path) -> None:
+    made = make_demo(tmp_path / "demo", train_count=12, test_count=2, size=96, seed=3, pasted=1.0)
+    with made.manifest.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["kind"] for row in rows} == {"splice", "copy-move"}
+    assert all(bool(row["donor"]) == (row["kind"] == "splice") for row in rows)
+    assert all(0 < float(row["tampered_fraction"]) < 0.5 for row in rows)
+
+
+@pytest.mark.parametrize("part", [-0.1, 1.1, math.nan])
+def test_a_part_out_of_range_writes_nothing(tmp_path: Path, part: float) -> None:
+    with pytest.raises(RequestError, match="from 0 to 1"):
+        make_demo(tmp_path / "demo", pasted=part)
+    assert not list(tmp_path.iterdir())
+
+
 def test_too_few_photos_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     photos = folder_of_photos(tmp_path / "photos", 3)
     with pytest.raises(RequestError, match="3 usable photos"):

@@ -6,13 +6,15 @@ import csv
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, identities_of, linked, make_study_set
+from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, make_study_set
+from qmanet_benco.data.study_split import identities_of, linked
 from qmanet_benco.errors import RequestError
 
 NAMES = [f"ani{index:04d}" for index in range(12)]
@@ -38,7 +40,7 @@ def casia(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(casia: Path, out: Path, workers: int = 1) -> Path:
-    make_study_set(casia, out, size=64, generated=6, validation=4, copies=2, workers=workers)
+    make_study_set(casia, out, size=64, generated=6, pasted=4, validation=4, copies=2, workers=workers)
     return out
 
 
@@ -52,7 +54,7 @@ def test_validation_shares_no_photo_with_training(casia: Path, tmp_path: Path) -
     assert used[TRAIN].isdisjoint(used[GENERATED] | used[REAL] | used[CROPS])
     assert all(used.values())
     counts = {split: sum(row["split"] == split for row in rows) for split in used}
-    assert counts == {TRAIN: 6 + 2 * 5, GENERATED: 4, REAL: 1, CROPS: 1}
+    assert counts == {TRAIN: 6 + 4 + 2 * 5, GENERATED: 4, REAL: 1, CROPS: 1}
     for split in (TRAIN, GENERATED, CROPS):
         for image in (tmp_path / "set" / split / "Tp").iterdir():
             mask = np.asarray(Image.open(tmp_path / "set" / split / "Gt" / f"{image.stem}.png"))
@@ -67,7 +69,24 @@ def test_same_bytes_for_any_number_of_workers(casia: Path, tmp_path: Path) -> No
         for folder in folders
     ]
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 2 * 22
+    assert len(digests[0]) == 2 * 26
+
+
+def test_whole_real_copies_are_the_pixels_that_the_framework_would_see(casia: Path, tmp_path: Path) -> None:
+    """Squeezed and mirrored only: a second compression would lay traces of its own over those of the forger's."""
+    folder = made(casia, tmp_path / "set") / TRAIN / "Tp"
+    with (tmp_path / "set" / "manifest.csv").open() as stream:
+        real = [row["file"] for row in csv.DictReader(stream) if row["split"] == TRAIN and row["kind"] == "real"]
+    for name in (name for name in real if name.endswith("_00000.png")):
+        source = casia / "Tp" / f"{name.removeprefix('real_').removesuffix('_00000.png')}.jpg"
+        squeezed = cv2.resize(np.asarray(Image.open(source)), (64, 64), interpolation=cv2.INTER_LINEAR)
+        assert np.array_equal(np.asarray(Image.open(folder / name)), squeezed)
+
+
+def test_both_generators_make_the_validation_s_forgeries(casia: Path, tmp_path: Path) -> None:
+    with (made(casia, tmp_path / "set") / "manifest.csv").open() as stream:
+        kinds = [row["kind"] for row in csv.DictReader(stream) if row["split"] == GENERATED]
+    assert sum(kind.startswith("pasted-") for kind in kinds) == len(kinds) / 2
 
 
 def test_a_folder_that_exists_is_left_alone(casia: Path, tmp_path: Path) -> None:
@@ -96,7 +115,8 @@ def test_linked_names_are_one_group_and_groups_share_none(memberships: list[list
     ("changed", "words"),
     [
         ({"size": 32}, "size 32"),
-        ({"generated": 0}, "0 and 4 forgeries"),
+        ({"generated": 0}, "0 generated, 4 pasted and 4"),
+        ({"pasted": 0}, "6 generated, 0 pasted and 4"),
         ({"copies": -1}, "-1 copies"),
         ({"workers": 0}, "0 workers"),
         ({"seed": -1}, "seed -1"),
@@ -105,7 +125,7 @@ def test_linked_names_are_one_group_and_groups_share_none(memberships: list[list
 def test_numbers_out_of_range_are_refused_before_anything_is_written(
     casia: Path, tmp_path: Path, changed: dict[str, int], words: str
 ) -> None:
-    numbers = {"size": 64, "generated": 6, "validation": 4, "copies": 2, "workers": 1, "seed": 0} | changed
+    numbers = {"size": 64, "generated": 6, "pasted": 4, "validation": 4, "copies": 2, "workers": 1, "seed": 0} | changed
     with pytest.raises(RequestError, match=words):
         make_study_set(casia, tmp_path / "set", **numbers)
     assert not list(tmp_path.iterdir())
