@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, printable
 from qmanet_benco.memory import keep_freed_memory
 
 app = typer.Typer(
@@ -228,6 +228,7 @@ def predict(
     ),
     native: Annotated[bool, typer.Option("--native", help="At the photo's own resolution, in tiles.")] = False,
     image_size: Annotated[int, typer.Option(help="Side to resize to; 0: the one of the weights.")] = 0,
+    threshold: Annotated[float, typer.Option(help="Probability above which a pixel is called tampered.")] = 0.5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")] = "",
     engine: Annotated[
         str, typer.Option(help="torch, openvino or onnx (both on the CPU); by default the file's own, else torch.")
@@ -243,19 +244,24 @@ def predict(
     from qmanet_benco.data.progress import shown
     from qmanet_benco.model.builder import DEMO
 
+    if native and image_size:
+        raise RequestError(f"--native and --image-size {image_size}", "one of the two")
     if weights == DEMO:
         typer.echo("the demonstration model: small, trained on generated forgeries; no evidence of anything", err=True)
     photos = photos_below(images)
     model = load_localizer(weights, engine, device=device, threads=threads, allow_pickle=allow_pickle)
     records = []
     with shown("photos") as progress:
-        for record in predict_all(model, photos, out, weights=weights, native=native, image_size=image_size):
+        for record in predict_all(
+            model, photos, out, weights=weights, native=native, image_size=image_size, threshold=threshold
+        ):
             records.append(record)
             progress(len(records), len(photos))
             if "error" in record:
                 typer.echo(record["error"], err=True)
             elif not as_json:
-                typer.echo(f"{record['file']}: score {record['score']:.3f}, {record['tampered_fraction']:.1%} tampered")
+                said = f"score {record['score']:.3f}, {record['tampered_fraction']:.1%} tampered"
+                typer.echo(f"{printable(record['file'])}: {said}")
     if as_json:
         typer.echo(json.dumps(records, indent=2))
     raise typer.Exit(1 if any("error" in record for record in records) else 0)
@@ -278,13 +284,13 @@ def explain(
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth file run code.")] = False,
 ) -> None:
     """Grad-CAM of every stage and level, and what the tamper queries look at, as in the paper's Figures 1 and 6."""
-    import torch
-
-    from qmanet_benco.apps.explain import labels, write_explanation
+    from qmanet_benco.apps.engines import chosen_device
+    from qmanet_benco.apps.explain import check_target, labels, write_explanation
     from qmanet_benco.model.builder import load_model
 
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    where = chosen_device(device)
     sources = [weights, compare] if compare else [weights]
+    check_target(out, [image, *([] if mask is None else [mask]), *map(Path, sources)])
     models = {
         label: load_model(source, where, allow_pickle) for label, source in zip(labels(sources), sources, strict=True)
     }

@@ -12,11 +12,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 """What photos and masks come in. Pillow looks at the content, not at the name, and would hand an EPS file to
 Ghostscript, which runs the program that the file is; formats that nobody photographs in are left out as well."""
-MOST_PIXELS = 200_000_000
-"""A photo of 24 megapixels fits eight times; more is refused before it is decoded. (Pillow's own bound is 178,956,970
-unless somebody has lifted it, which is a global of the process.)"""
+MOST_PIXELS = 178_956_970
+"""A photo of 24 megapixels fits seven times; more is refused before it is decoded. This is Pillow's own bound; somebody
+may have lifted that one, which is a global of the process."""
 MOST_BYTES = 1 << 30
-"""Of a file: 200 megapixels without compression are 0.6 GB."""
+"""Of a file: 178 megapixels without compression are 0.5 GB."""
 
 
 class UnusableFileError(ValueError):

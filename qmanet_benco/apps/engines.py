@@ -73,6 +73,8 @@ def load_localizer(
     """
     if engine and engine not in ENGINES:
         raise RequestError(f"engine {engine!r}", f"one of {', '.join(ENGINES)}")
+    if threads < 0:
+        raise RequestError(f"{threads} threads", "1 or more, or 0 for the engine's default")
     own = FILES.get(Path(weights).suffix.lower(), "")
     if engine and own and engine != own:
         raise RequestError(
@@ -88,7 +90,26 @@ def load_localizer(
         return engine_model(load_model(weights, "cpu", allow_pickle), engine, threads)
     if threads:
         torch.set_num_threads(threads)
-    return load_model(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"), allow_pickle)
+    return load_model(weights, chosen_device(device), allow_pickle)
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of that name; of an empty one a GPU where there is one.
+
+    Raises:
+        RequestError: there is no such device here.
+    """
+    gpus = torch.cuda.device_count()
+    if not name:
+        return torch.device("cuda" if gpus else "cpu")
+    here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(gpus))])
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RequestError(f"device {name!r}", f"one of {here}") from error
+    if (device.type == "cuda" and (device.index or 0) >= gpus) or device.type == "meta":
+        raise RequestError(f"device {name}, which this machine does not have", f"one of {here}")
+    return device
 
 
 def engine_model(model: QMANetwork, engine: str, threads: int = 0) -> EngineModel:

@@ -106,9 +106,8 @@ def write_explanation(
     Raises:
         RequestError: a file cannot be used, or no model has interaction to switch off.
     """
+    check_target(out, [photo] if mask is None else [photo, mask])
     kind = out.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise RequestError(f"--out {out}", f"a name that ends in {', '.join(f'.{each}' for each in FORMATS)}")
     if interaction_off and not any(model.config.interaction_stages for model in models.values()):
         raise RequestError("--without-interaction of models that have none", "a model with interaction")
     pixels, truth = read_photo(photo), None if mask is None else read_photo(mask).max(axis=2)
@@ -124,6 +123,19 @@ def write_explanation(
     except OSError as error:
         raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder with room") from error
     return found
+
+
+def check_target(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a figure's name before anything is computed.
+
+    Raises:
+        RequestError: its ending is unknown, or it is one of the files that are read.
+    """
+    if out.suffix.lower().removeprefix(".") not in FORMATS:
+        raise RequestError(f"--out {out}", f"a name that ends in {', '.join(f'.{each}' for each in FORMATS)}")
+    for path in inputs:
+        if path.resolve() == out.resolve():
+            raise RequestError(f"--out {out}, which is also read", "another name")
 
 
 def labels(sources: Sequence[str]) -> list[str]:

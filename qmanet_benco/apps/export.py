@@ -43,6 +43,9 @@ def export_graph(source: str | Path, target: Path, engine: str, *, image_size: i
         raise RequestError(f"format {engine}", f"one of safetensors, {', '.join(sorted(suffixes))}")
     if target.suffix != suffixes[engine]:
         raise RequestError(f"{target}", f"a name that ends in {suffixes[engine]}")
+    binary = target.with_suffix(".bin")
+    if engine == "openvino" and binary.exists() and not target.exists():
+        raise RequestError(f"{binary} exists and belongs to no {target.name}", "a free name")
     require(engine)
     model = load_model(source)
     model.image_size = image_size or model.image_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, as_rgb, check_pixels, load_whole, open_image, upright
+from qmanet_benco.images import MOST_PIXELS, UnusableFileError, as_rgb, check_pixels, load_whole, open_image, upright
 
 Pixels = NDArray[np.uint8]
 Photo = str | Path | Image.Image | Pixels
@@ -20,6 +21,11 @@ ENDINGS = frozenset(
     | {".heif", ".avif", ".jp2"}
 )
 """What is taken from a folder; a file that is named itself may have any name."""
+RESULTS = (".mask.png", ".heatmap.png", ".probability.png")
+"""Endings of the images that a prediction leaves, beside ``.json``."""
+ROOM_ABOVE_ONE = 1.5
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+"""Of ISO 14496-12's box ``ftyp``, which every file of this kind begins with."""
 
 
 def read_photo(photo: Photo) -> Pixels:
@@ -53,22 +59,33 @@ def read_photo(photo: Photo) -> Pixels:
         raise _unreadable(str(path), error) from error
 
 
-def photos_below(paths: list[Path]) -> list[Path]:
-    """Files as they are named; of a folder every image below it, sorted.
+def photos_below(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are named; of a folder every image below it, sorted; each once.
+
+    Results that a prediction left in the folder (their record lies beside them) are no photos, and neither are the
+    files that macOS writes beside its own (``._name``).
 
     Raises:
         RequestError: a path does not exist, or a folder holds no image.
     """
-    found: list[Path] = []
+    found: dict[Path, Path] = {}
     for path in paths:
         if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in ENDINGS and each.is_file())
-        if not inside:
-            raise RequestError(f"{path} holds no image", "photos (.jpg, .png, .tif, ...)", "check the path")
-        found += inside
-    return found
+            inside = [path]
+        else:
+            inside = sorted(each for each in path.rglob("*") if _is_photo(each))
+            if not inside:
+                raise RequestError(f"{path} holds no image", "photos (.jpg, .png, .tif, ...)", "check the path")
+        for each in inside:
+            found.setdefault(each.resolve(), each)
+    return list(found.values())
+
+
+def _is_photo(path: Path) -> bool:
+    if path.suffix.lower() not in ENDINGS or path.name.startswith("._") or not path.is_file():
+        return False
+    stems = (path.name.removesuffix(ending) for ending in RESULTS if path.name.endswith(ending))
+    return not any(path.with_name(f"{stem}.json").is_file() for stem in stems)
 
 
 def _decoded(image: Image.Image, name: str) -> Pixels:
@@ -85,22 +102,35 @@ def _decoded(image: Image.Image, name: str) -> Pixels:
 
 
 def _unreadable(name: str, error: UnusableFileError) -> RequestError:
-    return RequestError(f"{name} cannot be read as an image ({error})", "an undamaged photo of at most 200 megapixels")
+    expected = f"an undamaged photo of at most {MOST_PIXELS // 1_000_000} megapixels"
+    return RequestError(f"{name} cannot be read as an image ({error})", expected)
 
 
 def _grey(values: NDArray[np.generic]) -> Pixels:
-    """A plane of 16 or 32 bits, whose range no convention fixes: 16 bits are scaled, floats in [0, 1] as well."""
-    plane = np.nan_to_num(values.astype(np.float64))
-    highest = plane.max(initial=0.0)
-    floats, wide = values.dtype.kind == "f", highest > 255
-    scale = (1.0 if highest > 1 else 255.0) if floats else (1 / 257 if wide else 1.0)
-    eight = (plane * scale).clip(0, 255).round().astype(np.uint8)
+    """A plane of 16 or 32 bits, or of floats, whose range no convention fixes: the smallest usual one that holds it.
+
+    Those are 1 (floats, with some room for what resampling adds), 255 and 65535; beyond, the largest value is white.
+    """
+    plane = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+    highest = float(plane.max(initial=0.0))
+    if values.dtype.kind == "f" and highest <= ROOM_ABOVE_ONE:
+        scale = 255.0
+    elif highest <= 255:
+        scale = 1.0
+    else:
+        scale = 1 / 257 if highest <= 65535 else 255 / highest
+    eight = (plane * np.float32(scale)).clip(0, 255).round().astype(np.uint8)
     return np.repeat(eight[..., None], 3, axis=2)
 
 
 def _register_heic(path: Path) -> None:
-    """HEIC needs Pillow's plugin, which the user may have installed."""
-    if path.suffix.lower() not in (".heic", ".heif"):
+    """HEIC, which a file is by its content, needs Pillow's plugin, which the user may have installed."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return  # opening it says why
+    if head[4:8] != b"ftyp" or head[8:12] not in HEIC_BRANDS:
         return
     try:
         from pillow_heif import register_heif_opener

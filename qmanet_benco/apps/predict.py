@@ -77,19 +77,37 @@ def predict(
         image_size: the square's side; 0: the one that the model was trained for (512 where it does not say).
         threshold: of the mask.
 
+    Returns:
+        Its ``score`` is the mean of the most suspicious thousandth of the pixels that the network saw; with ``native``
+        the largest of the tiles'. Scores of the two ways cannot be compared.
+
     Raises:
-        RequestError: the photo cannot be read, or an argument makes no sense.
+        RequestError: the photo cannot be read, an argument makes no sense, or the network's answer is not finite.
     """
+    side = checked_request(model, image_size, threshold)
+    pixels = read_photo(photo)
+    with torch.inference_mode():
+        probability, score = _tiled(model, pixels) if native else _resized(model, pixels, side)
+    if not np.isfinite(probability).all():
+        raise RequestError("the network's answer is not finite", "numbers from 0 to 1", "its weights are damaged")
+    mask = probability > threshold
+    return Prediction(probability, mask, score, tuple(regions(mask, probability)))
+
+
+def checked_request(model: Localizer, image_size: int, threshold: float) -> int:
+    """The side of the square that a photo is resized to; arguments as for :func:`predict`.
+
+    Raises:
+        RequestError: the model is not in eval mode, or an argument makes no sense.
+    """
+    if getattr(model, "training", False):
+        raise RequestError("a network in training mode", "one in eval mode", "call its eval()")
     if not 0 < threshold < 1:
         raise RequestError(f"threshold {threshold}", "above 0 and below 1")
     side = image_size or model.image_size
     if side < SMALLEST_SIDE:
         raise RequestError(f"image size {side}", f"{SMALLEST_SIDE} pixels or more")
-    pixels = read_photo(photo)
-    with torch.inference_mode():
-        probability, score = _tiled(model, pixels) if native else _resized(model, pixels, side)
-    mask = probability > threshold
-    return Prediction(probability, mask, score, tuple(regions(mask, probability)))
+    return side
 
 
 def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:

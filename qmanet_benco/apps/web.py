@@ -269,11 +269,10 @@ def run_page(
         RequestError: Gradio or the weights are missing, or the address cannot be used.
     """
     _require_gradio()
-    import torch
-
+    from qmanet_benco.apps.engines import chosen_device
     from qmanet_benco.model.builder import DEMO, load_model
 
-    model = load_model(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"), allow_pickle)
+    model = load_model(weights, chosen_device(device), allow_pickle)
     former = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with serving(model, address, limits, demo=weights == DEMO) as server, contextlib.suppress(KeyboardInterrupt):

@@ -235,7 +235,7 @@ def _check_qmanet(script: str, args: Namespace, model_args: Namespace) -> None:
         if getattr(model_args, name) not in NO_FILE:
             find_weights(getattr(model_args, name))
     if model_args.initial_weights:
-        check_architecture(trained_state(model_args.initial_weights)[0]["_extra_state"], config)
+        check_architecture(trained_state(model_args.initial_weights).tensors["_extra_state"], config)
     empty = script == "train" and not (args.resume or model_args.initial_weights)
     empty = empty and model_args.noiseprint_weights == "checkpoint"
     if empty and "noiseprint" in config.noise_sources:

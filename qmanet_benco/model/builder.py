@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -59,7 +59,7 @@ def create_model(
         changes["num_queries"] = num_queries
     network = QMANetwork(variant_config(variant, **changes))
     if initial_weights:
-        network.load_state_dict(trained_state(initial_weights)[0])
+        network.load_state_dict(trained_state(initial_weights).tensors)
     else:
         _fill_noiseprint(network, noiseprint_weights)
         _fill_backbones(network, backbone_weights)
@@ -71,25 +71,30 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
 
     Args:
         source: a ``.safetensors`` file, a checkpoint of the framework's trainer (``checkpoint-12.pth``), a folder
-            of ``save_pretrained``, ``owner/name`` on the Hugging Face hub, or ``"demo"``, the small model that ships
-            for demonstration.
+            of ``save_pretrained``, ``owner/name`` on the Hugging Face hub, or the text ``"demo"``, the small model that
+            ships for demonstration (``Path("demo")`` is a file or folder of that name).
         device: where to put the network.
         allow_pickle: let a ``.pth`` file run code; only for files whose source is trusted.
 
     Returns:
-        The network in eval mode, built from the configuration stored with the weights.
+        The network in eval mode, built from the configuration stored with the weights; its ``image_size`` is the side
+        that they were trained at, 512 with a warning where the file does not say.
 
     Raises:
         RequestError: there is no such file, or it holds no QMA-Net.
     """
-    state, path = trained_state(str(source), allow_pickle)
+    named = source if isinstance(source, str) else str(source.absolute())
+    state, path, image_size = trained_state(named, allow_pickle)
     network = _built(stored_config(state["_extra_state"]), state, path)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise RequestError(f"{path} does not fit its own configuration ({reason})", "an undamaged file") from error
-    network.image_size = stored_image_size(path) or network.image_size
+    if image_size:
+        network.image_size = image_size
+    else:
+        logger.warning("%s does not say which image size it was trained at: %d is taken", path, network.image_size)
     return network.eval().to(device)
 
 
@@ -121,14 +126,24 @@ def _built(config: QMANetConfig, state: dict[str, torch.Tensor], path: Path) -> 
     return QMANetwork(config)
 
 
-def trained_state(source: str, allow_pickle: bool = False) -> tuple[dict[str, torch.Tensor], Path]:
-    """The tensors of trained weights that are named as for :func:`load_model`, and their file.
+class Trained(NamedTuple):
+    """Trained weights, read."""
+
+    tensors: dict[str, torch.Tensor]
+    path: Path
+    image_size: int
+    """Side in pixels that they were trained for; 0 where the file does not say."""
+
+
+def trained_state(source: str, allow_pickle: bool = False) -> Trained:
+    """Read trained weights that are named as for :func:`load_model`.
 
     Raises:
         RequestError: there is no such file, or it holds no QMA-Net.
     """
     path = locate(source)
-    return network_state(state_dict_of(read_checkpoint(path, allow_pickle)), path), path
+    content = read_checkpoint(path, allow_pickle)
+    return Trained(network_state(state_dict_of(content), path), path, stored_image_size(path, content))
 
 
 def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
@@ -155,6 +170,9 @@ def locate(source: str, **options: Any) -> Path:
     """
     if source == DEMO:  # a file of that name is ./demo
         return DEMO_FILE
+    if source.lower().endswith((".onnx", ".xml")):
+        only = "weights that PyTorch loads (.safetensors, .pth)"
+        raise RequestError(f"{source}", only, "only `qmanet predict` runs an exported graph; give what it came from")
     if Path(source).is_dir():
         if not (Path(source) / HUB_FILE).is_file():
             raise RequestError(f"{source} holds no {HUB_FILE}", "a folder of save_pretrained, or a file")

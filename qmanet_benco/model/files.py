@@ -36,7 +36,7 @@ BYTE_ARRAY = re.compile(rb"c(__builtin__|builtins)\nbytearray\n")
 PICKLE_CURE = "if you trust its source, pass --allow-pickle (it then runs whatever code the file holds)"
 
 IMAGE_SIZE = "image_size"
-"""Entry in a ``.safetensors`` file's metadata."""
+"""Entry in a ``.safetensors`` file's metadata, and flag of the stock trainer."""
 LARGEST_SIDE = 8192
 """Pixels, of the images that weights may say they were trained for."""
 
@@ -200,13 +200,18 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_text_atomically(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8; see :func:`write_atomically`."""
+def write_bytes_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file; see :func:`write_atomically`."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
     write_atomically(path, write)
+
+
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8; see :func:`write_atomically`."""
+    write_bytes_atomically(path, text.encode("utf-8"))
 
 
 def write_safetensors(path: str | Path, state: Mapping[str, Tensor], image_size: int) -> None:
@@ -255,14 +260,19 @@ def _known_sum(path: str, _size: int, _changed: int, _inode: int) -> str:
     return sha256_of(path)
 
 
-def stored_image_size(path: Path) -> int:
-    """The side in pixels that the weights of a ``.safetensors`` file were trained for; 0 where it does not say."""
+def stored_image_size(path: Path, content: Mapping[str, Any]) -> int:
+    """The side in pixels that a file's weights were trained for; 0 where it does not say.
+
+    Args:
+        path: the file: ``.safetensors`` says it in its metadata.
+        content: what :func:`read_checkpoint` gave: a checkpoint of the stock trainer holds the trainer's flags.
+    """
     from safetensors import safe_open
 
     if path.suffix != ".safetensors":
-        return 0
-    with safe_open(path, "pt") as content:
-        return checked_side((content.metadata() or {}).get(IMAGE_SIZE, "0"), path)
+        return checked_side(str(getattr(content.get("args"), IMAGE_SIZE, 0)), path)
+    with safe_open(path, "pt") as opened:
+        return checked_side((opened.metadata() or {}).get(IMAGE_SIZE, "0"), path)
 
 
 def checked_side(stored: str, path: Path) -> int:

@@ -115,7 +115,9 @@ class HubModel(ModelHubMixin):
         """
         from qmanet_benco.model.builder import load_model, locate
 
-        return load_model(locate(str(pretrained_model_name_or_path), **options), map_location)
+        source = pretrained_model_name_or_path
+        named = source if isinstance(source, str) else str(source.absolute())
+        return load_model(locate(named, **options), map_location)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         if "noiseprint" in self.config.noise_sources:

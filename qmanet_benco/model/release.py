@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import torch
@@ -9,7 +10,11 @@ from torch import Tensor
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.builder import load_model
-from qmanet_benco.model.files import write_safetensors
+from qmanet_benco.model.files import LARGEST_SIDE, write_safetensors
+from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
+
+LARGEST_DIFFERENCE = {False: 1e-6, True: 0.05}
+"""Of a probability between source and file, in 32 bits and in 16 (CHOICE)."""
 
 
 def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0, half: bool = False) -> float:
@@ -25,17 +30,46 @@ def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0,
         The largest difference of a probability between source and file, on a seeded image of that size.
 
     Raises:
-        RequestError: the name, the source or a value is wrong, or a tensor does not fit into 16 bits.
+        RequestError: the name, the source or a value is wrong, a tensor does not fit into 16 bits, the folder cannot be
+            written, or the file differs by more than :data:`LARGEST_DIFFERENCE`. Then nothing is left behind, and a
+            file that was there before stays.
     """
     if target.suffix != ".safetensors":
         raise RequestError(f"{target}", "a name that ends in .safetensors")
+    if Path(source).exists() and Path(source).resolve() == target.resolve():
+        raise RequestError(f"{target}, which is also read", "another name")
     model = load_model(source)
     side = image_size or model.image_size
+    if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+        raise RequestError(f"image size {side}", f"{SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
     state = {name: _narrowed(name, tensor) if half else tensor for name, tensor in model.state_dict().items()}
-    write_safetensors(target, state, side)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            written = Path(folder) / target.name
+            write_safetensors(written, state, side)
+            difference = _compare(model, load_model(written), half)
+            written.replace(target)
+    except OSError as error:
+        raise RequestError(f"{target} cannot be written ({error.strerror})", "a folder with room") from error
+    return difference
+
+
+def _compare(model: QMANetwork, again: QMANetwork, half: bool) -> float:
+    """The largest difference of a probability.
+
+    Raises:
+        RequestError: it is too large.
+    """
+    side = again.image_size
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        return float((model(image) - load_model(target)(image)).abs().max())
+        difference = float((model(image) - again(image)).abs().max())
+    if not difference <= LARGEST_DIFFERENCE[half]:  # NaN is refused too
+        raise RequestError(
+            f"a probability of the written file differs by {difference:.1e}", f"at most {LARGEST_DIFFERENCE[half]}"
+        )
+    return difference
 
 
 def _narrowed(name: str, tensor: Tensor) -> Tensor:

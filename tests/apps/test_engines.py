@@ -163,11 +163,26 @@ def test_predicting_with_pytorch_imports_neither_library(files: Path) -> None:
         ("model.xml", "torch", ""),
         ("model.pth", "tensorrt", ""),
         ("model.onnx", "", "cuda"),
+        ("model.pth", "", "cuda:77"),
+        ("model.pth", "", "meta"),
+        ("model.pth", "", "gpu"),
     ],
 )
 def test_engine_that_does_not_fit_is_refused(weights: str, engine: str, device: str, files: Path) -> None:
     with pytest.raises(RequestError):
         load_localizer(str(files / weights), engine, device=device)
+
+
+def test_a_negative_number_of_threads_is_refused(files: Path) -> None:
+    with pytest.raises(RequestError, match="-1 threads; expected 1 or more"):
+        load_localizer(str(files / "model.pth"), threads=-1)
+
+
+def test_somebody_else_s_bin_is_not_overwritten(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"of another program")
+    with pytest.raises(RequestError, match=r"belongs to no weights\.xml"):
+        export.export_graph(files / "model.pth", tmp_path / "weights.xml", "openvino")
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.bin"]
 
 
 @pytest.mark.parametrize("engine", NAMES)

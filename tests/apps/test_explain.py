@@ -326,6 +326,9 @@ def test_requests_that_make_no_sense_are_refused_in_one_line(tmp_path: Path, mon
     Image.fromarray(photo()).save(tmp_path / "p.png")
     with pytest.raises(RequestError, match=r"\.png, \.pdf, \.svg"):
         write_explanation(tmp_path / "p.png", tmp_path / "out.bmp", {"a": network()})
+    for name in ("p.png", "./sub/../p.png"):
+        with pytest.raises(RequestError, match="also read"):
+            write_explanation(tmp_path / "p.png", tmp_path / name, {"a": network()})
     with pytest.raises(RequestError, match="have none"):
         write_explanation(tmp_path / "p.png", tmp_path / "o.png", {"a": network("cp")}, interaction_off=True)
     with pytest.raises(RequestError, match="64 pixels"):

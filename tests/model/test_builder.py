@@ -27,6 +27,34 @@ def trained(tmp_path: Path) -> tuple[QMANetwork, Path]:
     return network, path
 
 
+def test_the_image_size_of_a_trainer_s_checkpoint_is_the_trainer_s(tmp_path: Path, caplog) -> None:
+    network, path = tiny_network(), tmp_path / "checkpoint-3.pth"
+    torch.save({"model": network.state_dict(), "args": argparse.Namespace(image_size=192)}, path)
+    assert load_model(path).image_size == 192
+    assert "image size" not in caplog.text
+    torch.save({"model": network.state_dict()}, path)
+    assert load_model(path).image_size == 512
+    assert "does not say which image size" in caplog.text
+    torch.save({"model": network.state_dict(), "args": argparse.Namespace(image_size="huge")}, path)
+    with pytest.raises(RequestError, match="huge pixels"):
+        load_model(path)
+
+
+def test_a_path_named_demo_is_a_folder_and_the_text_is_the_model_that_ships(
+    trained: tuple[QMANetwork, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained[0].save_pretrained("demo")
+    assert load_model(Path("demo")).config == QMANetwork.from_pretrained(Path("demo")).config == trained[0].config
+    assert load_model("demo").config != trained[0].config
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
+def test_a_graph_is_named_as_what_only_predict_runs(name: str) -> None:
+    with pytest.raises(RequestError, match="only `qmanet predict` runs"):
+        load_model(name)
+
+
 def test_variant_and_choices_reach_the_configuration() -> None:
     network = create_model("miniature", noise_sources="bayar,srm", num_queries=3, edge_width=5)
     assert network.config == dataclasses.replace(VARIANTS["miniature"], num_queries=3, edge_width=5)

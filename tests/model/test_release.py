@@ -46,6 +46,38 @@ def test_weights_that_do_not_fit_into_16_bits_are_refused_and_nothing_is_left(ch
         export_safetensors(checkpoint, tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize("side", [8, 9000])
+def test_a_file_that_was_there_stays_where_the_new_one_is_refused(checkpoint: Path, tmp_path: Path, side: int) -> None:
+    target = tmp_path / "model.safetensors"
+    target.write_bytes(b"an earlier one")
+    with pytest.raises(RequestError, match="64 to 8192 pixels"):
+        export_safetensors(checkpoint, target, image_size=side)
+    assert target.read_bytes() == b"an earlier one"
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3.pth", "model.safetensors"}
+
+
+def test_weights_whose_answer_is_not_finite_are_not_written(checkpoint: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["model"]["decoder.head.bias"].fill_(torch.nan)
+    torch.save(content, checkpoint)
+    with pytest.raises(RequestError, match="differs by nan"):
+        export_safetensors(checkpoint, tmp_path / "model.safetensors", image_size=64)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3.pth"]
+
+
+def test_neither_the_source_nor_a_folder_is_overwritten(checkpoint: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model.safetensors"
+    export_safetensors(checkpoint, source, image_size=64)
+    whole = source.read_bytes()
+    with pytest.raises(RequestError, match="also read"):
+        export_safetensors(source, source, half=True)
+    assert source.read_bytes() == whole
+    (tmp_path / "folder.safetensors").mkdir()
+    for target in (tmp_path / "folder.safetensors", source / "below.safetensors"):
+        with pytest.raises(RequestError, match="cannot be written"):
+            export_safetensors(checkpoint, target)
+
+
 def test_demonstration_model_ships_in_few_megabytes_and_needs_no_licensed_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
