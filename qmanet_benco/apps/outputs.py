@@ -106,7 +106,7 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, re
         RequestError: the folder cannot be written.
     """
     sixteen = (found.probability * 65535).round().astype(np.uint16)
-    images = (found.mask.astype(np.uint8) * 255, heat_map(pixels, found), sixteen)
+    images: tuple[np.ndarray, ...] = (found.mask.astype(np.uint8) * 255, heat_map(pixels, found), sixteen)
     contents = [(f"{stem}.json", _json(record | {"complete": False}))]
     contents += [(f"{stem}{ending}", _png(image)) for ending, image in zip(RESULTS, images, strict=True)]
     try:
