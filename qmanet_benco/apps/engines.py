@@ -99,16 +99,17 @@ def chosen_device(name: str) -> torch.device:
     Raises:
         RequestError: there is no such device here.
     """
-    gpus = torch.cuda.device_count()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # a driver that is too old is counted as well
     if not name:
         return torch.device("cuda" if gpus else "cpu")
-    here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(gpus))])
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise RequestError(f"device {name!r}", f"one of {here}") from error
-    if (device.type == "cuda" and (device.index or 0) >= gpus) or device.type == "meta":
-        raise RequestError(f"device {name}, which this machine does not have", f"one of {here}")
+        if device.type == "meta":
+            raise ValueError("it holds no numbers")
+        torch.empty(1, device=device)
+    except Exception as error:  # each kind of device raises a class of its own where it is absent
+        here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(gpus))])
+        raise RequestError(f"device {name!r}, which this machine does not have", f"one of {here}") from error
     return device
 
 

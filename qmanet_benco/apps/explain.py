@@ -7,6 +7,7 @@ pixels that are called tampered. Figures 1 and 6 of the paper show such panels.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -134,7 +135,7 @@ def check_target(out: Path, inputs: Sequence[Path]) -> None:
     if out.suffix.lower().removeprefix(".") not in FORMATS:
         raise RequestError(f"--out {out}", f"a name that ends in {', '.join(f'.{each}' for each in FORMATS)}")
     for path in inputs:
-        if path.resolve() == out.resolve():
+        if os.path.realpath(path) == os.path.realpath(out):
             raise RequestError(f"--out {out}, which is also read", "another name")
 
 

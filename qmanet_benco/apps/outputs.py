@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -71,11 +72,12 @@ def predict_all(
         },
         "version": __version__,
     }
-    taken: set[str] = set()
+    held = _results_in(out)
     for path in photos:
-        source = str(path.resolve())
+        stem, is_new, failure = "", False, ""
         try:
-            stem = _free(out, shortened(path.stem), source, taken)
+            source = os.path.realpath(path)
+            stem, is_new = _claimed(out, shortened(path.stem), source, held)
             pixels = read_photo(path)
             found = predict(model, pixels, native=native, image_size=image_size, threshold=threshold)
             record = {
@@ -92,15 +94,20 @@ def predict_all(
             write_prediction(out, stem, pixels, found, record)
             yield record
         except RequestError as error:
-            yield {"file": str(path), "error": str(error)}
+            failure = str(error)
         except (OSError, RuntimeError, MemoryError, ValueError) as error:
-            yield {"file": str(path), "error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+            failure = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if failure:
+            if is_new:
+                held.pop(stem.casefold())
+                (out / f"{stem}.json").unlink(missing_ok=True)
+            yield {"file": str(path), "error": failure}
 
 
 def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, record: dict[str, Any]) -> None:
     """Write mask (0 or 255), heat map, probability (16 bits: 65535 is 1) and record.
 
-    The record is there first, with ``"complete": false``, so that a killed run's files are known as this photo's.
+    The record says ``"complete": false`` until the others are there.
 
     Raises:
         RequestError: the folder cannot be written.
@@ -132,7 +139,8 @@ def heat_map(pixels: Pixels, found: Prediction) -> Pixels:
 
 def shortened(stem: str) -> str:
     """A stem that leaves room for endings in a file system's 255 bytes."""
-    return os.fsdecode(os.fsencode(stem)[:LONGEST_STEM]) if len(os.fsencode(stem)) > LONGEST_STEM else stem
+    name = os.fsencode(stem)
+    return name[:LONGEST_STEM].decode("utf-8", "ignore") if len(name) > LONGEST_STEM else stem
 
 
 def _check_folder(out: Path) -> None:
@@ -144,38 +152,51 @@ def _check_folder(out: Path) -> None:
         raise RequestError(f"--out {out} may not be written into", "a folder of yours", "name another one")
 
 
-def _free(out: Path, stem: str, source: str, taken: set[str]) -> str:
-    """The stem, or the first numbered one, that neither a photo of this call nor results of another photo have.
+def _results_in(out: Path) -> dict[str, tuple[str, str]]:
+    """Casefolded stem of each photo's results in a folder -> stem, and the photo's absolute path."""
+    found = {}
+    for path in out.glob("*.json"):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(known["outputs"], list):
+                found[path.stem.casefold()] = (path.stem, str(known["source"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return found
 
-    Letter case does not tell names apart.
+
+def _claimed(out: Path, stem: str, source: str, held: dict[str, tuple[str, str]]) -> tuple[str, bool]:
+    """The stem of a photo's results, and whether it was claimed just now: it has some, or gets the first free one.
+
+    Letter case does not tell names apart. A claim is a record that is not complete, made so that of several processes
+    one gets it.
 
     Raises:
         RequestError: a file of that name is no result of a photo.
     """
-    name, number = stem, 1
-    while name.casefold() in taken or _owner(out, name) not in (source, None):
+    own = re.compile(rf"{re.escape(stem)}(-\d+)?")
+    for name, owner in held.values():
+        if owner == source and own.fullmatch(name):
+            return name, False
+    number = 0
+    while True:
         number += 1
-        name = f"{stem}-{number}"
-    taken.add(name.casefold())
-    return name
-
-
-def _owner(out: Path, stem: str) -> str | None:
-    """Whose results have this stem: the photo's absolute path; None where nothing has.
-
-    Raises:
-        RequestError: something has that is no result of a photo.
-    """
-    present = [name for name in (*(f"{stem}{ending}" for ending in RESULTS), f"{stem}.json") if (out / name).exists()]
-    if not present:
-        return None
-    try:
-        known = json.loads((out / f"{stem}.json").read_text(encoding="utf-8"))
-        if set(present) <= {*known["outputs"], f"{stem}.json"}:
-            return str(known["source"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise RequestError(f"{out / present[0]} exists and is no result of a photo", "a free name", "name another --out")
+        name = stem if number == 1 else f"{stem}-{number}"
+        if name.casefold() in held:
+            continue
+        files = [f"{name}{ending}" for ending in RESULTS]
+        foreign = next((file for file in (*files, f"{name}.json") if (out / file).exists()), None)
+        if foreign:
+            raise RequestError(
+                f"{out / foreign} exists and is no result of a photo", "a free name", "name another --out"
+            )
+        try:
+            with (out / f"{name}.json").open("xb") as stream:
+                stream.write(_json({"source": source, "outputs": files, "complete": False}))
+        except FileExistsError:  # another process was faster
+            continue
+        held[name.casefold()] = (name, source)
+        return name, True
 
 
 def _json(record: dict[str, Any]) -> bytes:

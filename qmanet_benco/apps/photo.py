@@ -24,8 +24,11 @@ ENDINGS = frozenset(
 RESULTS = (".mask.png", ".heatmap.png", ".probability.png")
 """Endings of the images that a prediction leaves, beside ``.json``."""
 ROOM_ABOVE_ONE = 1.5
-HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-"""Of ISO 14496-12's box ``ftyp``, which every file of this kind begins with."""
+HEVC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"})
+"""Brands in the box ``ftyp``, which every file of this family begins with (ISO 14496-12; ISO 23008-12, annex B)."""
+AVIF_BRANDS = frozenset({b"avif", b"avis"})
+LONGEST_BOX = 512
+"""Bytes of it that are looked at."""
 
 
 def read_photo(photo: Photo) -> Pixels:
@@ -62,13 +65,13 @@ def read_photo(photo: Photo) -> Pixels:
 def photos_below(paths: Iterable[Path]) -> list[Path]:
     """Files as they are named; of a folder every image below it, sorted; each once.
 
-    Results that a prediction left in the folder (their record lies beside them) are no photos, and neither are the
-    files that macOS writes beside its own (``._name``).
+    Results that a prediction left in the folder (their record lies beside them) are no photos, and neither are hidden
+    files: macOS writes some beside its own (``._name``), and a killed command leaves what it was writing.
 
     Raises:
         RequestError: a path does not exist, or a folder holds no image.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in paths:
         if not path.is_dir():
             inside = [path]
@@ -77,12 +80,12 @@ def photos_below(paths: Iterable[Path]) -> list[Path]:
             if not inside:
                 raise RequestError(f"{path} holds no image", "photos (.jpg, .png, .tif, ...)", "check the path")
         for each in inside:
-            found.setdefault(each.resolve(), each)
+            found.setdefault(os.path.realpath(each), each)
     return list(found.values())
 
 
 def _is_photo(path: Path) -> bool:
-    if path.suffix.lower() not in ENDINGS or path.name.startswith("._") or not path.is_file():
+    if path.suffix.lower() not in ENDINGS or path.name.startswith(".") or not path.is_file():
         return False
     stems = (path.name.removesuffix(ending) for ending in RESULTS if path.name.endswith(ending))
     return not any(path.with_name(f"{stem}.json").is_file() for stem in stems)
@@ -127,10 +130,12 @@ def _register_heic(path: Path) -> None:
     """HEIC, which a file is by its content, needs Pillow's plugin, which the user may have installed."""
     try:
         with path.open("rb") as stream:
-            head = stream.read(12)
+            head = stream.read(LONGEST_BOX)
     except OSError:
         return  # opening it says why
-    if head[4:8] != b"ftyp" or head[8:12] not in HEIC_BRANDS:
+    length = int.from_bytes(head[:4], "big")
+    brands = {head[at : at + 4] for at in (8, *range(16, min(length, len(head)), 4))}  # bytes 12 to 16 are a version
+    if head[4:8] != b"ftyp" or not brands & HEVC_BRANDS or brands & AVIF_BRANDS:
         return
     try:
         from pillow_heif import register_heif_opener

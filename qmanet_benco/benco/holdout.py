@@ -35,8 +35,8 @@ NAMES: tuple[tuple[str, re.Pattern[str], tuple[tuple[int, ...], ...]], ...] = (
     ),
     ("CASIA", re.compile(rf"au_{_CASIA_PHOTO}", re.I), ((1, 2),)),
     # the study's set: forgeries of CASIA's photos; its copies of real pairs are the pairs' names behind "real_"
-    ("CASIA", re.compile(rf"splice_{_CASIA_PHOTO}-{_CASIA_PHOTO}_\d{{5}}", re.I), ((1, 2), (3, 4))),
-    ("CASIA", re.compile(rf"(?:copy-move|removal)_{_CASIA_PHOTO}_\d{{5}}", re.I), ((1, 2),)),
+    ("CASIA", re.compile(rf"(?:pasted-)?splice_{_CASIA_PHOTO}-{_CASIA_PHOTO}_\d{{5}}", re.I), ((1, 2), (3, 4))),
+    ("CASIA", re.compile(rf"(?:pasted-)?(?:copy-move|removal)_{_CASIA_PHOTO}_\d{{5}}", re.I), ((1, 2),)),
     # this package's own generator: kind, host photo, number
     ("demo forgeries", re.compile(r"(?:splice|copy-?move|removal)_(.+)_\d{5}", re.I), ((1,),)),
     # https://github.com/wenbihan/coverage: 12t, 12

@@ -16,13 +16,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from qmanet_benco.data.forgery import Forgery, ForgeryKnobs, compressed, decoded, random_crop, random_region
+from qmanet_benco.errors import RequestError
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 KINDS = ("splice", "copy-move")
 LEAST_PIXELS = 64
-"""A pasted region has so many; smaller ones are drawn again."""
+"""A pasted region has so many or more; smaller ones are drawn again."""
 TRIES = 20
+
+
+class NoRegionError(ValueError):
+    """These photos and this outline gave no forgery; others may."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,12 @@ def paste(host: Image, donor: Image, shape: Mask, rng: Generator, knobs: PasteKn
 
     Returns:
         The forgery at the host's size, before it is saved. Its mask is where the region arrives.
+
+    Raises:
+        NoRegionError: the outline is empty, or no try gave a region of enough pixels that are other than the host's.
     """
+    if not shape.any():
+        raise NoRegionError("an outline without a pixel")
     kind = "copy-move" if donor is host else "splice"
     for _ in range(TRIES):
         target = _placed(shape, (host.shape[0], host.shape[1]), rng, knobs)
@@ -62,6 +72,8 @@ def paste(host: Image, donor: Image, shape: Mask, rng: Generator, knobs: PasteKn
         mask = target & known
         if mask.sum() >= LEAST_PIXELS and not np.array_equal(inserted[mask], host[mask]):
             break
+    else:
+        raise NoRegionError(f"no region of {LEAST_PIXELS} pixels changed the photo in {TRIES} tries")
     alpha = mask.astype(np.float32)[..., None]
     if rng.random() >= knobs.hard:
         alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(*knobs.edge))[..., None] * known[..., None]
@@ -81,10 +93,18 @@ def paste_crops(host: Image, donor: Image, size: int, rng: Generator, knobs: For
 
     Returns:
         The forgery before it is saved.
+
+    Raises:
+        RequestError: no crop has anything that could be pasted.
     """
-    first, second = (_as_photo(random_crop(photo, size, rng, knobs), rng, knobs) for photo in (host, donor))
-    outline = random_region(size, 0.2, rng)
-    return paste(first, first if rng.random() < 0.5 else second, outline, rng, PasteKnobs())
+    for _ in range(TRIES):
+        first, second = (_as_photo(random_crop(photo, size, rng, knobs), rng, knobs) for photo in (host, donor))
+        outline = random_region(size, 0.2, rng)
+        try:
+            return paste(first, first if rng.random() < 0.5 else second, outline, rng, PasteKnobs())
+        except NoRegionError:
+            continue  # a crop of nothing but sky, say
+    raise RequestError(f"crops of {size} pixels that show nothing", "photos with content", "name other photos")
 
 
 def _as_photo(image: Image, rng: Generator, knobs: ForgeryKnobs) -> Image:
@@ -129,7 +149,7 @@ def _brought(donor: Image, target: Mask, rng: Generator, knobs: PasteKnobs, *, m
     if rng.random() >= knobs.unscaled:
         scale = rng.uniform(*knobs.scale)
         degrees = rng.uniform(*knobs.turn) if rng.random() < 0.5 else 0.0
-    if scale == 1.0:
+    if scale == 1.0 and degrees == 0.0:
         shift = [round(to - start) for to, start in zip(arrival, source, strict=True)]
         if moved and not any(shift):
             shift[0] += height // 4

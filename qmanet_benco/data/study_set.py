@@ -22,7 +22,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from qmanet_benco.data.cut_paste import PasteKnobs, paste
+from qmanet_benco.data.cut_paste import TRIES, NoRegionError, PasteKnobs, paste
 from qmanet_benco.data.forgery import (
     Forgery,
     ForgeryKnobs,
@@ -154,7 +154,7 @@ def make_study_set(
     tasks = [_Task(TRAIN, index) for index in range(generated)]
     tasks += [_Task(TRAIN, index, pasted=True) for index in range(pasted)]
     tasks += [_Task(TRAIN, copy, pair) for pair in seen for copy in range(copies)]
-    tasks += [_Task(GENERATED, index, pasted=index % 2 == 1) for index in range(validation)]
+    tasks += [_Task(GENERATED, index // 2, pasted=index % 2 == 1) for index in range(validation)]
     tasks += [_Task(split, -1, pair) for split in (REAL, CROPS) for pair in unseen]
     with staged(out, CONTENTS, partial(_check, out)) as unfinished:
         rows = []
@@ -222,19 +222,33 @@ def _write(plan: _Plan, task: _Task) -> dict[str, str]:
 
 
 def _pasted(plan: _Plan, task: _Task, rng: Generator) -> tuple[Forgery, tuple[str, ...]]:
-    photos, outlines = plan.photos[task.split], plan.outlines[task.split]
-    host, donor = (photos[index] for index in rng.choice(len(photos), 2, replace=False))
-    if rng.random() < 0.5:
-        donor = host
-    if rng.random() < DRAWN_OUTLINES:
-        outline = random_region(OUTLINE_SIDE, 0.2, rng)
+    photos = plan.photos[task.split]
+    for _ in range(TRIES):
+        host, donor = (photos[index] for index in rng.choice(len(photos), 2, replace=False))
+        if rng.random() < 0.5:
+            donor = host
+        try:
+            made = paste(pixels(host), pixels(donor), _outline(plan.outlines[task.split], rng), rng, PASTE)
+            break
+        except NoRegionError:
+            continue
     else:
-        outline = read_mask(outlines[rng.integers(len(outlines))], "bright")
-    made = paste(pixels(host), pixels(donor), outline, rng, PASTE)
+        raise RequestError(f"no pasted forgery in {TRIES} draws of photos", "photos with content", "name other photos")
     image = decoded(compressed(made.image, int(rng.integers(SAVED_QUALITY[0], SAVED_QUALITY[1] + 1))))
     varied = _varied(image, made.mask, plan.size, task.index, rng)
     sources = dict.fromkeys(identities_of(photo.name)[0] for photo in (host, donor))
     return Forgery(*varied, f"pasted-{made.kind}"), tuple(sources)
+
+
+def _outline(masks: Sequence[Path], rng: Generator) -> Mask:
+    """That of a real tampered region, or a drawn one."""
+    if rng.random() < DRAWN_OUTLINES:
+        return random_region(OUTLINE_SIDE, 0.2, rng)
+    path = masks[rng.integers(len(masks))]
+    try:
+        return read_mask(path, "bright")
+    except UnusableFileError as error:
+        raise RequestError(f"{path}: {error}", "an undamaged mask") from error
 
 
 def _generated(photos: Sequence[Photo], size: int, rng: Generator) -> tuple[Forgery, tuple[str, ...]]:

@@ -83,8 +83,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
     Raises:
         RequestError: there is no such file, or it holds no QMA-Net.
     """
-    named = source if isinstance(source, str) else str(source.absolute())
-    state, path, image_size = trained_state(named, allow_pickle)
+    state, path, image_size = trained_state(as_name(source), allow_pickle)
     network = _built(stored_config(state["_extra_state"]), state, path)
     try:
         network.load_state_dict(state)
@@ -156,6 +155,11 @@ def network_state(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch
     if home is None:
         raise RequestError(f"{path} holds no QMA-Net", "a checkpoint that this package wrote", "check --weights")
     return {name.removeprefix(home): tensor for name, tensor in state.items() if name.startswith(home)}
+
+
+def as_name(source: str | Path) -> str:
+    """What :func:`locate` takes: a path never means the model that ships or one on the hub."""
+    return source if isinstance(source, str) else str(source.absolute())
 
 
 def locate(source: str, **options: Any) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import os
 import pickle
@@ -215,11 +216,19 @@ def write_text_atomically(path: str | Path, text: str) -> None:
 
 
 def write_safetensors(path: str | Path, state: Mapping[str, Tensor], image_size: int) -> None:
-    """Write tensors as safetensors, with the side in pixels that they were trained for."""
+    """Write tensors as safetensors, with the side in pixels that they were trained for.
+
+    Raises:
+        OSError: there is no room; nothing is left then.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-    write_atomically(path, lambda part: save_file(contiguous, part, {"format": "pt", IMAGE_SIZE: str(image_size)}))
+    try:
+        write_atomically(path, lambda part: save_file(contiguous, part, {"format": "pt", IMAGE_SIZE: str(image_size)}))
+    except SafetensorError as error:  # the library has no other class for it
+        raise OSError(errno.EIO, str(error)) from error
 
 
 def sha256_of(path: str | Path) -> str:
@@ -270,7 +279,8 @@ def stored_image_size(path: Path, content: Mapping[str, Any]) -> int:
     from safetensors import safe_open
 
     if path.suffix != ".safetensors":
-        return checked_side(str(getattr(content.get("args"), IMAGE_SIZE, 0)), path)
+        side = getattr(content.get("args"), IMAGE_SIZE, 0)
+        return checked_side(str(side), path) if isinstance(side, int | str) else 0
     with safe_open(path, "pt") as opened:
         return checked_side((opened.metadata() or {}).get(IMAGE_SIZE, "0"), path)
 

@@ -113,11 +113,9 @@ class HubModel(ModelHubMixin):
         Raises:
             RequestError: there is no such file, or it holds no QMA-Net.
         """
-        from qmanet_benco.model.builder import load_model, locate
+        from qmanet_benco.model.builder import as_name, load_model, locate
 
-        source = pretrained_model_name_or_path
-        named = source if isinstance(source, str) else str(source.absolute())
-        return load_model(locate(named, **options), map_location)
+        return load_model(locate(as_name(pretrained_model_name_or_path), **options), map_location)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         if "noiseprint" in self.config.noise_sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import load_model
+from qmanet_benco.model.builder import as_name, load_model, locate
 from qmanet_benco.model.files import LARGEST_SIDE, write_safetensors
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 
@@ -36,7 +37,7 @@ def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0,
     """
     if target.suffix != ".safetensors":
         raise RequestError(f"{target}", "a name that ends in .safetensors")
-    if Path(source).exists() and Path(source).resolve() == target.resolve():
+    if os.path.realpath(locate(as_name(source))) == os.path.realpath(target):
         raise RequestError(f"{target}, which is also read", "another name")
     model = load_model(source)
     side = image_size or model.image_size

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from qmanet_benco import create_model, load_model, predict
 from qmanet_benco.apps import export
-from qmanet_benco.apps.engines import EngineModel, build_engine, load_engine, load_localizer
+from qmanet_benco.apps.engines import EngineModel, build_engine, chosen_device, load_engine, load_localizer
 from qmanet_benco.apps.predict import fingerprint
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
@@ -166,11 +166,19 @@ def test_predicting_with_pytorch_imports_neither_library(files: Path) -> None:
         ("model.pth", "", "cuda:77"),
         ("model.pth", "", "meta"),
         ("model.pth", "", "gpu"),
+        ("model.pth", "", "mps"),
+        ("model.pth", "", "xpu"),
     ],
 )
 def test_engine_that_does_not_fit_is_refused(weights: str, engine: str, device: str, files: Path) -> None:
     with pytest.raises(RequestError):
         load_localizer(str(files / weights), engine, device=device)
+
+
+def test_a_gpu_whose_driver_is_too_old_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert chosen_device("") == torch.device("cpu")
 
 
 def test_a_negative_number_of_threads_is_refused(files: Path) -> None:

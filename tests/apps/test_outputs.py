@@ -93,6 +93,39 @@ def test_numbers_do_not_depend_on_what_else_is_asked_for(model: QMANetwork, tmp_
     assert run(model, [second], tmp_path / "out") == both[1:]
     first.write_text("no photo any more")
     assert run(model, [first, second], tmp_path / "out")[1] == both[1]
+    for asked in ([first, second], [second]):  # the first fails, so its name is free
+        assert run(model, asked, tmp_path / "new")[-1]["outputs"][0] == "s.mask.png"
+    saved(first)
+    names = [record["outputs"][0] for record in run(model, [first, second], tmp_path / "new")]
+    assert names == ["s-2.mask.png", "s.mask.png"]
+    capital = saved(tmp_path / "z" / "S.png")
+    for asked in ([capital, second], [capital]):
+        assert run(model, asked, tmp_path / "new")[0]["outputs"][0] == "S-3.mask.png"
+
+
+def test_two_commands_at_once_do_not_share_a_name(model: QMANetwork, tmp_path: Path) -> None:
+    first, second = (saved(tmp_path / name / "s.png", seed) for seed, name in enumerate("xy"))
+    here, there = (predict_all(model, [path], tmp_path / "out", weights="w") for path in (first, second))
+    whole = room.read_photo
+
+    def slow(path: Path) -> np.ndarray:
+        nonlocal there
+        if path == first:
+            assert next(there)["outputs"][0] == "s-2.mask.png"
+        return whole(path)
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(room, "read_photo", slow)
+        assert next(here)["outputs"][0] == "s.mask.png"
+
+
+def test_a_photo_that_fails_leaves_nothing(model: QMANetwork, tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_text("no photo")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    good = saved(tmp_path / "a.png")
+    records = run(model, photos_below([tmp_path / "b.jpg", tmp_path / "loop.png", good]), tmp_path / "out")
+    assert ["error" in record for record in records] == [True, True, False]
+    assert {path.name.split(".")[0] for path in (tmp_path / "out").iterdir()} == {"a"}
 
 
 def test_what_a_killed_run_left_is_taken_for_this_photo_s(
@@ -120,6 +153,7 @@ def test_results_are_no_photos_of_a_folder(model: QMANetwork, tmp_path: Path) ->
     saved(tmp_path / "a.png")
     saved(tmp_path / "drawn.mask.png")  # somebody's photo of that name: no record lies beside it
     (tmp_path / "._a.png").write_bytes(b"of macOS")
+    (tmp_path / ".a.heatmap.png.k3x9.png").write_bytes(b"of a killed command")
     for out in (tmp_path, tmp_path / "predictions"):
         for _ in range(2):
             found = photos_below([tmp_path, tmp_path / "a.png"])
@@ -134,6 +168,7 @@ def test_a_long_name_is_shortened_and_one_that_is_no_text_is_kept(model: QMANetw
     records = run(model, [long, odd], tmp_path / "out")
     for record in records:
         assert (tmp_path / "out" / record["outputs"][0]).is_file()
+    assert records[0]["outputs"][0].encode("utf-8")
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/below"])

@@ -86,9 +86,13 @@ def test_a_float_that_resampling_has_lifted_over_one_does_not_make_the_photo_bla
 
 def test_heic_is_known_by_its_content_and_asks_for_the_plugin(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
-    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
-    with pytest.raises(RequestError, match="pip install pillow-heif"):
-        read_photo(tmp_path / "a.jpg")
+    for box in (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix"):
+        (tmp_path / "a.jpg").write_bytes(box + bytes(64))
+        with pytest.raises(RequestError, match="pip install pillow-heif"):
+            read_photo(tmp_path / "a.jpg")
+    (tmp_path / "a.avif").write_bytes(b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicavif" + bytes(64))
+    with pytest.raises(RequestError, match="cannot be read as an image"):
+        read_photo(tmp_path / "a.avif")
     Image.fromarray(photo()).save(tmp_path / "b.heic", "JPEG")
     assert read_photo(tmp_path / "b.heic").shape == (90, 130, 3)
 

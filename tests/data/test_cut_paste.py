@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qmanet_benco.data.cut_paste import LEAST_PIXELS, PasteKnobs, paste
-from qmanet_benco.data.forgery import random_region
+from qmanet_benco.data.cut_paste import LEAST_PIXELS, NoRegionError, PasteKnobs, paste, paste_crops
+from qmanet_benco.data.forgery import ForgeryKnobs, random_region
+from qmanet_benco.errors import RequestError
 
 UNCHANGED = PasteKnobs(unscaled=1.0, hard=1.0)
 sizes = st.tuples(st.integers(64, 130), st.integers(64, 130))
@@ -52,6 +54,28 @@ def test_an_unscaled_region_is_the_donor_s_pixels_at_one_shift(seed: int, moved:
     ]
     assert any(np.array_equal(donor[rows + row, columns + column], made.image[made.mask]) for row, column in inside)
     assert not moved or all(shift != (0, 0) for shift in inside)
+
+
+def test_what_gives_no_forgery_is_said() -> None:
+    rng, outline = np.random.default_rng(0), random_region(64, 0.2, np.random.default_rng(0))
+    flat = np.full((80, 80, 3), 255, np.uint8)
+    with pytest.raises(NoRegionError, match="without a pixel"):
+        paste(photo((80, 80), 1), photo((80, 80), 2), np.zeros((9, 9), bool), rng, PasteKnobs())
+    with pytest.raises(NoRegionError, match="64 pixels"):
+        paste(flat, flat, outline, rng, PasteKnobs())
+    with pytest.raises(RequestError, match="show nothing"):
+        paste_crops(flat, flat, 64, rng, ForgeryKnobs(history_quality=(100, 100)))
+
+
+def test_a_soft_outline_changes_little_beside_the_mask() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(10):
+        host = photo((96, 96), seed)
+        made = paste(host, photo((96, 96), 99), random_region(64, 0.2, rng), rng, PasteKnobs(hard=0.0))
+        changed = np.abs(made.image.astype(int) - host).max(axis=-1) > 60
+        grown = cv2.dilate(made.mask.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+        assert not changed[~grown].any()
+        assert changed[made.mask].mean() > 0.5
 
 
 @pytest.mark.parametrize("knobs", [PasteKnobs(), PasteKnobs(unscaled=0.0), UNCHANGED])

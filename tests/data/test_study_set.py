@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from qmanet_benco.benco.holdout import photos_of
 from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, make_study_set
 from qmanet_benco.data.study_split import identities_of, linked
 from qmanet_benco.errors import RequestError
@@ -77,7 +79,11 @@ def test_whole_real_copies_are_the_pixels_that_the_framework_would_see(casia: Pa
     folder = made(casia, tmp_path / "set") / TRAIN / "Tp"
     with (tmp_path / "set" / "manifest.csv").open() as stream:
         real = [row["file"] for row in csv.DictReader(stream) if row["split"] == TRAIN and row["kind"] == "real"]
-    for name in (name for name in real if name.endswith("_00000.png")):
+    assert real
+    assert all(name.endswith(".png") for name in real)
+    whole = [name for name in real if name.endswith("_00000.png")]
+    assert len(whole) == len(real) / 2
+    for name in whole:
         source = casia / "Tp" / f"{name.removeprefix('real_').removesuffix('_00000.png')}.jpg"
         squeezed = cv2.resize(np.asarray(Image.open(source)), (64, 64), interpolation=cv2.INTER_LINEAR)
         assert np.array_equal(np.asarray(Image.open(folder / name)), squeezed)
@@ -85,8 +91,31 @@ def test_whole_real_copies_are_the_pixels_that_the_framework_would_see(casia: Pa
 
 def test_both_generators_make_the_validation_s_forgeries(casia: Path, tmp_path: Path) -> None:
     with (made(casia, tmp_path / "set") / "manifest.csv").open() as stream:
-        kinds = [row["kind"] for row in csv.DictReader(stream) if row["split"] == GENERATED]
-    assert sum(kind.startswith("pasted-") for kind in kinds) == len(kinds) / 2
+        rows = [row for row in csv.DictReader(stream) if row["split"] == GENERATED]
+    pasted = [row["file"] for row in rows if row["kind"].startswith("pasted-")]
+    assert len(pasted) == len(rows) / 2
+    # by its index a pasted forgery is whole or a crop, as in training
+    assert {int(Path(name).stem.rsplit("_", 1)[1]) % 2 for name in pasted} == {0, 1}
+
+
+def test_masks_that_are_empty_or_damaged_are_drawn_again_or_named(casia: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "casia"
+    shutil.copytree(casia, copied)
+    for mask in (copied / "Gt").iterdir():
+        Image.new("L", (144, 96)).save(mask)
+    made(copied, tmp_path / "set")
+    for mask in (copied / "Gt").iterdir():
+        mask.write_bytes(b"no mask")
+    with pytest.raises(RequestError, match=r"\.png"):
+        made(copied, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_every_forgery_s_name_tells_its_photos(casia: Path, tmp_path: Path) -> None:
+    """`--val-fraction` keeps photos of the held-out part out of training by these names."""
+    with (made(casia, tmp_path / "set") / "manifest.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            assert set(photos_of(row["file"])) == {f"CASIA:{name}" for name in row["sources"].split()}, row["file"]
 
 
 def test_a_folder_that_exists_is_left_alone(casia: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,10 +74,21 @@ def test_neither_the_source_nor_a_folder_is_overwritten(checkpoint: Path, tmp_pa
     with pytest.raises(RequestError, match="also read"):
         export_safetensors(source, source, half=True)
     assert source.read_bytes() == whole
+    with pytest.raises(RequestError, match="also read"):
+        export_safetensors(str(tmp_path), source, half=True)  # a folder of save_pretrained
     (tmp_path / "folder.safetensors").mkdir()
     for target in (tmp_path / "folder.safetensors", source / "below.safetensors"):
         with pytest.raises(RequestError, match="cannot be written"):
             export_safetensors(checkpoint, target)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    code = "from pathlib import Path; from qmanet_benco.model.release import export_safetensors as export\n"
+    code += f"export({str(checkpoint)!r}, Path({str(tmp_path / 'm.safetensors')!r}), image_size=64)"
+    limit = f"ulimit -f 500; trap '' XFSZ; exec {sys.executable} -c \"$0\""  # a larger file fails as on a full disk
+    ended = subprocess.run(["bash", "-c", limit, code], capture_output=True, text=True, check=False)
+    assert "RequestError" in ended.stderr.splitlines()[-1], ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3.pth"]
 
 
 def test_demonstration_model_ships_in_few_megabytes_and_needs_no_licensed_weights(
