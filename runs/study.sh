@@ -5,8 +5,9 @@
 #   NOISEPRINT   NoisePrint++ weights, a file or a name of `qmanet weights list`
 #   OUTPUT_DIR   everything goes below it; the same command goes on after a kill
 #   ROWS         some of the rows (comma list); by default all
-#   SEEDS        at most so many of a row (default 3; the rows have two or three)
-#   JOBS         trainings at once (default 1)
+#   SEEDS        at most so many of a row (default 3; the main row and the one without a noise view have three, other
+#                learning rates one, the rest two)
+#   JOBS         trainings at once (default 1); 0: score what is trained
 #   WORKERS      processes that make the images (default 2)
 #   STEPS, SIZE  optimiser steps of a training (default 3000) and side of the images (default 128)
 set -euo pipefail

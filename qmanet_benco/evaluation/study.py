@@ -50,6 +50,8 @@ class Row:
 
 ROWS = (
     Row("QMA-Net-b0", seeds=(0, 1, 2)),
+    Row("rate 1e-4", learning_rate=1e-4, seeds=(0,)),
+    Row("rate 1e-3", learning_rate=1e-3, seeds=(0,)),
     *(Row(name, {"variant": f"b0-{name}"}) for name in ("cp", "sl", "ss", "cd", "mlp")),
     Row("noise none", {"noise_sources": "none"}, seeds=(0, 1, 2)),
     Row("noise srm", {"noise_sources": "srm"}),
@@ -64,11 +66,9 @@ ROWS = (
     Row("PSCC-Net", model="PSCC_Net"),
     Row("segformer", model="segformer"),
     Row("srm_segformer", model="srm_segformer"),
-    Row("rate 1e-4", learning_rate=1e-4, seeds=(0,)),
-    Row("rate 1e-3", learning_rate=1e-3, seeds=(0,)),
 )
-"""The main row first; then Table 2's ablations, the noise sources, Table 9's queries, the losses, the framework's
-baselines, its MiT-B2 without and with SRM among them, and other learning rates of the main row."""
+"""The main row first; then with other learning rates, Table 2's ablations, the noise sources, Table 9's queries, the
+losses, and the framework's baselines, its MiT-B2 without and with SRM among them."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def scored_sets(data: StudySet) -> dict[str, Path]:
 
 
 def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budget: Budget, jobs: int = 1) -> list[str]:
-    """Train what is not trained, ``jobs`` rows at a time, score everything, write the tables.
+    """Train what is not trained, ``jobs`` rows at a time (0: none), score everything, write the tables.
 
     Returns:
         One line for each training that failed; the others are scored all the same.
@@ -193,9 +193,11 @@ def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budg
     if not given.no_weights.exists():
         write_atomically(given.no_weights, lambda file: torch.save({}, file))
 
-    with ThreadPoolExecutor(jobs) as trainings:
-        failed = trainings.map(lambda pair: train(command_of(*pair), folders[pair[0].name, pair[1]], jobs), wanted)
-        failures = [line for line in failed if line]
+    failures = []
+    if jobs:
+        with ThreadPoolExecutor(jobs) as trainings:
+            failed = trainings.map(lambda pair: train(command_of(*pair), folders[pair[0].name, pair[1]], jobs), wanted)
+            failures = [line for line in failed if line]
     trained = {
         key: checkpoint.resolve()
         for key, folder in folders.items()
@@ -290,14 +292,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=Budget.steps)
     parser.add_argument("--image_size", type=int, default=Budget.image_size)
     parser.add_argument("--seeds", type=int, default=3, help="at most so many of a row (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once; 0: score what is trained")
     parser.add_argument("--rows", default="", help=f"comma list of {', '.join(row.name for row in ROWS)}")
     given = parser.parse_args()
     wanted = [name.strip() for name in given.rows.split(",") if name.strip()]
     unknown = set(wanted) - {row.name for row in ROWS}
     try:
-        if min(given.seeds, given.jobs) < 1:
-            raise RequestError(f"--seeds {given.seeds} --jobs {given.jobs}", "1 or more of each")
+        if given.seeds < 1 or given.jobs < 0:
+            raise RequestError(f"--seeds {given.seeds} --jobs {given.jobs}", "1 seed or more, and 0 jobs or more")
         if unknown:
             raise RequestError(f"row {sorted(unknown)[0]!r}", f"some of {', '.join(row.name for row in ROWS)}")
         rows = [replace(row, seeds=row.seeds[: given.seeds]) for row in ROWS if not wanted or row.name in wanted]
