@@ -25,11 +25,11 @@ fi
 # shellcheck source=runs/setup.sh
 source "$here/setup.sh" ""
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-[ -d "$out/forgeries" ] || qmanet data demo "$out/forgeries" --train-count 3600 --test-count 160 --size 320 --seed 11 \
-    --train-photos "$photos" --largest-crop 6 --workers 2
+[ -d "$out/forgeries" ] || qmanet data demo "$out/forgeries" --train-count 3000 --test-count 160 --size 320 --seed 11 \
+    --train-photos "$photos" --largest-crop 6 --pasted 0.5 --workers 2
 qmanet benco train --model QMANet --variant miniature --image_size 256 --if_resizing \
     --data_path "$out/forgeries/train" --test_data_path "$out/forgeries/test" \
-    --epochs 10 --lr 2e-3 --min_lr 1e-5 --warmup_epochs 1 --batch_size 8 --accum_iter 1 \
+    --epochs 8 --lr 2e-3 --min_lr 1e-5 --warmup_epochs 1 --batch_size 8 --accum_iter 1 \
     --test_batch_size 8 --test_period 1 --num_workers 0 --seed 0 --keep 1 --resume auto \
     --output_dir "$out/run" --log_dir "$out/run"
-qmanet export --weights "$out/run/checkpoint-9.pth" --out "$out/model.safetensors" --image-size 256 --half
+qmanet export --weights "$out/run/checkpoint-7.pth" --out "$out/model.safetensors" --image-size 256 --half
