@@ -14,6 +14,7 @@ from qmanet_benco.benco import zoo
 from qmanet_benco.benco.options import split
 from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, StudySet
 from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation import study
 from qmanet_benco.evaluation.study import (
     ATTACKED,
     ATTACKS,
@@ -24,10 +25,12 @@ from qmanet_benco.evaluation.study import (
     claim,
     lowest_seeds,
     model_flags,
+    run_study,
     scored_sets,
     suite_of,
     train,
     train_command,
+    trained_into,
     write_tables,
 )
 from qmanet_benco.evaluation.study_report import markdown
@@ -120,6 +123,37 @@ def test_a_row_whose_first_seed_failed_is_attacked_with_the_next(tmp_path: Path)
 def test_the_document_holds_the_table_s_markdown() -> None:
     docs = Path(__file__).parents[2] / "docs"
     assert markdown(pd.read_csv(docs / "study.csv")) in (docs / "study.md").read_text(encoding="utf-8")
+
+
+def test_without_jobs_nothing_is_trained_and_only_what_is_there_is_scored(tmp_path: Path, monkeypatch) -> None:
+    data, scored = StudySet.below(tmp_path / "data"), []
+    monkeypatch.setattr(study, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(study, "score", lambda suite, *_: scored.append([model["name"] for model in suite["models"]]))
+    monkeypatch.setattr(study, "write_tables", lambda *_: None)
+    with pytest.raises(RequestError, match="no row was trained"):
+        run_study(
+            data,
+            tmp_path,
+            Given("noiseprint.th", tmp_path / "residuals", tmp_path / "no_weights.pth"),
+            ROWS,
+            BUDGET,
+            jobs=0,
+        )
+    folder = trained_into(tmp_path, ROWS[0], 1)
+    (folder / "done").touch()
+    (folder / "checkpoint-0.pth").write_bytes(b"weights")
+    assert (
+        run_study(
+            data,
+            tmp_path,
+            Given("noiseprint.th", tmp_path / "residuals", tmp_path / "no_weights.pth"),
+            ROWS,
+            BUDGET,
+            jobs=0,
+        )
+        == []
+    )
+    assert scored == [[ROWS[0].name]] * 2
 
 
 def test_a_training_that_is_done_is_not_begun_again_and_one_that_fails_is_named(tmp_path: Path) -> None:
