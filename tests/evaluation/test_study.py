@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from made_sets import make_forgeries
 
 from qmanet_benco.benco import zoo
@@ -127,32 +128,16 @@ def test_the_document_holds_the_table_s_markdown() -> None:
 
 def test_without_jobs_nothing_is_trained_and_only_what_is_there_is_scored(tmp_path: Path, monkeypatch) -> None:
     data, scored = StudySet.below(tmp_path / "data"), []
+    given = Given("noiseprint.th", tmp_path / "residuals", tmp_path / "no_weights.pth")
     monkeypatch.setattr(study, "train", lambda *_: pytest.fail("trained"))
     monkeypatch.setattr(study, "score", lambda suite, *_: scored.append([model["name"] for model in suite["models"]]))
     monkeypatch.setattr(study, "write_tables", lambda *_: None)
     with pytest.raises(RequestError, match="no row was trained"):
-        run_study(
-            data,
-            tmp_path,
-            Given("noiseprint.th", tmp_path / "residuals", tmp_path / "no_weights.pth"),
-            ROWS,
-            BUDGET,
-            jobs=0,
-        )
+        run_study(data, tmp_path, given, ROWS, BUDGET, jobs=0)
     folder = trained_into(tmp_path, ROWS[0], 1)
     (folder / "done").touch()
-    (folder / "checkpoint-0.pth").write_bytes(b"weights")
-    assert (
-        run_study(
-            data,
-            tmp_path,
-            Given("noiseprint.th", tmp_path / "residuals", tmp_path / "no_weights.pth"),
-            ROWS,
-            BUDGET,
-            jobs=0,
-        )
-        == []
-    )
+    torch.save({"model": {}, "epoch": 0}, folder / "checkpoint-0.pth")
+    assert run_study(data, tmp_path, given, ROWS, BUDGET, jobs=0) == []
     assert scored == [[ROWS[0].name]] * 2
 
 
