@@ -99,7 +99,7 @@ def test_demonstration_model_ships_in_few_megabytes_and_needs_no_licensed_weight
     assert DEMO_FILE.stat().st_size < 10e6
     model = load_model("demo")
     assert model.config.noise_sources == ("srm", "bayar")
-    assert model.image_size == 192
+    assert model.image_size == 256
     assert (DEMO_FILE.parent / "README.md").is_file()
 
 
@@ -117,4 +117,4 @@ def test_demonstration_model_beats_the_floor_on_forgeries_from_photos_that_it_ne
             truth = np.asarray(image) > 127
         mask = predict(model, photo).mask
         scores.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
-    assert np.mean(scores) > all_tampered_f1(made.test, 192) + 0.05
+    assert np.mean(scores) > all_tampered_f1(made.test, 256) + 0.05
