@@ -361,5 +361,5 @@ def test_command_writes_the_figure_and_names_the_target(tmp_path: Path) -> None:
 
 
 def test_demonstration_model_explains_a_photo() -> None:
-    found = explain(load_model("demo"), photo())
-    assert found.panels["RGB 1"].shape == (192, 192)
+    demo = load_model("demo")
+    assert explain(demo, photo()).panels["RGB 1"].shape == (demo.image_size, demo.image_size)
