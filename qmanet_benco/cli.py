@@ -261,7 +261,7 @@ def predict(
                 typer.echo(record["error"], err=True)
             elif not as_json:
                 said = f"score {record['score']:.3f}, {record['tampered_fraction']:.1%} tampered"
-                typer.echo(f"{printable(record['file'])}: {said}")
+                typer.echo(f"{printable(record['file'])}: {said}, {printable(str(out / record['outputs'][0]))}")
     if as_json:
         typer.echo(json.dumps(records, indent=2))
     raise typer.Exit(1 if any("error" in record for record in records) else 0)
