@@ -190,11 +190,15 @@ def _claimed(out: Path, stem: str, source: str, held: dict[str, tuple[str, str]]
             raise RequestError(
                 f"{out / foreign} exists and is no result of a photo", "a free name", "name another --out"
             )
+        claim = out / f"{name}.json"
         try:
-            with (out / f"{name}.json").open("xb") as stream:
+            with claim.open("xb") as stream:
                 stream.write(_json({"source": source, "outputs": files, "complete": False}))
         except FileExistsError:  # another process was faster
             continue
+        except OSError:  # half a claim would be nobody's for ever
+            claim.unlink(missing_ok=True)
+            raise
         held[name.casefold()] = (name, source)
         return name, True
 

@@ -1,9 +1,9 @@
 """Forgeries as a person makes them in an editor: a region is cut out, perhaps scaled or turned, pasted, and saved.
 
-:mod:`qmanet_benco.data.forgery` gives host and donor histories that set them apart. Here nothing is
-added: what tells the region is what the editor leaves, a hard or slightly softened outline, resampling where it was
-scaled or turned, JPEG blocks that no longer meet the host's, or that the same pixels are there twice. CASIA v1 was made
-like this, with Adobe Photoshop (Dong, Wang, Tan 2013).
+:mod:`qmanet_benco.data.forgery` gives host and donor histories that set them apart. Here nothing is added: the
+region is told by what the editor leaves, a hard or slightly softened outline, resampling where it was scaled or turned,
+JPEG blocks that no longer meet the host's, or by the same pixels being there twice. CASIA v1 was made like this, with
+Adobe Photoshop (Dong, Wang, Tan 2013).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from qmanet_benco.errors import RequestError
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-KINDS = ("splice", "copy-move")
 LEAST_PIXELS = 64
 """A pasted region has so many or more; smaller ones are drawn again."""
 TRIES = 20
