@@ -37,6 +37,9 @@ _STORAGE_FAILS = {
     errno.ENOTDIR,
 }
 """A full disk, a folder that is read-only or gone, a lost mount."""
+_HOLDERS = ("torch.distributed.optim", "torch.distributed.nn")
+"""Their functions have the group of the moment of their import as a default (torch 2.14). A group that is held is never
+freed; its threads go on, and one that wants the interpreter while the process ends aborts it, after all its work."""
 _QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".*is deprecated.*")
 
 
@@ -199,9 +202,13 @@ def _clear(error: Exception) -> Exception:
 def _import_framework() -> None:
     """Import the framework and register the plugin and the baselines that are not in its zoo.
 
+    What would hold on to a group of processes is imported too, before there is one.
+
     Raises:
         RequestError: a system library is missing, as libGL for OpenCV on a server.
     """
+    for module in _HOLDERS:
+        importlib.import_module(module)
     try:
         for module in zoo.PLUGINS:
             importlib.import_module(f"{__package__}.{module}")

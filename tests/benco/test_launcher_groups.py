@@ -186,3 +186,32 @@ def _runs(process: int) -> bool:
 def _children(parent: int) -> list[int]:
     text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     return [int(word) for word in text.split()]
+
+
+LEFT = """
+import os
+import torch
+from torch import distributed
+from qmanet_benco.benco import session, zoo
+
+def threads():
+    return [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+
+with session.prepared(debug=False):
+    distributed.init_process_group("gloo")
+    zoo.build_model("QMANet", {"variant": "miniature", "noise_sources": "srm"}, 0, 64)  # imports mmengine
+    distributed.barrier()
+    joined = [name for name in threads() if "gloo" in name]
+    distributed.destroy_process_group()
+    left = [name for name in threads() if "gloo" in name]
+assert joined, "the threads have other names"
+assert not left, left
+"""
+
+
+def test_no_thread_of_a_group_is_left_to_abort_the_process_at_its_end() -> None:
+    world = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT], env=ENVIRONMENT | world, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
