@@ -34,6 +34,7 @@ def test_tables_show_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for row in (*hardening.ROWS, *compat.ROWS):
         assert row.name in shown
+    assert shown.splitlines()[-1].startswith("Healthy: ")
 
 
 def test_another_release_and_a_broken_opencv_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +44,10 @@ def test_another_release_and_a_broken_opencv_are_noticed(monkeypatch: pytest.Mon
     assert not found.healthy
     assert not any(patch.found for patch in found.patches)
     assert doctor.Missing("a working OpenCV", doctor.OPENCV_CURE) in found.missing
+    assert doctor.OPENCV_CURE in doctor.verdict(found)
+    monkeypatch.setattr(doctor, "_opencv", lambda: "4.11.0")
+    count = len(found.patches)
+    assert f"{count} of {count} stock lines" in doctor.verdict(doctor.diagnose())
 
 
 def test_extras_are_read_from_the_packages_own_metadata() -> None:
