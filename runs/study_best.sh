@@ -10,6 +10,7 @@
 #   BCE          weight of the binary cross entropy beside the two Dice losses of 0.5 each (default 0)
 #   WORKERS      processes that make the images (default 2)
 #   GENERATED, PASTED   forgeries of the two generators to train on (default 500 and 1500)
+#   COPIES       of each real training pair (default 4)
 set -euo pipefail
 # shellcheck source=runs/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -19,7 +20,7 @@ need OUTPUT_DIR "a folder for data, checkpoints and tables"
 data=$OUTPUT_DIR/data
 mkdir -p "$OUTPUT_DIR"
 [ -d "$data" ] || qmanet data study "$CASIA" "$data" --size 256 --generated "${GENERATED:-500}" \
-    --pasted "${PASTED:-1500}" --workers "${WORKERS:-2}"
+    --pasted "${PASTED:-1500}" --copies "${COPIES:-4}" --workers "${WORKERS:-2}"
 qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size 256
 start=()

@@ -51,6 +51,10 @@ SAVED_QUALITY = (62, 97)
 """JPEG quality of a pasted forgery: the first entries of CASIA v1's tables of luminance run from 12 to 1."""
 OUTLINE_SIDE = 256
 """Of the square that an outline is drawn in; it is scaled to the region's size."""
+COPIES_UNLIKE = 4
+"""So many copies of a pair differ without chance: whole, a crop, and both mirrored."""
+MOST = (0.7, 1.0)
+"""Part of each side that later copies have in place of the whole."""
 TRAIN, GENERATED, REAL, CROPS = SPLITS = "train", "val_generated", "val_real", "val_crops"
 CONTENTS = Contents(
     ".begun-by-qmanet-data-study",
@@ -117,8 +121,9 @@ def make_study_set(
     """Make the set; the same arguments give the same bytes, whatever the number of workers.
 
     Each real training pair gives ``copies`` images: by turns the whole image resized to the square, as the framework
-    does it, and a crop at its own resolution around the tampered region, then both mirrored. Pasted forgeries are saved
-    as JPEG at the photo's own size and then treated likewise. Neither is compressed once more.
+    does it, and a crop at its own resolution around the tampered region, then both mirrored; from the fifth copy on,
+    most of the image in place of the whole. Pasted forgeries are saved as JPEG at the photo's own size and then treated
+    like the first four copies. Neither is compressed once more.
 
     Args:
         casia: folder with ``Tp``, ``Gt`` (masks, the image's stem) and ``Au`` (authentic photos), named as in CASIA v1.
@@ -235,7 +240,7 @@ def _pasted(plan: _Plan, task: _Task, rng: Generator) -> tuple[Forgery, tuple[st
     else:
         raise RequestError(f"no pasted forgery in {TRIES} draws of photos", "photos with content", "name other photos")
     image = decoded(compressed(made.image, int(rng.integers(SAVED_QUALITY[0], SAVED_QUALITY[1] + 1))))
-    varied = _varied(image, made.mask, plan.size, task.index, rng)
+    varied = _varied(image, made.mask, plan.size, task.index % COPIES_UNLIKE, rng)
     sources = dict.fromkeys(identities_of(photo.name)[0] for photo in (host, donor))
     return Forgery(*varied, f"pasted-{made.kind}"), tuple(sources)
 
@@ -260,13 +265,21 @@ def _generated(photos: Sequence[Photo], size: int, rng: Generator) -> tuple[Forg
 
 
 def _varied(image: Image, mask: Mask, size: int, copy: int, rng: Generator) -> tuple[Image, Mask]:
-    """By turns whole, a crop, and both of them mirrored."""
+    """By turns whole (of later copies: most of it), a crop, and both of them mirrored."""
     if copy % 2:
         image, mask = _crop_around(image, mask, size, rng)
+    elif copy >= COPIES_UNLIKE:
+        image, mask = _most_of(image, mask, rng)
     image, mask = _squared(image, mask, size)
     if copy % 4 > 1:
         image, mask = image[:, ::-1], mask[:, ::-1]
     return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+
+
+def _most_of(image: Image, mask: Mask, rng: Generator) -> tuple[Image, Mask]:
+    """A rectangle of the image, :data:`MOST` of each side, that holds a random tampered pixel."""
+    height, width = (round(length * rng.uniform(*MOST)) for length in mask.shape)
+    return _rectangle_around(image, mask, (height, width), rng)
 
 
 def _squared(image: Image, mask: Mask, size: int) -> tuple[Image, Mask]:
@@ -280,13 +293,19 @@ def _squared(image: Image, mask: Mask, size: int) -> tuple[Image, Mask]:
 def _crop_around(image: Image, mask: Mask, size: int, rng: Generator) -> tuple[Image, Mask]:
     """A square of the image at its own resolution that holds a random tampered pixel, if the image is large enough."""
     side = min(size, *mask.shape)
+    return _rectangle_around(image, mask, (side, side), rng)
+
+
+def _rectangle_around(image: Image, mask: Mask, sides: tuple[int, int], rng: Generator) -> tuple[Image, Mask]:
     rows, columns = np.nonzero(mask)
     pick = rng.integers(max(1, len(rows)))
     place = (rows[pick], columns[pick]) if len(rows) else (0, 0)
     top, left = (
-        int(np.clip(at - rng.integers(side), 0, length - side)) for at, length in zip(place, mask.shape, strict=True)
+        int(np.clip(at - rng.integers(side), 0, length - side))
+        for at, side, length in zip(place, sides, mask.shape, strict=True)
     )
-    return image[top : top + side, left : left + side], mask[top : top + side, left : left + side]
+    part = slice(top, top + sides[0]), slice(left, left + sides[1])
+    return image[part], mask[part]
 
 
 def _read(pair: Pair) -> tuple[Image, Mask]:

@@ -89,6 +89,23 @@ def test_whole_real_copies_are_the_pixels_that_the_framework_would_see(casia: Pa
         assert np.array_equal(np.asarray(Image.open(folder / name)), squeezed)
 
 
+def test_more_copies_leave_the_first_as_they_are_and_bring_new_ones(casia: Path, tmp_path: Path) -> None:
+    few, many = (tmp_path / str(copies) for copies in (4, 8))
+    for folder in (few, many):
+        make_study_set(casia, folder, size=64, generated=1, pasted=6, validation=2, copies=int(folder.name))
+    before, after = (
+        {path.name: path.read_bytes() for path in (folder / TRAIN / "Tp").iterdir()} for folder in (few, many)
+    )
+    assert before.items() <= after.items()
+    later = {name for name in after.keys() - before.keys() if int(Path(name).stem.rsplit("_", 1)[1]) % 2 == 0}
+    assert len(later) == 2 * 5  # of five pairs the copies 4 and 6
+    for name in later:
+        assert after[name] not in before.values()
+        mask = np.asarray(Image.open(many / TRAIN / "Gt" / name))
+        assert mask.shape == (64, 64)
+        assert mask.any(), "a part of the image without the tampered region"
+
+
 def test_both_generators_make_the_validation_s_forgeries(casia: Path, tmp_path: Path) -> None:
     with (made(casia, tmp_path / "set") / "manifest.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] == GENERATED]
