@@ -25,14 +25,14 @@ from qmanet_benco.model.files import write_atomically, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
-LOSSES = {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}
-"""Of every row of QMA-Net but those that vary the loss."""
 ATTACKS = [{"jpeg": [90, 70]}, {"blur": [3, 7]}, {"noise_variance": [3, 11]}]
 DONE = "done"
 """A file beside the checkpoints of a training that ended."""
 STEPS = "steps"
 """A file there with the steps that the training was begun with."""
 PLAIN, ATTACKED = "suite", "suite-attacked"
+IN_CHECKPOINT = "checkpoint"
+"""In place of a file: NoisePrint++ weights that come with the trained ones."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class Row:
 
     name: str
     flags: Mapping[str, object] = field(default_factory=dict)
-    """Beside variant b0, all noise sources and :data:`LOSSES`."""
+    """Beside variant b0; what is not named is the model's default, the paper's losses of 0.2 and 0.8 among it."""
     model: str = "QMANet"
     seeds: tuple[int, ...] = (0, 1)
     learning_rate: float = 0.0
     """0: the budget's."""
+    switches: tuple[str, ...] = ()
+    """Of the training script."""
 
 
 ROWS = (
@@ -60,15 +62,16 @@ ROWS = (
     Row("4 queries", {"num_queries": 4}),
     Row("8 queries", {"num_queries": 8}),
     Row("32 queries", {"num_queries": 32}),
-    Row("loss 0.2/0.8", {"segmentation_weight": 0.2, "edge_weight": 0.8, "bce_weight": 0.0}),
-    Row("loss 0.8/0.2", {"segmentation_weight": 0.8, "edge_weight": 0.2, "bce_weight": 0.0}),
-    Row("loss 0.5/0.5", {"bce_weight": 0.0}),
+    Row("loss 0.5/0.5", {"segmentation_weight": 0.5, "edge_weight": 0.5}),
+    Row("loss 0.8/0.2", {"segmentation_weight": 0.8, "edge_weight": 0.2}),
+    Row("loss 0.5/0.5 + BCE", {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}),
+    Row("TruFor", model="Trufor_RGB", switches=("--find_unused_parameters",)),
     Row("PSCC-Net", model="PSCC_Net"),
     Row("segformer", model="segformer"),
     Row("srm_segformer", model="srm_segformer"),
 )
 """The main row first; then with other learning rates, Table 2's ablations, the noise sources, Table 9's queries, the
-losses, and the framework's baselines, its MiT-B2 without and with SRM among them."""
+losses, and the framework's baselines: TruFor with its input corrected, PSCC-Net, its MiT-B2 without and with SRM."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +120,19 @@ def train_command(row: Row, seed: int, data: StudySet, out: Path, given: Given, 
     own = ["--augment", "none", "--max-steps", str(budget.steps), "--keep", "1", "--resume", "auto"]
     flags |= model_flags(row, given, budget)
     listed = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "qmanet_benco.cli", "benco", "train", *own, *listed, "--if_resizing"]
+    return [sys.executable, "-m", "qmanet_benco.cli", "benco", "train", *own, *listed, "--if_resizing", *row.switches]
 
 
 def model_flags(row: Row, given: Given, budget: Budget) -> dict[str, object]:
     """Flags of a row's model."""
+    if row.model == "Trufor_RGB":
+        weights = "random" if given.noiseprint == IN_CHECKPOINT else given.noiseprint
+        return {"np_pretrain_weights": weights, "mit_b2_pretrain_weights": "random"}
     if row.model == "PSCC_Net":
         return {"input_size": budget.image_size}
     if row.model != "QMANet":
         return {"pretrain_pth_path": given.no_weights}
-    flags: dict[str, object] = {"variant": "b0", **LOSSES, **row.flags}
+    flags: dict[str, object] = {"variant": "b0", **row.flags}
     if "noiseprint" in str(flags.get("noise_sources", "noiseprint")):
         flags |= {"noiseprint_weights": given.noiseprint, "noiseprint_cache": given.cache}
     return flags
@@ -153,7 +159,7 @@ def suite_of(
     by_name = {row.name: row for row in rows}
     models = []
     for (name, seed), checkpoint in trained.items():
-        flags = model_flags(by_name[name], replace(given, noiseprint="checkpoint"), budget)
+        flags = model_flags(by_name[name], replace(given, noiseprint=IN_CHECKPOINT), budget)
         flags = {key: value if isinstance(value, int | float) else str(value) for key, value in flags.items()}
         models.append(
             {"name": name, "model": by_name[name].model, "flags": flags, "seed": seed, "checkpoint": str(checkpoint)}
@@ -273,10 +279,14 @@ def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
     """Write ``study.csv`` (one line per row, seed, set and attack) and ``study.md`` from the suites' records."""
     import pandas
 
-    from qmanet_benco.data.demo import all_tampered_f1
+    from qmanet_benco.data.demo import all_tampered_f1, constant_mask_f1
 
     records = [pandas.read_parquet(out / name / "records") for name in (PLAIN, ATTACKED)]
-    floors_f1 = {name: all_tampered_f1(path, budget.image_size) for name, path in scored_sets(data).items()}
+    sets, size = scored_sets(data), budget.image_size
+    floors_f1 = {
+        "all_tampered_f1": {name: all_tampered_f1(path, size) for name, path in sets.items()},
+        "constant_f1": {name: constant_mask_f1(data.train, path, size) for name, path in sets.items()},
+    }
     shared = {"steps": budget.steps, "image_size": budget.image_size, "batch": budget.batch}
     table = study_report.means(records, floors_f1, shared)
     write_text_atomically(out / "study.csv", table.to_csv(index=False))

@@ -21,16 +21,20 @@ HEADS = ("F1", "permute-F1", "IoU", "AUC")
 FIRST = ("row", "seed", "steps", *METRICS)
 """First columns of ``study.csv``; set, attack, level, budget and floor follow."""
 DIGITS = 4
+MAIN = "QMA-Net-b0"
+"""The row that the others are compared with."""
+CLEAR = 2.0
+"""A difference is marked that is so many of its standard errors."""
 
 
 def means(
-    records: Sequence[pandas.DataFrame], floors: Mapping[str, float], budget: Mapping[str, int]
+    records: Sequence[pandas.DataFrame], floors: Mapping[str, Mapping[str, float]], budget: Mapping[str, int]
 ) -> pandas.DataFrame:
     """One line for each row, seed, set, attack and level: means over the images.
 
     Args:
         records: of the suites; an image that two of them hold counts once.
-        floors: F1 of the all-tampered mask by set.
+        floors: by set the F1 of masks that look at no image, named as their column is.
         budget: ``steps``, ``image_size`` and ``batch`` of every row.
     """
     import pandas
@@ -41,7 +45,8 @@ def means(
     table = grouped[list(METRICS)].mean()
     table["images"] = grouped.size()
     table = table.reset_index().rename(columns={"model": "row"}).assign(**budget)
-    table["all_tampered_f1"] = table["set"].map(floors)
+    for column, by_set in floors.items():
+        table[column] = table["set"].map(by_set)
     return table[[*FIRST, *(name for name in table.columns if name not in FIRST)]].round(DIGITS)
 
 
@@ -56,14 +61,28 @@ def markdown(table: pandas.DataFrame) -> str:
         plain = table[(table["set"] == name) & (table["attack"] == "none")]
         if plain.empty:
             continue
-        floor, images = plain["all_tampered_f1"].iloc[0], plain["images"].iloc[0]
-        lines += ["", f"### {name}: {images} images, all-tampered mask F1 {floor:.3f}", ""]
+        line = plain.iloc[0]
+        floors = f"{line['all_tampered_f1']:.3f}, of the best mask that is the same for all {line['constant_f1']:.3f}"
+        lines += ["", f"### {name}: {line['images']} images, F1 of the all-tampered mask {floors}", ""]
         grouped = plain.groupby("row")[list(METRICS)].agg(["mean", "std", "count"])
+        beside = beside_main(plain)
         rows = [
-            [str(row), str(int(values["f1"]["count"])), *(_cell(values[m]["mean"], values[m]["std"]) for m in METRICS)]
+            [
+                str(row),
+                str(int(values["f1"]["count"])),
+                *(_cell(values[m]["mean"], values[m]["std"]) for m in METRICS),
+                beside.get(str(row), ""),
+            ]
             for row, values in grouped.sort_values(("f1", "mean"), ascending=False).iterrows()
         ]
-        lines += markdown_table(["row", "seeds", *HEADS], rows)
+        lines += markdown_table(["row", "seeds", *HEADS, f"F1 - {MAIN}'s"], rows)
+        deviation = seed_deviation(plain)
+        if beside and deviation == deviation:
+            lines += [
+                "",
+                f"Seeds of one row differ by a standard deviation of {deviation:.3f} in F1 (pooled over the rows "
+                f"with several). \\*: more than {CLEAR:g} standard errors from {MAIN}, if all rows scatter like that.",
+            ]
     attacked = table[table["attack"] != "none"]
     if not attacked.empty:
         lines += ["", "### F1 under attack: generated forgeries, one seed of each row", ""]
@@ -76,6 +95,39 @@ def markdown(table: pandas.DataFrame) -> str:
         ]
         lines += markdown_table(["row", "none", *attacks], rows)
     return "\n".join(lines) + "\n"
+
+
+def seed_deviation(plain: pandas.DataFrame) -> float:
+    """Standard deviation of F1 between seeds of one row, pooled over rows; NaN where no row has two.
+
+    Rows that mark nothing are left out: their seeds agree whatever is random.
+
+    Args:
+        plain: lines of one set, without attacks.
+    """
+    grouped = plain.groupby("row")["f1"].agg(["var", "count"]).query("var > 0")
+    freedom = grouped["count"] - 1
+    return float((grouped["var"] * freedom).sum() / freedom.sum()) ** 0.5 if len(grouped) else float("nan")
+
+
+def beside_main(plain: pandas.DataFrame) -> dict[str, str]:
+    """Each row's mean F1 less the main row's, with a star where the seeds set them apart; empty without a main row.
+
+    The standard error of a difference is that of two means of so many seeds with :func:`seed_deviation`.
+
+    Args:
+        plain: lines of one set, without attacks.
+    """
+    grouped = plain.groupby("row")["f1"].agg(["mean", "count"])
+    if MAIN not in grouped.index:
+        return {}
+    main, deviation = grouped.loc[MAIN], seed_deviation(plain)
+    texts = {}
+    for row, values in grouped.drop(MAIN).iterrows():
+        difference = values["mean"] - main["mean"]
+        error = deviation * (1 / values["count"] + 1 / main["count"]) ** 0.5
+        texts[str(row)] = f"{difference:+.3f}" + (" \\*" if abs(difference) > CLEAR * error else "")
+    return texts
 
 
 def _cell(mean: float, deviation: float) -> str:

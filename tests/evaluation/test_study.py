@@ -13,7 +13,7 @@ from made_sets import make_forgeries
 
 from qmanet_benco.benco import zoo
 from qmanet_benco.benco.options import split
-from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, StudySet
+from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, StudySet
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import study
 from qmanet_benco.evaluation.study import (
@@ -34,7 +34,7 @@ from qmanet_benco.evaluation.study import (
     trained_into,
     write_tables,
 )
-from qmanet_benco.evaluation.study_report import markdown
+from qmanet_benco.evaluation.study_report import beside_main, markdown, seed_deviation
 from qmanet_benco.model.config import parse_noise_sources, variant_config
 
 BUDGET = Budget(steps=20)
@@ -90,7 +90,7 @@ def test_a_suite_names_every_trained_row_with_its_seed(tmp_path: Path) -> None:
 
 def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> None:
     data = StudySet.below(tmp_path / "data")
-    for name in (GENERATED, REAL, CROPS):
+    for name in (TRAIN, GENERATED, REAL, CROPS):
         make_forgeries(tmp_path / "data" / name, 2)
     rows = [
         dict(model="QMA-Net-b0", seed=seed, set="generated", attack="none", level=0.0, image=str(index))
@@ -108,12 +108,42 @@ def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> N
     assert list(table["attack"]) == ["jpeg", "none", "none"]
     assert set(table["steps"]) == {20}
     assert (table["all_tampered_f1"] > 0).all()
+    assert (table["constant_f1"] > 0).all()
     assert list(table.columns[:7]) == ["row", "seed", "steps", "f1", "permute_f1", "iou", "auc"]
     assert set(table["images"]) == {2}
     text = (tmp_path / "study.md").read_text()
     assert "| QMA-Net-b0 | 2 | 0.200 +- 0.141 |" in text
     assert "| row | none | jpeg 70 |" in text
     assert text == markdown(table)
+
+
+def test_trufor_trains_with_the_given_noiseprint_and_is_scored_with_its_checkpoint_s(tmp_path: Path) -> None:
+    row = next(row for row in ROWS if row.name == "TruFor")
+    command = train_command(row, 0, StudySet.below(tmp_path), tmp_path, GIVEN, BUDGET)
+    assert command[command.index("--np_pretrain_weights") + 1] == GIVEN.noiseprint
+    assert command[command.index("--mit_b2_pretrain_weights") + 1] == "random"
+    assert "--find_unused_parameters" in command
+    scored = suite_of({("TruFor", 0): tmp_path / "a.pth"}, ROWS, {}, [], GIVEN, BUDGET)["models"][0]
+    assert scored["flags"]["np_pretrain_weights"] == "random"  # what the checkpoint has is not read twice
+
+
+def lines_of(f1: dict[str, list[float]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"row": row, "seed": seed, "f1": one} for row, of in f1.items() for seed, one in enumerate(of)]
+    )
+
+
+def test_a_difference_is_marked_where_the_seeds_set_it_apart() -> None:
+    f1 = {"QMA-Net-b0": [0.30, 0.32, 0.34], "near": [0.29, 0.31], "far": [0.20, 0.22], "one": [0.35], "nothing": [0, 0]}
+    lines = lines_of(f1)
+    # variances 4e-4 with two degrees of freedom, twice 2e-4 with one; "nothing" does not count
+    assert seed_deviation(lines) == pytest.approx((1.2e-3 / 4) ** 0.5)
+    assert beside_main(lines) == {"near": "-0.020", "far": r"-0.110 \*", "one": "+0.030", "nothing": r"-0.320 \*"}
+
+
+def test_without_a_main_row_or_second_seeds_nothing_is_marked() -> None:
+    assert beside_main(lines_of({"far": [0.1, 0.2]})) == {}
+    assert beside_main(lines_of({"QMA-Net-b0": [0.5], "far": [0.1]})) == {"far": "-0.400"}
 
 
 def test_a_row_whose_first_seed_failed_is_attacked_with_the_next(tmp_path: Path) -> None:
