@@ -207,11 +207,9 @@ def _import_framework() -> None:
     Raises:
         RequestError: a system library is missing, as libGL for OpenCV on a server.
     """
-    for module in _HOLDERS:
-        importlib.import_module(module)
     try:
-        for module in zoo.PLUGINS:
-            importlib.import_module(f"{__package__}.{module}")
+        for module in (*_HOLDERS, *(f"{__package__}.{plugin}" for plugin in zoo.PLUGINS)):
+            importlib.import_module(module)
     except ImportError as error:
         if "cannot open shared object file" in str(error):
             raise RequestError(f"OpenCV cannot be imported ({error})", "", OPENCV_CURE) from error
