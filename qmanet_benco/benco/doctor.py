@@ -132,7 +132,7 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     weights = _table("published weights", "name", "file")
     for row in diagnosis.weights:
         weights.add_row(row["name"], row["path"] or "not fetched")
-    missing = _table("not here, and needed by some commands only", "what", "command that gets it")
+    missing = _table("missing", "what", "command that gets it")
     for entry in diagnosis.missing:
         missing.add_row(entry.what, escape(entry.command))
     causes = _table("differs from run to run on CUDA, with one seed", "operation", "where", "with --deterministic")
@@ -141,15 +141,17 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     for table in (machine, patches, weights, causes, missing):
         if table.row_count:
             console.print(table)
-    console.print(verdict(diagnosis), highlight=False, markup=False)
+    console.print(verdict(diagnosis), highlight=False, markup=False, soft_wrap=True)
 
 
 def verdict(diagnosis: Diagnosis) -> str:
     """The diagnosis in a line, as the exit code tells it."""
     if diagnosis.healthy:
-        return "Healthy: `qmanet predict` and `qmanet benco` run here."
+        return "Healthy: `qmanet predict` and `qmanet benco` run here; what is missing is for some commands only."
     if not diagnosis.opencv[:1].isdigit():
         return f"Not healthy: OpenCV {diagnosis.opencv}. Cure: {OPENCV_CURE}"
+    if diagnosis.packages["imdlbenco"] is None:
+        return "Not healthy: the framework is not installed. Cure: pip install imdlbenco==0.1.45"
     unlike = sum(not patch.found for patch in diagnosis.patches)
     return (
         f"Not healthy: {unlike} of {len(diagnosis.patches)} stock lines are not where imdlbenco 0.1.45 has them; "

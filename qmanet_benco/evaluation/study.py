@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 ATTACKS = [{"jpeg": [90, 70]}, {"blur": [3, 7]}, {"noise_variance": [3, 11]}]
 DONE = "done"
 """A file beside the checkpoints of a training that ended."""
-STEPS = "steps"
-"""A file there with the steps that the training was begun with."""
+BEGUN = "begun.json"
+"""A file there with what the training was begun with."""
 PLAIN, ATTACKED = "suite", "suite-attacked"
 IN_CHECKPOINT = "checkpoint"
 """In place of a file: NoisePrint++ weights that come with the trained ones."""
@@ -98,7 +98,7 @@ class Given:
 
 def train_command(row: Row, seed: int, data: StudySet, out: Path, given: Given, budget: Budget) -> list[str]:
     """The command line that trains a row with a seed."""
-    rate = row.learning_rate or budget.learning_rate
+    rate = rate_of(row, budget)
     flags: dict[str, object] = {
         "model": row.model,
         "data_path": data.train,
@@ -194,8 +194,8 @@ def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budg
     def command_of(row: Row, seed: int) -> list[str]:
         return train_command(row, seed, data, folders[row.name, seed], given, budget)
 
-    for folder in folders.values():
-        claim(folder, budget.steps)
+    for row, seed in wanted:
+        claim(folders[row.name, seed], row, budget)
     if not given.no_weights.exists():
         write_atomically(given.no_weights, lambda file: torch.save({}, file))
 
@@ -229,18 +229,25 @@ def trained_into(out: Path, row: Row, seed: int) -> Path:
     return out / "trained" / f"{row.name.replace('/', '-').replace(' ', '_')}@{seed}"
 
 
-def claim(folder: Path, steps: int) -> None:
-    """Keep trainings of one budget apart from those of another.
+def claim(folder: Path, row: Row, budget: Budget) -> None:
+    """Keep trainings of one budget, and of one meaning of a row's name, apart from others.
 
     Raises:
-        RequestError: the folder's training was begun with other steps.
+        RequestError: the folder's training was begun with something else.
     """
-    known = folder / STEPS
-    begun = known.read_text(encoding="ascii") if known.exists() else str(steps)
-    if begun != str(steps):
-        raise RequestError(f"{folder} was begun with {begun} steps", str(steps), "name another folder (OUTPUT_DIR)")
+    asked = json.dumps({"model": row.model, **row.flags, **asdict(replace(budget, learning_rate=rate_of(row, budget)))})
+    known = folder / BEGUN
+    if known.exists() or any(folder.glob("checkpoint-*.pth")):
+        begun = known.read_text(encoding="ascii") if known.exists() else "another version of this study"
+        if begun != asked:
+            raise RequestError(f"{folder} was begun with {begun}", asked, "name another folder (OUTPUT_DIR)")
     folder.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(known, str(steps))
+    write_text_atomically(known, asked)
+
+
+def rate_of(row: Row, budget: Budget) -> float:
+    """The learning rate of a row."""
+    return row.learning_rate or budget.learning_rate
 
 
 def train(command: Sequence[str], folder: Path, beside: int = 1) -> str:

@@ -105,7 +105,7 @@ def seed_deviation(plain: pandas.DataFrame) -> float:
     Args:
         plain: lines of one set, without attacks.
     """
-    grouped = plain.groupby("row")["f1"].agg(["var", "count"]).query("var > 0")
+    grouped = plain.groupby("row")["f1"].agg(["mean", "var", "count"]).query("mean > 0 and count > 1")
     freedom = grouped["count"] - 1
     return float((grouped["var"] * freedom).sum() / freedom.sum()) ** 0.5 if len(grouped) else float("nan")
 

@@ -37,13 +37,13 @@ def losses_of(folder: Path) -> dict[str, Curve]:
     log = folder / "log.txt"
     try:
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{log}: {error}", "the --output_dir of `qmanet benco train`") from error
-    curves: dict[str, Curve] = {}
-    for line in lines:
-        for name, value in line.items():
-            if name.startswith("train_") and name.endswith("loss"):
-                curves.setdefault(name.removeprefix("train_").replace("_", " "), {})[line["epoch"]] = value
+        curves: dict[str, Curve] = {}
+        for line in lines:
+            for name, value in line.items():
+                if name.startswith("train_") and name.endswith("loss"):
+                    curves.setdefault(name.removeprefix("train_").replace("_", " "), {})[int(line["epoch"])] = value
+    except (OSError, ValueError, AttributeError, KeyError) as error:
+        raise RequestError(f"{log}: {error!r}", "the log of the --output_dir of `qmanet benco train`") from error
     return curves
 
 
@@ -70,7 +70,8 @@ def figure_of(losses: dict[str, Curve], validation: dict[str, Curve]) -> Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
     for axis, curves, label in zip(axes, (losses, validation), ("mean training loss", "pixel F1"), strict=True):
-        for (name, curve), (colour, marker, dashes) in zip(sorted(curves.items()), STYLES, strict=False):
+        for index, (name, curve) in enumerate(sorted(curves.items())):
+            colour, marker, dashes = STYLES[index % len(STYLES)]
             epochs = sorted(curve)
             values = [curve[epoch] for epoch in epochs]
             axis.plot(
@@ -105,7 +106,7 @@ def main() -> int:
         if kind not in figure.canvas.get_supported_filetypes():
             raise RequestError(f"--to {given.to}", "a name that ends in .png, .pdf or .svg")
         write_atomically(given.to, lambda file: figure.savefig(file, format=kind, dpi=110))
-    except RequestError as error:
+    except (RequestError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0

@@ -37,17 +37,25 @@ def test_tables_show_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.splitlines()[-1].startswith("Healthy: ")
 
 
-def test_another_release_and_a_broken_opencv_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_release_and_a_broken_opencv_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
     monkeypatch.setattr(doctor, "_opencv", lambda: "fails: libGL.so.1")
     monkeypatch.setattr(doctor, "_stock_lines", lambda name: ["something else"])
     found = doctor.diagnose()
     assert not found.healthy
     assert not any(patch.found for patch in found.patches)
     assert doctor.Missing("a working OpenCV", doctor.OPENCV_CURE) in found.missing
+    doctor.show(found, Console(width=80))
+    assert capsys.readouterr().out.splitlines()[-1] == doctor.verdict(found)
     assert doctor.OPENCV_CURE in doctor.verdict(found)
     monkeypatch.setattr(doctor, "_opencv", lambda: "4.11.0")
     count = len(found.patches)
     assert f"{count} of {count} stock lines" in doctor.verdict(doctor.diagnose())
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    assert "not installed" in doctor.verdict(doctor.diagnose())
 
 
 def test_extras_are_read_from_the_packages_own_metadata() -> None:

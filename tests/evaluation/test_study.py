@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -179,11 +180,23 @@ def test_a_training_that_is_done_is_not_begun_again_and_one_that_fails_is_named(
     assert not train(fails, tmp_path / "row@0")
 
 
-def test_trainings_of_another_budget_are_not_mixed_in(tmp_path: Path) -> None:
+def test_trainings_of_another_budget_or_another_meaning_are_not_mixed_in(tmp_path: Path) -> None:
+    main = ROWS[0]
     for _ in range(2):
-        claim(tmp_path / "row", 429)
-    with pytest.raises(RequestError, match=r"row was begun with 429 steps; expected 3000; .*another folder"):
-        claim(tmp_path / "row", 3000)
+        claim(tmp_path / "row", main, Budget(steps=429))
+    for row, budget in (
+        (main, Budget(steps=3000)),
+        (replace(main, flags={"bce_weight": 0.5}), Budget(steps=429)),
+        (replace(main, learning_rate=1e-3), Budget(steps=429)),
+        (main, Budget(steps=429, image_size=256)),
+    ):
+        with pytest.raises(RequestError, match=r"row was begun with .*429.*another folder"):
+            claim(tmp_path / "row", row, budget)
+    unknown = tmp_path / "unknown"
+    unknown.mkdir()
+    (unknown / "checkpoint-0.pth").touch()
+    with pytest.raises(RequestError, match="begun with another version"):
+        claim(unknown, main, BUDGET)
 
 
 def test_trainings_side_by_side_share_the_processors(tmp_path: Path, monkeypatch) -> None:

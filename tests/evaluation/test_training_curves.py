@@ -56,5 +56,16 @@ def test_the_command_writes_a_picture_and_refuses_what_is_no_training(
     assert training_curves.main() == 2
     assert "curves.xyz" in capsys.readouterr().err
     assert not (tmp_path / "curves.xyz").exists()
+    monkeypatch.setattr(sys, "argv", ["curves", str(trained), "--to", str(tmp_path / "log.txt" / "curves.png")])
+    assert training_curves.main() == 2
+    assert "log.txt" in capsys.readouterr().err
     with pytest.raises(RequestError, match="--output_dir"):
         losses_of(tmp_path / "elsewhere")
+    (tmp_path / "log.txt").write_text('{"train_total_loss": 0.5}\n')
+    with pytest.raises(RequestError, match="epoch"):
+        losses_of(tmp_path)
+
+
+def test_no_set_is_left_out_of_the_figure() -> None:
+    validation = {f"set{number}": {0: 0.1} for number in range(11)}
+    assert len(figure_of({}, validation).axes[1].lines) == 11
