@@ -425,9 +425,10 @@ def test_a_full_queue_refuses_and_loses_nobody(model: QMANetwork, monkeypatch: p
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_a_load_loses_no_request_and_memory_stays_flat() -> None:
-    report = run_load(20)
+    report = run_load(60)
     assert report.lost == 0
-    assert report.memory_mib[-1] < 1.05 * report.memory_mib[1]
+    # in the first half each of the four workers takes the memory that it keeps; 5 % are 2 MiB for each later visit
+    assert report.memory_mib[-1] < 1.05 * report.memory_mib[len(report.memory_mib) // 2]
     assert max(report.files_open) <= report.files_open[1] + 6
     assert report.kept_files == 0
     assert not report.left
