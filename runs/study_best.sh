@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The best b0 of the study: trained at 256 x 256, where real forgeries keep more of their noise; docs/study.md has what
-# it reached, with the settings. A folder goes on with the settings that it was begun with.
+# it reached, with the settings. A folder's data and noise sources stay those that it was begun with.
 #
 #   CASIA        folder with Tp, Gt and Au, named as in CASIA v1
 #   NOISEPRINT   NoisePrint++ weights, a file or a name of `qmanet weights list`

@@ -37,6 +37,8 @@ PACKAGES = (
     "scikit-learn",
 )
 PACKAGE = PACKAGES[0]
+FRAMEWORK = "imdlbenco==0.1.45"
+"""The release that the corrections are written for; setup.py asks for it."""
 OPENCV_CURE = 'pip install --force-reinstall --no-deps "opencv-python-headless<4.12"'
 
 
@@ -151,11 +153,11 @@ def verdict(diagnosis: Diagnosis) -> str:
     if not diagnosis.opencv[:1].isdigit():
         return f"Not healthy: OpenCV {diagnosis.opencv}. Cure: {OPENCV_CURE}"
     if diagnosis.packages["imdlbenco"] is None:
-        return "Not healthy: the framework is not installed. Cure: pip install imdlbenco==0.1.45"
+        return f"Not healthy: the framework is not installed. Cure: pip install {FRAMEWORK}"
     unlike = sum(not patch.found for patch in diagnosis.patches)
     return (
-        f"Not healthy: {unlike} of {len(diagnosis.patches)} stock lines are not where imdlbenco 0.1.45 has them; "
-        "the corrections may not fit. Cure: pip install imdlbenco==0.1.45"
+        f"Not healthy: {unlike} of {len(diagnosis.patches)} stock lines are not where {FRAMEWORK} has them; "
+        f"the corrections may not fit. Cure: pip install {FRAMEWORK}"
     )
 
 

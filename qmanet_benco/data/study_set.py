@@ -271,7 +271,7 @@ def _varied(image: Image, mask: Mask, size: int, copy: int, rng: Generator) -> t
     elif copy >= COPIES_UNLIKE:
         image, mask = _most_of(image, mask, rng)
     image, mask = _squared(image, mask, size)
-    if copy % 4 > 1:
+    if copy % COPIES_UNLIKE > 1:
         image, mask = image[:, ::-1], mask[:, ::-1]
     return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
