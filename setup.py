@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 # A floor is the oldest release that has what is used here, or that was tried; a cap says which release breaks what.
 # The floors of torch, timm and transformers are tried by a command: runs/compat.sh.
 REQUIREMENTS = [
-    # The framework. Exactly this release: benco/hardening.py names its lines, and `qmanet doctor` checks them.
+    # The framework. Exactly this release: benco/corrections/table.py names its lines, and `qmanet doctor` checks them.
     "imdlbenco==0.1.45",
     "requests",  # imported by the framework's `benco` command, which does not declare it
     "albumentations==1.3.0",  # the framework's pin
@@ -94,8 +94,9 @@ setup(
     packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
     package_data={
         "qmanet_benco": ["py.typed"],
-        "qmanet_benco.apps": ["*.js", "*.css"],
-        "qmanet_benco.evaluation": ["suites/*.yaml", "*.json"],
+        "qmanet_benco.apps.web": ["*.js", "*.css"],
+        "qmanet_benco.evaluation": ["*.json"],
+        "qmanet_benco.evaluation.suite": ["suites/*.yaml"],
         "qmanet_benco.model": ["demo/*"],
     },
     python_requires=">=3.11,<3.12",
@@ -110,7 +111,7 @@ setup(
         "test": TEST + EXPLAIN,
         "dev": TEST + EXPLAIN + LINT + DOCS,
     },
-    entry_points={"console_scripts": ["qmanet=qmanet_benco.cli:main"]},
+    entry_points={"console_scripts": ["qmanet=qmanet_benco.cli.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Operating System :: POSIX :: Linux",

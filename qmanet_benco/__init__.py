@@ -15,8 +15,8 @@ _HOME = {
     "QMANet": "qmanet_benco.benco.plugin",
     "QMANetConfig": "qmanet_benco.model.config",
     "VARIANTS": "qmanet_benco.model.config",
-    "create_model": "qmanet_benco.model.builder",
-    "load_model": "qmanet_benco.model.builder",
+    "create_model": "qmanet_benco.model.weights.builder",
+    "load_model": "qmanet_benco.model.weights.builder",
     "predict": "qmanet_benco.apps.predict",
     "RequestError": "qmanet_benco.errors",
 }
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from qmanet_benco.apps.predict import predict
     from qmanet_benco.benco.plugin import QMANet
     from qmanet_benco.errors import RequestError
-    from qmanet_benco.model.builder import create_model, load_model
     from qmanet_benco.model.config import VARIANTS, QMANetConfig
+    from qmanet_benco.model.weights.builder import create_model, load_model
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ for model in ${MODELS:-QMANet MantraNet PSCC_Net MVSSNet Cat_Net Trufor IML_ViT 
         failed+=("$model")
     fi
 done
-python -m qmanet_benco.evaluation.comparison "$root" "$TEST_JSON" "$IMAGE_SIZE" "${MODEL_FLAGS[@]}" >"$root/suite.yaml.part"
+python -m qmanet_benco.evaluation.suite.comparison "$root" "$TEST_JSON" "$IMAGE_SIZE" "${MODEL_FLAGS[@]}" >"$root/suite.yaml.part"
 mv "$root/suite.yaml.part" "$root/suite.yaml"
 qmanet suite run "$root/suite.yaml" --out "$root/suite" --nproc "${NPROC:-1}" || failed+=(suite)
 qmanet suite report "$root/suite"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train a baseline with the recipe of the paper's comparison: Protocol-CAT, 512x512, 150 epochs. Learning rate and the
-# script's flags are those of the framework's own script for the model (qmanet_benco/benco/baselines.py).
+# script's flags are those of the framework's own script for the model (qmanet_benco/benco/zoo/baselines.py).
 #
 #   MODEL        MantraNet PSCC_Net MVSSNet Cat_Net Trufor IML_ViT Mesorch SAM, or the corrected ones:
 #                Cat_Net_RealDCT Trufor_RGB
@@ -29,7 +29,7 @@ if [ $(( ACCUMULATE * BATCH * WORLD )) -ne 32 ]; then
     echo "$(basename "$0"): BATCH=$BATCH on $WORLD processes cannot make the paper's effective batch of 32" >&2
     exit 2
 fi
-RECIPE=$(python -m qmanet_benco.benco.baselines "$MODEL") || exit 2
+RECIPE=$(python -m qmanet_benco.benco.zoo.baselines "$MODEL") || exit 2
 read -r -a RECIPE <<<"$RECIPE"
 
 exec qmanet benco train "${LAUNCH[@]}" --model "$MODEL" "${RECIPE[@]}" \

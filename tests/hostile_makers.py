@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from qmanet_benco.evaluation.records import KEYS, NUMBERS, TRUTH, WHOLE
+from qmanet_benco.evaluation.suite.records import KEYS, NUMBERS, TRUTH, WHOLE
 
 Make = Callable[[Path], object]
 RED = (200, 10, 10)
@@ -272,7 +272,7 @@ def network(metadata: dict[str, str] | None = None, **changes: Any) -> Make:
         import torch
         from safetensors.torch import load_file, save_file
 
-        from qmanet_benco.model.builder import DEMO_FILE
+        from qmanet_benco.model.weights.builder import DEMO_FILE
 
         state = load_file(DEMO_FILE)
         config = json.loads(bytes(state["_extra_state"].tolist()))

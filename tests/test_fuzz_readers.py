@@ -28,17 +28,17 @@ from PIL import Image
 from safetensors.torch import save
 
 from qmanet_benco.apps.photo import read_photo
-from qmanet_benco.benco.checkpoints import check_checkpoint
-from qmanet_benco.benco.inputs import read_named_sets, read_set
-from qmanet_benco.benco.pairs import NEGATIVE, Pair, check_pairs
-from qmanet_benco.data.check import check
-from qmanet_benco.data.manifest import read_journal, read_manifest
+from qmanet_benco.benco.seam.checkpoints import check_checkpoint
+from qmanet_benco.benco.seam.inputs import read_named_sets, read_set
+from qmanet_benco.benco.seam.pairs import NEGATIVE, Pair, check_pairs
+from qmanet_benco.data.check.check import check
 from qmanet_benco.data.masks import read_mask
-from qmanet_benco.data.ownership import INSIDE, written_by
+from qmanet_benco.data.prepare.manifest import read_journal, read_manifest
+from qmanet_benco.data.prepare.ownership import INSIDE, written_by
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.suite_file import Suite, read_suite
+from qmanet_benco.evaluation.suite.suite_file import Suite, read_suite
 from qmanet_benco.images import UnusableFileError
-from qmanet_benco.model.files import read_checkpoint, state_dict_of
+from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 
 EXAMPLES = int(os.environ.get("QMANET_FUZZ_EXAMPLES", "40"))
 SEEDED = "QMANET_FUZZ_EXAMPLES" not in os.environ

@@ -10,7 +10,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from qmanet_benco import cli, memory
+from qmanet_benco import memory
+from qmanet_benco.cli import main as cli
 
 FAULTS = """
 import resource, sys

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qmanet_benco.apps.engines import EngineModel, Localizer
+from qmanet_benco.apps.engines.engines import EngineModel, Localizer
 from qmanet_benco.apps.photo import Photo, Pixels, read_photo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork, image_score
@@ -70,7 +70,7 @@ def predict(
 
     Args:
         model: of :func:`~qmanet_benco.load_model`, in eval mode, or an
-            :class:`~qmanet_benco.apps.engines.EngineModel`.
+            :class:`~qmanet_benco.apps.engines.engines.EngineModel`.
         photo: a file, a Pillow image, or H x W x 3 in uint8, RGB.
         native: at the photo's own resolution, in overlapping tiles where it is larger than one; otherwise resized to
             a square, as the paper does it, and the probability scaled back.

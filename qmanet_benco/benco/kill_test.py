@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from qmanet_benco.benco.checkpoints import epochs_in, mapped
-from qmanet_benco.benco.retention import LEDGER
+from qmanet_benco.benco.resume.retention import LEDGER
+from qmanet_benco.benco.seam.checkpoints import epochs_in, mapped
 from qmanet_benco.benco.small_training import flags_of, make_images, train
 from qmanet_benco.errors import RequestError
 
@@ -30,7 +30,7 @@ KEEP = 2
 SECONDS = 600.0
 """For one training; a longer one has stuck."""
 _LOG = "output.log"
-_PRELOADED = ["qmanet_benco.benco.plugin", "torch.utils.tensorboard", "qmanet_benco.benco.hardening"]
+_PRELOADED = ["qmanet_benco.benco.plugin", "torch.utils.tensorboard", "qmanet_benco.benco.corrections.table"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _run_killed(
 
 def compared(reference: Path, other: Path) -> list[str]:
     """What differs between two finished trainings: last checkpoint, validation metrics, epochs in the log."""
-    from qmanet_benco.benco.training import logged_epochs
+    from qmanet_benco.benco.resume.training import logged_epochs
 
     names = sorted(path.name for path in reference.glob("checkpoint-*.pth"))
     found = sorted(path.name for path in other.glob("checkpoint-*.pth"))

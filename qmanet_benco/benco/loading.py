@@ -35,7 +35,7 @@ def training_set(size: int) -> Iterator[Any]:
     from IMDLBenCo.transforms import get_albu_transforms
 
     from qmanet_benco.benco.noise_transforms import qmanet_post_func
-    from qmanet_benco.data.demo import make_demo
+    from qmanet_benco.data.forge.demo import make_demo
 
     with tempfile.TemporaryDirectory() as folder:
         made = make_demo(Path(folder) / "set", train_count=IMAGES, test_count=2, size=size)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from qmanet_benco.benco import noise_transforms
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import create_model
 from qmanet_benco.model.decoder import upsample
 from qmanet_benco.model.losses import Losses, edge_band, total_loss
 from qmanet_benco.model.network import Localization, image_score
+from qmanet_benco.model.weights.builder import create_model
 
 EDGE_TARGETS = ("model", "dataset")
 

@@ -14,11 +14,12 @@ from IMDLBenCo.datasets import JsonDataset, ManiDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from qmanet_benco.benco import compat, hardening
-from qmanet_benco.benco.inputs import read_set
-from qmanet_benco.benco.pairs import Pair, check_pairs, stem_of
+from qmanet_benco.benco.corrections import cpu as compat
+from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.seam.inputs import read_set
+from qmanet_benco.benco.seam.pairs import Pair, check_pairs, stem_of
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import read_checkpoint, state_dict_of
+from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 
 Transform = Callable[..., dict[str, Any]]
 

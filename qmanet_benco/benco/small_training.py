@@ -43,7 +43,7 @@ def flags_of(data: Path, output: Path, *more: str) -> tuple[str, ...]:
 
 def train(flags: tuple[str, ...], log: Path) -> None:
     """Train in this process, whose output goes to ``log`` from now on; to be called in a process of its own."""
-    from qmanet_benco.benco.launcher import Run, launch
+    from qmanet_benco.benco.launch.launcher import Run, launch
 
     os.setsid()  # so that a kill reaches the loader's workers too
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

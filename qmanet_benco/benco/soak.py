@@ -86,8 +86,8 @@ def train(steps: int, folder: Path) -> Figures:
     """Train the miniature for so many steps of the optimiser."""
     from IMDLBenCo.training_scripts.utils import misc
 
-    from qmanet_benco.benco.launcher import Run, launch
-    from qmanet_benco.benco.patches import Patches
+    from qmanet_benco.benco.launch.launcher import Run, launch
+    from qmanet_benco.benco.seam.patches import Patches
 
     make_images(folder / "data" / "train", IMAGES, seed=0)
     make_images(folder / "data" / "test", 4, seed=1)

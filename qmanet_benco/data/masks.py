@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from qmanet_benco.data.arrays import read_arrays
+from qmanet_benco.data.prepare.arrays import read_arrays
 from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
 
 RULES = ("bright", "dark", "nonzero", "green")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmanet_benco.data.manifest import HEADER, keep_aside
+from qmanet_benco.data.prepare.manifest import HEADER, keep_aside
 from qmanet_benco.data.sets import SETS
 from qmanet_benco.errors import RequestError
 

@@ -2,8 +2,9 @@
 
 No part of the validation was seen in training (:mod:`qmanet_benco.data.study_split`).
 
-Forgeries come from two generators: :mod:`qmanet_benco.data.forgery` gives the region another history, and
-:mod:`qmanet_benco.data.cut_paste` works as an editor does, with outlines of real tampered regions of the same split.
+Forgeries come from two generators: :mod:`qmanet_benco.data.forge.forgery` gives the region another history, and
+:mod:`qmanet_benco.data.forge.cut_paste` works as an editor does, with outlines of real tampered regions of the same
+split.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from qmanet_benco.data.cut_paste import TRIES, NoRegionError, PasteKnobs, paste
-from qmanet_benco.data.forgery import (
+from qmanet_benco.data.forge.cut_paste import TRIES, NoRegionError, PasteKnobs, paste
+from qmanet_benco.data.forge.forgery import (
     Forgery,
     ForgeryKnobs,
     compressed,
@@ -33,13 +34,13 @@ from qmanet_benco.data.forgery import (
     forge,
     random_region,
 )
+from qmanet_benco.data.forge.photos import SMALLEST_SIDE, Photo, pixels
+from qmanet_benco.data.forge.staging import Contents, staged, write_rows
 from qmanet_benco.data.masks import encode_mask, read_mask
-from qmanet_benco.data.photos import SMALLEST_SIDE, Photo, pixels
-from qmanet_benco.data.pool import in_order
-from qmanet_benco.data.staging import Contents, staged, write_rows
 from qmanet_benco.data.study_split import Pair, identities_of, real_pairs, validation_identities
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
+from qmanet_benco.pool import in_order
 
 COLUMNS = ("split", "file", "kind", "sources")
 KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6), final_quality=(80, 99))

@@ -106,7 +106,7 @@ def _through_framework(wrapper: str) -> Change:
     """An attack by the framework's own wrapper, whose albumentations draw from two global generators."""
 
     def change(image: Pixels, level: float, generator: random.Random) -> Pixels:
-        from qmanet_benco.benco.attack_wrappers import wrapped
+        from qmanet_benco.benco.seam.attack_wrappers import wrapped
 
         with _global_generators(generator):
             return np.asarray(wrapped(wrapper, level)(image=image)["image"])

@@ -75,7 +75,7 @@ def subjects(models: Iterable[str], variants: Iterable[str]) -> list[Subject]:
     Raises:
         RequestError: a name is unknown.
     """
-    from qmanet_benco.benco import zoo
+    from qmanet_benco.benco.zoo import build as zoo
     from qmanet_benco.model.config import VARIANTS
 
     models, variants = list(models), list(variants)
@@ -119,7 +119,8 @@ def measure(subject: Subject) -> Cost:
     then. Latency is the median of three passes after one; memory the process's peak above what it had before the
     model was built.
     """
-    from qmanet_benco.benco import scoring, zoo
+    from qmanet_benco.benco import scoring
+    from qmanet_benco.benco.zoo import build as zoo
 
     flags: dict[str, Any] = {}
     if subject.model == QMANET:
@@ -178,7 +179,7 @@ def _fused_on_cpu() -> list[Any]:
 
 def example(model: str, image_size: int) -> dict[str, Any]:
     """A batch of one seeded image as the framework's loader hands it over, with what the model's post function adds."""
-    from qmanet_benco.benco import zoo
+    from qmanet_benco.benco.zoo import build as zoo
 
     generator = torch.Generator().manual_seed(0)
     mask = torch.zeros(1, image_size, image_size)
@@ -234,7 +235,7 @@ def show(rows: Iterable[Cost]) -> None:
 
 def _published_size(name: str) -> int:
     """Side of the images of the model's row in Table 10."""
-    from qmanet_benco.benco import zoo
+    from qmanet_benco.benco.zoo import build as zoo
 
     row = zoo.BASELINES.get(zoo.registered_name(name))
     return row.image_size if row else IMAGE_SIZE
@@ -242,14 +243,14 @@ def _published_size(name: str) -> int:
 
 def _note(name: str) -> str:
     """Why the cost differs from the published one, and what else is to be known of a baseline."""
-    from qmanet_benco.benco import zoo
+    from qmanet_benco.benco.zoo import build as zoo
 
     row = zoo.BASELINES.get(name)
     return "; ".join(filter(None, (row.cost_note, *row.footnotes))) if row else ""
 
 
 def _known(name: str) -> bool:
-    from qmanet_benco.benco import zoo
+    from qmanet_benco.benco.zoo import build as zoo
 
     return name in zoo.BASELINES
 
@@ -267,7 +268,7 @@ def peak_mib() -> float:
 
 def main() -> int:
     """Measure the :class:`Subject` that ``sys.argv[1]`` describes as JSON; the row is the last line on stdout."""
-    from qmanet_benco.benco import session
+    from qmanet_benco.benco.launch import session
 
     try:
         with session.prepared(False):

@@ -21,7 +21,8 @@ def measure(model: str = "Mesorch") -> tuple[float, float]:
     Args:
         model: of the framework's zoo, with random weights.
     """
-    from qmanet_benco.benco import scoring, zoo
+    from qmanet_benco.benco import scoring
+    from qmanet_benco.benco.zoo import build as zoo
 
     with scoring.as_the_test_script():
         network = zoo.build_model(model, {}).eval()

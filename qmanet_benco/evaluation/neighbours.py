@@ -104,7 +104,8 @@ def main() -> int:
         keep_freed_memory()
     import torch
 
-    from qmanet_benco.benco import scoring, session
+    from qmanet_benco.benco import scoring
+    from qmanet_benco.benco.launch import session
     from qmanet_benco.evaluation.cost import peak_mib
     from qmanet_benco.evaluation.speed import one_model
     from qmanet_benco.evaluation.turns import wait

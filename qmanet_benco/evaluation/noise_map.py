@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from qmanet_benco.data.photos import PHOTOS, Photo, pixels
+from qmanet_benco.data.forge.photos import PHOTOS, Photo, pixels
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def median_of(rows: Iterable[NoiseMap]) -> NoiseMap:
 
 def _noise_network(name: str, weights: str) -> nn.Module:
     """NoisePrint++ inside a baseline, with what that baseline does to its input."""
-    from qmanet_benco.benco import zoo
+    from qmanet_benco.benco.zoo import build as zoo
 
     with contextlib.redirect_stdout(sys.stderr):  # the framework prints when it is imported
         model: Any = zoo.build_model(name, {"np_pretrain_weights": weights})
@@ -72,7 +72,7 @@ def _noise_network(name: str, weights: str) -> nn.Module:
 
 @torch.no_grad()
 def _compare(photo: Photo, stock: nn.Module, corrected: nn.Module, size: int) -> NoiseMap:
-    from qmanet_benco.benco.corrected import normalised
+    from qmanet_benco.benco.zoo.corrected import normalised
 
     resized = Image.fromarray(pixels(photo)).resize((size, size), Image.Resampling.BILINEAR)
     rgb = torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x S x S

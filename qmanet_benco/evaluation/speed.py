@@ -257,7 +257,7 @@ def _imports(result: Bench, rounds: int) -> None:
 
 
 def _model(name: str, size: int, device: torch.device) -> nn.Module:
-    from qmanet_benco.benco import zoo
+    from qmanet_benco.benco.zoo import build as zoo
 
     return zoo.build_model(name, RANDOM_FLAGS if name == QMANET else {}, image_size=size).to(device)
 

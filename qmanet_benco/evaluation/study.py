@@ -21,7 +21,7 @@ from typing import Any
 from qmanet_benco.data.study_set import StudySet
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import study_report
-from qmanet_benco.model.files import write_atomically, write_text_atomically
+from qmanet_benco.model.weights.files import write_atomically, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budg
     """
     import torch
 
-    from qmanet_benco.benco.checkpoints import newest_checkpoint
+    from qmanet_benco.benco.seam.checkpoints import newest_checkpoint
 
     wanted = [(row, seed) for row in rows for seed in row.seeds]
     folders = {(row.name, seed): trained_into(out, row, seed) for row, seed in wanted}
@@ -286,7 +286,7 @@ def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
     """Write ``study.csv`` (one line per row, seed, set and attack) and ``study.md`` from the suites' records."""
     import pandas
 
-    from qmanet_benco.data.demo import all_tampered_f1, constant_mask_f1
+    from qmanet_benco.data.forge.demo import all_tampered_f1, constant_mask_f1
 
     records = [pandas.read_parquet(out / name / "records") for name in (PLAIN, ATTACKED)]
     sets, size = scored_sets(data), budget.image_size

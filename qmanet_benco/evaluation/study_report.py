@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qmanet_benco.evaluation.render import markdown_table
+from qmanet_benco.evaluation.report.render import markdown_table
 
 if TYPE_CHECKING:
     import pandas

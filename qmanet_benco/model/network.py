@@ -18,10 +18,10 @@ from qmanet_benco.model.aggregation import QueryAggregation
 from qmanet_benco.model.backbone import Encoder
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.decoder import DECODER_CLASSES, Level, upsample
-from qmanet_benco.model.hub import HubModel
 from qmanet_benco.model.interaction import Interaction
 from qmanet_benco.model.losses import EdgeSupervision
 from qmanet_benco.model.noise_view import NoiseView
+from qmanet_benco.model.weights.hub import HubModel
 
 TRAINING_FIELDS = frozenset({"variant", "drop_path", "segmentation_weight", "edge_weight", "bce_weight", "edge_width"})
 """Fields of the configuration that may differ between saving and loading: they change no tensor's meaning."""
@@ -55,7 +55,7 @@ class QMANetwork(nn.Module, HubModel):
     In eval mode a call returns the probability of tampering, B x 1 x H x W in [0, 1]; in training mode it returns
     the :class:`Localization` that the losses need. :meth:`localize` returns the latter in both modes.
 
-    ``from_pretrained``, ``save_pretrained`` and ``push_to_hub`` are those of :mod:`qmanet_benco.model.hub`.
+    ``from_pretrained``, ``save_pretrained`` and ``push_to_hub`` are those of :mod:`qmanet_benco.model.weights.hub`.
 
     Args:
         config: sizes and choices.

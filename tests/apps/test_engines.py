@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from qmanet_benco import create_model, load_model, predict
-from qmanet_benco.apps import export
-from qmanet_benco.apps.engines import EngineModel, build_engine, chosen_device, load_engine, load_localizer
+from qmanet_benco.apps.engines import export
+from qmanet_benco.apps.engines.engines import EngineModel, build_engine, chosen_device, load_engine, load_localizer
 from qmanet_benco.apps.predict import fingerprint
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
@@ -149,7 +149,7 @@ def test_missing_library_is_told_with_its_extra(
 
 def test_predicting_with_pytorch_imports_neither_library(files: Path) -> None:
     code = (
-        "import sys; from qmanet_benco.apps.engines import load_localizer; "
+        "import sys; from qmanet_benco.apps.engines.engines import load_localizer; "
         f"load_localizer({str(files / 'model.pth')!r}); print({{'openvino', 'onnxruntime'}} & set(sys.modules))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -216,7 +216,7 @@ def test_export_s_name_must_fit_its_format(name: str, engine: str, files: Path, 
 def test_command_predicts_with_an_exported_file(files: Path, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from qmanet_benco.cli import app
+    from qmanet_benco.cli.main import app
 
     Image.fromarray(photo()).save(tmp_path / "a.png")
     masks = []

@@ -26,12 +26,12 @@ pytest.importorskip("gradio", reason="needs the extra [app]")
 import httpx
 
 from qmanet_benco import predict
-from qmanet_benco.apps import web_page
-from qmanet_benco.apps.web import Address, Server, _tidied, serving
-from qmanet_benco.apps.web_limits import Limits, read_upload
+from qmanet_benco.apps.web import page as web_page
+from qmanet_benco.apps.web.limits import Limits, read_upload
+from qmanet_benco.apps.web.page import Analyst, explained
+from qmanet_benco.apps.web.server import Address, Server, _tidied, serving
+from qmanet_benco.apps.web.store import Store
 from qmanet_benco.apps.web_load import RESULT_FILES, WebUser, run_load, small_photo
-from qmanet_benco.apps.web_page import Analyst, explained
-from qmanet_benco.apps.web_store import Store
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
 
@@ -103,7 +103,7 @@ def test_the_explanation_is_pictures_of_the_same_browser(
 ) -> None:
     panels = {"RGB <1>": np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)}
     made = SimpleNamespace(explain=lambda network, pixels: SimpleNamespace(panels=panels))
-    monkeypatch.setitem(sys.modules, "qmanet_benco.apps.explain", made)
+    monkeypatch.setitem(sys.modules, "qmanet_benco.apps.explain.explain", made)
     store = Store(tmp_path, Limits())
     slot = store.new("me")
     slot.upload.write_bytes(small_photo(0))
@@ -116,7 +116,7 @@ def test_the_explanation_is_pictures_of_the_same_browser(
 def test_without_the_extra_the_explanation_is_a_line(
     model: QMANetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "qmanet_benco.apps.explain", None)
+    monkeypatch.setitem(sys.modules, "qmanet_benco.apps.explain.explain", None)
     store = Store(tmp_path, Limits())
     slot = store.new("me")
     slot.upload.write_bytes(small_photo(0))

@@ -21,7 +21,7 @@ from browsers import chromium
 pytest.importorskip("gradio", reason="needs the extra [app]")
 
 from qmanet_benco import load_model
-from qmanet_benco.apps.web import Address, Server, serving
+from qmanet_benco.apps.web.server import Address, Server, serving
 
 SECONDS = 60.0
 PICTURE_BYTES = 200_000

@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of one epoch of the stock trainer, with ``checkpoint-0.pth``."""
-    from qmanet_benco.benco.launcher import Run, launch
+    from qmanet_benco.benco.launch.launcher import Run, launch
 
     output = tmp_path_factory.mktemp("trained") / "run"
     assert launch(Run("train", tuple(train_flags(data / "train", data / "test", output)))) == 0
@@ -46,7 +46,7 @@ def qmanet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     """Run the command line in this process; gives its exit code and what it wrote on stderr."""
 
     def run(*arguments: str) -> tuple[int, str]:
-        from qmanet_benco import cli
+        from qmanet_benco.cli import main as cli
 
         monkeypatch.setattr(sys, "argv", ["qmanet", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from qmanet_benco.benco import compat
-from qmanet_benco.benco.patches import Patches, environment
+from qmanet_benco.benco.corrections import cpu as compat
+from qmanet_benco.benco.seam.patches import Patches, environment
 
 TOUCHED: list[tuple[Any, str]] = [
     (torch.distributed, "init_process_group"),

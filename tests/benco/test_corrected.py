@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
-from qmanet_benco.benco import zoo
-from qmanet_benco.benco.corrected import luma_coefficients, normalised, rgb_of
+from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.benco.zoo.corrected import luma_coefficients, normalised, rgb_of
 
 SIZE = 128
 

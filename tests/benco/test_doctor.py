@@ -8,13 +8,15 @@ import sys
 
 import pytest
 
-from qmanet_benco.benco import compat, doctor, hardening
+from qmanet_benco.benco.corrections import cpu as compat
+from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.launch import doctor
 
 
 def test_json_is_one_document_and_names_every_patch(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from qmanet_benco import cli
+    from qmanet_benco.cli import main as cli
 
     monkeypatch.setattr(sys, "argv", ["qmanet", "doctor", "--json"])
     with pytest.raises(SystemExit) as end:

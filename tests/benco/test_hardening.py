@@ -15,9 +15,12 @@ import torch
 from forgeries import IMAGE_SIZE, make_set, write_json
 from torch import nn
 
-from qmanet_benco.benco import checkpoints, compat, doctor, flags, hardening
-from qmanet_benco.benco.checkpoints import newest_checkpoint, save_atomically
-from qmanet_benco.benco.patches import Patches
+from qmanet_benco.benco.corrections import cpu as compat
+from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.launch import doctor
+from qmanet_benco.benco.seam import checkpoints, flags
+from qmanet_benco.benco.seam.checkpoints import newest_checkpoint, save_atomically
+from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.errors import RequestError
 
 

@@ -14,7 +14,7 @@ import torch
 from forgeries import COMMON_FLAGS, MODEL_FLAGS, make_set, output_flags, train_flags, write_json
 from PIL import Image
 
-from qmanet_benco.benco import pairs
+from qmanet_benco.benco.seam import pairs
 from qmanet_benco.errors import RequestError
 
 Command = Callable[..., tuple[int, str]]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.fft import idctn
 
-from qmanet_benco.benco.jpeg_coefficients import read
+from qmanet_benco.benco.seam.jpeg_coefficients import read
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

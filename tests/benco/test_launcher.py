@@ -15,7 +15,7 @@ from forgeries import COMMON_FLAGS, F1, IMAGE_SIZE, MODEL_FLAGS, logged, output_
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from qmanet_benco.benco.launcher import Run, launch
+from qmanet_benco.benco.launch.launcher import Run, launch
 
 Command = Callable[..., tuple[int, str]]
 
@@ -188,7 +188,7 @@ def test_weights_without_gradients_are_one_line(
 
 
 def test_help_explains_options_flags_and_the_models_own(qmanet: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    from qmanet_benco import cli
+    from qmanet_benco.cli import main as cli
 
     assert cli.app(["benco", "train", "--help"], standalone_mode=False) is None
     assert "--max-restarts" in capsys.readouterr().out

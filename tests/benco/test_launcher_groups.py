@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from forgeries import COMMON_FLAGS, F1, logged, output_flags, train_flags, write_json
 
-from qmanet_benco.benco.elastic import Group
-from qmanet_benco.benco.launcher import Run, launch
-from qmanet_benco.benco.world import free_port
+from qmanet_benco.benco.launch.elastic import Group
+from qmanet_benco.benco.launch.launcher import Run, launch
+from qmanet_benco.benco.seam.world import free_port
 
 QMANET = [sys.executable, "-m", "qmanet_benco.cli"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -136,7 +136,9 @@ def test_a_wrong_request_in_a_loader_worker_of_a_process_is_one_line(
 
 
 def test_a_process_ends_also_when_its_launcher_is_killed() -> None:
-    child = "from qmanet_benco.benco.elastic import end_with_parent; end_with_parent(); print(flush=True); input()"
+    child = (
+        "from qmanet_benco.benco.launch.elastic import end_with_parent; end_with_parent(); print(flush=True); input()"
+    )
     parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE)"
     process = subprocess.Popen([sys.executable, "-c", f"{parent}; p.wait()"], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -192,7 +194,8 @@ LEFT = """
 import os
 import torch
 from torch import distributed
-from qmanet_benco.benco import session, zoo
+from qmanet_benco.benco.launch import session
+from qmanet_benco.benco.zoo import build as zoo
 
 def threads():
     return [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]

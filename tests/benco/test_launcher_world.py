@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmanet_benco.benco import flags, session
-from qmanet_benco.benco.elastic import Group
-from qmanet_benco.benco.levels import parse_levels
-from qmanet_benco.benco.world import first_host, world_of, world_of_one
+from qmanet_benco.benco.launch import session
+from qmanet_benco.benco.launch.elastic import Group
+from qmanet_benco.benco.launch.levels import parse_levels
+from qmanet_benco.benco.seam import flags
+from qmanet_benco.benco.seam.world import first_host, world_of, world_of_one
 from qmanet_benco.errors import RequestError
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "29500"}

@@ -25,9 +25,9 @@ from qmanet_benco import QMANet
 from qmanet_benco.benco import noise_transforms, plugin
 from qmanet_benco.benco.noise_transforms import CACHE_VARIABLE, qmanet_post_func
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import load_model
 from qmanet_benco.model.losses import edge_band
 from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.weights.builder import load_model
 
 FLAGS = inspect.signature(QMANet).parameters
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from forgeries import make_set
 
-from qmanet_benco.benco import noise_transforms, scoring, zoo
+from qmanet_benco.benco import noise_transforms, scoring
 from qmanet_benco.benco.residuals import keep_residuals
+from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.noiseprint import NoisePrintPP
 

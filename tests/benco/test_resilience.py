@@ -15,15 +15,15 @@ import pytest
 import torch
 from forgeries import make_set, train_flags
 
-from qmanet_benco.benco.checkpoints import mapped, newest_checkpoint, save_atomically
-from qmanet_benco.benco.elastic import Group
 from qmanet_benco.benco.kill_test import different, experiment
-from qmanet_benco.benco.launcher import Run, launch
-from qmanet_benco.benco.options import Options
-from qmanet_benco.benco.retention import LEDGER, Ledger, newest_of_training, read_ledger
-from qmanet_benco.benco.training import Training
+from qmanet_benco.benco.launch.elastic import Group
+from qmanet_benco.benco.launch.launcher import Run, launch
+from qmanet_benco.benco.resume.retention import LEDGER, Ledger, newest_of_training, read_ledger
+from qmanet_benco.benco.resume.training import Training
+from qmanet_benco.benco.seam.checkpoints import mapped, newest_checkpoint, save_atomically
+from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.files import read_checkpoint, sum_path, verify_sum
+from qmanet_benco.model.weights.files import read_checkpoint, sum_path, verify_sum
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +198,8 @@ def test_too_many_bad_steps_stop_the_run_in_one_line(
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_too_and_clipping_bounds_the_others() -> None:
-    from qmanet_benco.benco.options import Options
-    from qmanet_benco.benco.steps import StepGuard
+    from qmanet_benco.benco.resume.steps import StepGuard
+    from qmanet_benco.benco.seam.options import Options
 
     weight = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([weight], lr=1.0)

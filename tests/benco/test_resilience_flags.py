@@ -11,12 +11,12 @@ from forgeries import make_set, train_flags
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmanet_benco.benco import options
-from qmanet_benco.benco.holdout import photos_of, shared_photos, split_pairs
-from qmanet_benco.benco.launcher import Run, launch
-from qmanet_benco.benco.options import Options
-from qmanet_benco.benco.pairs import Pair
-from qmanet_benco.benco.training import StepCount, batches_of_epoch
+from qmanet_benco.benco.launch.launcher import Run, launch
+from qmanet_benco.benco.resume.holdout import photos_of, shared_photos, split_pairs
+from qmanet_benco.benco.resume.training import StepCount, batches_of_epoch
+from qmanet_benco.benco.seam import options
+from qmanet_benco.benco.seam.options import Options
+from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
 
 
@@ -91,8 +91,8 @@ def test_without_augmentation_a_sample_is_what_a_test_gives(tmp_path: Path) -> N
     import albumentations
     from IMDLBenCo.datasets import ManiDataset
 
-    from qmanet_benco.benco.patches import Patches
-    from qmanet_benco.benco.samples import leave_unaugmented
+    from qmanet_benco.benco.resume.samples import leave_unaugmented
+    from qmanet_benco.benco.seam.patches import Patches
 
     folder = str(make_set(tmp_path, 1))
     size = dict(is_resizing=True, output_size=(64, 64))
@@ -152,8 +152,8 @@ def test_equal_names_in_several_folders_are_drawn_alike_in_whatever_order() -> N
 
 
 def test_the_switch_for_determinism_is_on_within_a_run_only() -> None:
-    from qmanet_benco.benco.determinism import be_deterministic
-    from qmanet_benco.benco.patches import Patches, environment
+    from qmanet_benco.benco.resume.determinism import be_deterministic
+    from qmanet_benco.benco.seam.patches import Patches, environment
 
     with environment({}), Patches() as patches:
         be_deterministic(patches)
@@ -163,7 +163,7 @@ def test_the_switch_for_determinism_is_on_within_a_run_only() -> None:
 
 
 def test_doctor_names_what_differs_on_cuda() -> None:
-    from qmanet_benco.benco import doctor
+    from qmanet_benco.benco.launch import doctor
 
     operations = [cause["operation"] for cause in doctor.diagnose().to_json()["nondeterministic"]]
     assert any("bilinear" in operation for operation in operations)

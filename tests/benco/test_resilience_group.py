@@ -16,9 +16,9 @@ from forgeries import make_set, train_flags
 from torch import distributed, nn
 
 from qmanet_benco.benco.kill_test import compared
-from qmanet_benco.benco.options import Options
-from qmanet_benco.benco.steps import StepGuard
-from qmanet_benco.benco.world import free_port
+from qmanet_benco.benco.resume.steps import StepGuard
+from qmanet_benco.benco.seam.options import Options
+from qmanet_benco.benco.seam.world import free_port
 
 QMANET = [sys.executable, "-m", "qmanet_benco.cli", "benco", "train"]
 
@@ -82,7 +82,7 @@ def _kill_a_member(process: subprocess.Popen[bytes], checkpoint: Path) -> None:
 
 
 def test_a_report_that_was_cut_short_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qmanet_benco.benco import elastic
+    from qmanet_benco.benco.launch import elastic
 
     monkeypatch.setenv(elastic.REPORTS, str(tmp_path))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmanet_benco.benco.sam import SAM, dice_loss
+from qmanet_benco.benco.zoo.sam import SAM, dice_loss
 from qmanet_benco.errors import RequestError
 
 pytestmark = pytest.mark.compat
@@ -58,7 +58,7 @@ def test_a_few_steps_lower_the_loss() -> None:
 def test_published_weights_load_at_their_own_size_and_at_another(tmp_path: Path) -> None:
     from transformers import SamModel
 
-    from qmanet_benco.benco.sam import _config
+    from qmanet_benco.benco.zoo.sam import _config
 
     torch.manual_seed(0)
     published = SamModel(_config("miniature", SIZE))
@@ -78,7 +78,7 @@ def test_encoder_sees_the_image_as_transformers_own_model_does() -> None:
     model = SAM("miniature", input_size=SIZE).eval()
     from transformers import SamModel
 
-    from qmanet_benco.benco.sam import _config
+    from qmanet_benco.benco.zoo.sam import _config
 
     reference = SamModel(_config("miniature", SIZE)).eval()
     reference.vision_encoder.load_state_dict(model.image_encoder.state_dict())

@@ -10,8 +10,9 @@ import pytest
 import torch
 from forgeries import F1, logged, make_set, output_flags, write_json
 
-from qmanet_benco.benco import scoring, zoo
-from qmanet_benco.benco.launcher import Run, launch
+from qmanet_benco.benco import scoring
+from qmanet_benco.benco.launch.launcher import Run, launch
+from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import example
 

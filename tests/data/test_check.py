@@ -11,10 +11,10 @@ from PIL import Image
 from prepared import SMALL
 from typer.testing import CliRunner
 
-from qmanet_benco.cli import app
-from qmanet_benco.data.check import check
-from qmanet_benco.data.prepare import prepare
-from qmanet_benco.data.writer import PrepareOptions
+from qmanet_benco.cli.main import app
+from qmanet_benco.data.check.check import check
+from qmanet_benco.data.prepare.prepare import prepare
+from qmanet_benco.data.prepare.writer import PrepareOptions
 from qmanet_benco.errors import RequestError
 
 

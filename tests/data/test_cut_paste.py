@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qmanet_benco.data.cut_paste import LEAST_PIXELS, NoRegionError, PasteKnobs, paste, paste_crops
-from qmanet_benco.data.forgery import ForgeryKnobs, random_region
+from qmanet_benco.data.forge.cut_paste import LEAST_PIXELS, NoRegionError, PasteKnobs, paste, paste_crops
+from qmanet_benco.data.forge.forgery import ForgeryKnobs, random_region
 from qmanet_benco.errors import RequestError
 
 UNCHANGED = PasteKnobs(unscaled=1.0, hard=1.0)

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from qmanet_benco.data.demo import DemoSet, all_tampered_f1, constant_mask_f1, make_demo
-from qmanet_benco.data.forgery import KINDS, ForgeryKnobs, random_region
-from qmanet_benco.data.photos import PHOTOS, photos_of, pixels
+from qmanet_benco.data.forge.demo import DemoSet, all_tampered_f1, constant_mask_f1, make_demo
+from qmanet_benco.data.forge.forgery import KINDS, ForgeryKnobs, random_region
+from qmanet_benco.data.forge.photos import PHOTOS, photos_of, pixels
 from qmanet_benco.errors import RequestError
 
 
@@ -170,7 +170,7 @@ def test_regions_are_never_empty_and_about_as_large_as_asked() -> None:
 
 
 def test_only_the_region_is_tampered_with(tmp_path: Path) -> None:
-    from qmanet_benco.data.forgery import forge
+    from qmanet_benco.data.forge.forgery import forge
 
     knobs = ForgeryKnobs(edge=(0.3, 0.3))
     photos = [pixels(photo) for photo in photos_of("train")[:2]]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from qmanet_benco.data.demo import make_demo
-from qmanet_benco.data.lock import locked
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.data.forge.demo import make_demo
+from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.errors import RequestError
+from qmanet_benco.lock import locked
 
 
 def hold(folder: Path, held: object) -> None:

@@ -10,9 +10,9 @@ import archives
 import pytest
 from prepared import left_out, pairs_of, snapshot
 
-from qmanet_benco.data.demo import make_demo
-from qmanet_benco.data.manifest import COLUMNS
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.data.forge.demo import make_demo
+from qmanet_benco.data.prepare.manifest import COLUMNS
+from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.data.protocol import write_protocol
 from qmanet_benco.errors import RequestError
 
@@ -208,7 +208,7 @@ def test_what_a_kill_left_half_written_is_cleared(raw: Path, out: Path) -> None:
 
 def test_a_link_that_a_kill_left_is_not_written_through(raw: Path, tmp_path: Path) -> None:
     """A half-put image is another name of the archive's own file."""
-    from qmanet_benco.data import manifest
+    from qmanet_benco.data.prepare import manifest
 
     original = raw / "image" / "1t.tif"
     content = original.read_bytes()

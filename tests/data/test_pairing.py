@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmanet_benco.data.archive import safe_name
-from qmanet_benco.data.casia import CASIA_KEYS
-from qmanet_benco.data.pairing import image_key, mask_key, match, number_key
+from qmanet_benco.data.prepare.archive import safe_name
+from qmanet_benco.data.prepare.casia import CASIA_KEYS
+from qmanet_benco.data.prepare.pairing import image_key, mask_key, match, number_key
 
 NAME = st.from_regex(r"Sp_[SD]_NNN_A_(ani|sec)[0-9]{2}_(art|txt)[0-9]{2}_[0-9]{2}", fullmatch=True)
 NAMES = st.lists(NAME, max_size=12, unique=True)

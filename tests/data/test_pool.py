@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from qmanet_benco.data.masks import UnusableFileError
-from qmanet_benco.data.pool import IN_FLIGHT, in_order
 from qmanet_benco.errors import RequestError
+from qmanet_benco.pool import IN_FLIGHT, in_order
 
 KILLED = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_pool import note_and_wait
-from qmanet_benco.data.pool import in_order
+from qmanet_benco.pool import in_order
 list(in_order(note_and_wait, [Path(sys.argv[1])] * 8, 2))
 """
 

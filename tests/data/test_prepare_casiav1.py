@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from prepared import grey, left_out, manifest, pairs_of
 
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.data.prepare.prepare import prepare
 
 
 def assert_right(out: Path, truth: dict[str, tuple[Path, np.ndarray]]) -> None:

@@ -12,13 +12,13 @@ import archives
 import pytest
 from prepared import pairs_of, snapshot
 
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.errors import RequestError
 
 SLOWLY = """
 import sys, time
 from pathlib import Path
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.data.prepare.prepare import prepare
 slow = lambda done, total: time.sleep(0.01)  # the workers wait for it: few files are given out ahead
 prepare("casiav1", Path(sys.argv[1]), Path(sys.argv[2]), workers=2, progress=slow)
 """

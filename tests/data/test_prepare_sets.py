@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from prepared import SMALL, grey, left_out, manifest, pairs_of, snapshot
 
-from qmanet_benco.data.prepare import prepare
-from qmanet_benco.data.writer import PrepareOptions
+from qmanet_benco.data.prepare.prepare import prepare
+from qmanet_benco.data.prepare.writer import PrepareOptions
 from qmanet_benco.errors import RequestError
 
 

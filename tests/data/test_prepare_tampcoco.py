@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from prepared import left_out, manifest, snapshot
 
-from qmanet_benco.data.lock import locked
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.errors import RequestError
+from qmanet_benco.lock import locked
 
 STREAM = """
 import resource, sys, time
 from pathlib import Path
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.data.prepare.prepare import prepare
 prepare("tampcoco", Path(sys.argv[1]), Path(sys.argv[2]) / "warm")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 made = prepare("tampcoco", Path(sys.argv[3]), Path(sys.argv[2]) / "out")

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from prepared import left_out, manifest, pairs_of, snapshot
 
-from qmanet_benco.data import proof
-from qmanet_benco.data.prepare import prepare
-from qmanet_benco.data.proof import proven_fit, side_of_host
+from qmanet_benco.data.prepare import proof
+from qmanet_benco.data.prepare.prepare import prepare
+from qmanet_benco.data.prepare.proof import proven_fit, side_of_host
 
 SIZE = (48, 32)
 NAME = "Tp_D_NRN_M_N_nat00001_art00002_11003"

@@ -8,8 +8,8 @@ import archives
 import pytest
 from typer.testing import CliRunner
 
-from qmanet_benco.cli import app
-from qmanet_benco.data.prepare import prepare
+from qmanet_benco.cli.main import app
+from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.data.protocol import write_protocol
 from qmanet_benco.errors import RequestError
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from qmanet_benco.benco.holdout import photos_of
+from qmanet_benco.benco.resume.holdout import photos_of
 from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, make_study_set
 from qmanet_benco.data.study_split import identities_of, linked
 from qmanet_benco.errors import RequestError

@@ -33,7 +33,7 @@ def forgeries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(forgeries: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``checkpoint-0.pth`` of one epoch of the stock trainer."""
-    from qmanet_benco.benco.launcher import Run, launch
+    from qmanet_benco.benco.launch.launcher import Run, launch
 
     out = tmp_path_factory.mktemp("trained") / "run"
     data = ("--data_path", str(forgeries), "--test_data_path", str(forgeries), "--epochs", "1")

@@ -11,7 +11,7 @@ import pandas
 from PIL import Image
 
 from qmanet_benco.evaluation.metrics import METRICS
-from qmanet_benco.evaluation.records import safe_name
+from qmanet_benco.evaluation.suite.records import safe_name
 
 SETS = ("CASIAv1", "Columbia", "Coverage", "NIST16", "AutoSplice")
 ATTACKS = (("none", 0.0), ("jpeg", 50.0), ("jpeg", 90.0), ("noise_variance", 11.0))

@@ -14,9 +14,9 @@ import torch
 from made_sets import make_forgeries as make_set
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.comparison import comparison
-from qmanet_benco.evaluation.run import run_suite
-from qmanet_benco.evaluation.suite_file import read_suite
+from qmanet_benco.evaluation.suite.comparison import comparison
+from qmanet_benco.evaluation.suite.run import run_suite
+from qmanet_benco.evaluation.suite.suite_file import read_suite
 
 RUNS = Path(__file__).parents[2] / "runs"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from qmanet_benco.cli import app
-from qmanet_benco.data.photos import PHOTOS, pixels
+from qmanet_benco.cli.main import app
+from qmanet_benco.data.forge.photos import PHOTOS, pixels
 from qmanet_benco.evaluation.noise_map import compare, median_of
 
 

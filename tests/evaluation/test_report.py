@@ -18,8 +18,8 @@ from PIL import Image
 from browsers import chromium
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.published import published
-from qmanet_benco.evaluation.report import make_report, read_run
-from qmanet_benco.evaluation.tables import paper_tables
+from qmanet_benco.evaluation.report.report import make_report, read_run
+from qmanet_benco.evaluation.report.tables import paper_tables
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from made_sets import COMMON_FLAGS, IMAGE_SIZE
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.launch import Order, launch_suite
+from qmanet_benco.evaluation.suite.launch import Order, launch_suite
 
 CELLS = 6
 """Two models x one set x (none, jpeg, noise)."""
@@ -55,8 +55,8 @@ def test_every_image_of_every_cell_has_one_row(whole: Path) -> None:
 def test_mean_f1_is_what_the_stock_test_logs(
     nproc: str, whole: Path, forgeries: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    from qmanet_benco.benco.elastic import Group
-    from qmanet_benco.benco.launcher import Run, launch
+    from qmanet_benco.benco.launch.elastic import Group
+    from qmanet_benco.benco.launch.launcher import Run, launch
 
     sets = tmp_path / "sets.json"
     sets.write_text(json.dumps({"seven": str(forgeries)}))
@@ -82,11 +82,11 @@ def test_two_processes_write_the_same_bytes_as_one(whole: Path, suite_file: Path
 
 KILLED = """
 import os, signal, sys
-from qmanet_benco.evaluation import launch
-from qmanet_benco.benco import session
-from qmanet_benco.evaluation.suite_file import read_suite
+from qmanet_benco.evaluation.suite import launch
+from qmanet_benco.benco.launch import session
+from qmanet_benco.evaluation.suite.suite_file import read_suite
 with session.prepared(False):
-    from qmanet_benco.evaluation import run
+    from qmanet_benco.evaluation.suite import run
     run.SECONDS_BETWEEN_PARTS = -1.0
     stock, left = run.image_metrics, [int(sys.argv[3])]
     def count(*arguments):

@@ -13,7 +13,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from qmanet_benco.benco.loading import STAGES, seconds_of_stages, seconds_per_image, training_set
-from qmanet_benco.cli import app
+from qmanet_benco.cli.main import app
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.neighbours import Neighbour, started
 from qmanet_benco.evaluation.speed import bench, saved_bytes

@@ -12,8 +12,8 @@ import pytest
 import torch
 from made_sets import make_forgeries
 
-from qmanet_benco.benco import zoo
-from qmanet_benco.benco.options import split
+from qmanet_benco.benco.seam.options import split
+from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, StudySet
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import study

@@ -8,7 +8,7 @@ import pytest
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.attacks import NONE, Attack
-from qmanet_benco.evaluation.suite_file import SHIPPED, read_suite, with_choices
+from qmanet_benco.evaluation.suite.suite_file import SHIPPED, read_suite, with_choices
 
 GOOD = """\
 image_size: 64

@@ -11,8 +11,8 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation import training_curves
-from qmanet_benco.evaluation.training_curves import figure_of, losses_of, validation_of
+from qmanet_benco.evaluation.report import training_curves
+from qmanet_benco.evaluation.report.training_curves import figure_of, losses_of, validation_of
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from tiny_networks import tiny_network
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import create_model, load_model
 from qmanet_benco.model.config import VARIANTS
 from qmanet_benco.model.network import QMANetwork, stored_config
-from qmanet_benco.model.weights import load_encoder
+from qmanet_benco.model.weights.builder import create_model, load_model
+from qmanet_benco.model.weights.naming import load_encoder
 
 
 @pytest.fixture

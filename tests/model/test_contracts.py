@@ -13,9 +13,9 @@ from tiny_networks import forgery, gradients, losses_of, tiny, tiny_network, tra
 from torch import Tensor, nn
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import load_model
 from qmanet_benco.model.config import STAGES, VARIANTS, QMANetConfig
 from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.weights.builder import load_model
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

@@ -15,10 +15,10 @@ import yaml
 from tiny_networks import tiny_network
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import load_model
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.hub import Measured
 from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.weights.builder import load_model
+from qmanet_benco.model.weights.hub import Measured
 
 FILES = {"model.safetensors", "config.json", "README.md"}
 

@@ -18,10 +18,10 @@ from tiny_networks import forgery, tiny_network
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import create_model
 from qmanet_benco.model.config import NOISE_SOURCES, VARIANTS
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.noise_view import NOISEPRINT_UNIT, SRM, BayarConv, Denormalise, NoiseView
+from qmanet_benco.model.weights.builder import create_model
 
 PHOTO = astronaut()[0:96, 40:168]
 

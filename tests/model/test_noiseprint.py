@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.noiseprint import DEPTH, INPUT_SCALE, WIDTH, NoisePrintPP
-from qmanet_benco.model.weights import read_noiseprint
+from qmanet_benco.model.weights.naming import read_noiseprint
 
 
 def published_form() -> nn.Sequential:

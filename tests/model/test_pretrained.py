@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model import pretrained
-from qmanet_benco.model.pretrained import (
+from qmanet_benco.model.weights import pretrained
+from qmanet_benco.model.weights.pretrained import (
     PUBLISHED,
     PublishedWeights,
     cache_folder,
@@ -173,7 +173,7 @@ def test_a_download_without_end_is_cut_off(published, cache, monkeypatch, server
 
 
 def test_nothing_in_the_package_fetches_without_https() -> None:
-    package = Path(pretrained.__file__).parents[1]
+    package = Path(pretrained.__file__).parents[2]
     plain = [path for path in package.rglob("*.py") if re.search(r"""["']http://(?!zefirus|\{)""", path.read_text())]
     assert plain == [], "zefirus.org only describes a data set, and an address in braces is this machine's own page"
     fetching = {

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.builder import DEMO_FILE, create_model, load_model
-from qmanet_benco.model.release import export_safetensors
+from qmanet_benco.model.weights.builder import DEMO_FILE, create_model, load_model
+from qmanet_benco.model.weights.release import export_safetensors
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_neither_the_source_nor_a_folder_is_overwritten(checkpoint: Path, tmp_pa
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
-    code = "from pathlib import Path; from qmanet_benco.model.release import export_safetensors as export\n"
+    code = "from pathlib import Path; from qmanet_benco.model.weights.release import export_safetensors as export\n"
     code += f"export({str(checkpoint)!r}, Path({str(tmp_path / 'm.safetensors')!r}), image_size=64)"
     limit = f"ulimit -f 500; trap '' XFSZ; exec {sys.executable} -c \"$0\""  # a larger file fails as on a full disk
     ended = subprocess.run(["bash", "-c", limit, code], capture_output=True, text=True, check=False)
@@ -108,7 +108,7 @@ def test_demonstration_model_beats_the_floor_on_forgeries_from_photos_that_it_ne
     from PIL import Image
 
     from qmanet_benco.apps.predict import predict
-    from qmanet_benco.data.demo import all_tampered_f1, make_demo
+    from qmanet_benco.data.forge.demo import all_tampered_f1, make_demo
 
     made = make_demo(tmp_path / "demo", train_count=1, test_count=40, size=256, seed=99)
     model, scores = load_model("demo"), []

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.backbone import Encoder
 from qmanet_benco.model.config import VARIANTS
-from qmanet_benco.model.files import read_checkpoint
-from qmanet_benco.model.weights import (
+from qmanet_benco.model.weights.files import read_checkpoint
+from qmanet_benco.model.weights.naming import (
     NAMINGS,
     LoadReport,
     convert_file,

@@ -1,0 +1,79 @@
+"""The stock complexity script: measured with the post function, attention counted, both conventions printed."""
+
+from __future__ import annotations
+
+import math
+import sys
+from functools import wraps
+from typing import Any, NoReturn
+
+import fvcore.nn
+from fvcore.nn.jit_handles import get_shape
+from IMDLBenCo.datasets import DummyDataset
+from IMDLBenCo.registry import POSTFUNCS
+
+from qmanet_benco.benco.seam.flags import model_name
+from qmanet_benco.benco.seam.patches import Patches
+
+ATTENTION = "aten::scaled_dot_product_attention"
+
+
+def attention_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
+    """Multiply-adds of one scaled dot product attention, a rule in fvcore's form.
+
+    ``q k^T`` and ``attention v``: with q of B x H x L x D, k of B x H x S x D and v of B x H x S x E they are
+    ``B H L S (D + E)``, which is ``2 B H L S D`` for E = D. Scaling and softmax are not counted, as fvcore does not
+    count elementwise operations elsewhere.
+    """
+    del outputs
+    query, key, value = (get_shape(tensor) for tensor in inputs[:3])
+    assert query is not None
+    assert key is not None
+    assert value is not None
+    return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def measure_with_post_function(patches: Patches) -> None:
+    """Send the script into the only branch that measures, and give that branch's data set the post function."""
+    stock_look_up = POSTFUNCS.get_lower
+    stock_init = DummyDataset.__init__
+
+    def get_lower(name: str) -> NoReturn:
+        raise KeyError(f"looked up later: the dummy image goes through {name} if there is one")
+
+    @wraps(stock_init)
+    def init(self: Any, *args: Any, post_funcs: Any = None, **kwargs: Any) -> None:
+        name = f"{model_name(sys.argv[1:])}_post_func".lower()
+        if post_funcs is None and name in {known.lower() for known in POSTFUNCS.module_dict}:
+            post_funcs = stock_look_up(name)
+        stock_init(self, *args, post_funcs=post_funcs, **kwargs)
+
+    patches.set(POSTFUNCS, "get_lower", get_lower)
+    patches.set(DummyDataset, "__init__", init)
+
+
+def count_attention(patches: Patches) -> None:
+    """Give every analysis of the script the rule for attention."""
+    stock = fvcore.nn.FlopCountAnalysis
+
+    @wraps(stock)
+    def analysis(*args: Any, **kwargs: Any) -> Any:
+        return stock(*args, **kwargs).set_op_handle(ATTENTION, attention_multiply_adds)
+
+    patches.set(fvcore.nn, "FlopCountAnalysis", analysis)
+
+
+def report_both_conventions(patches: Patches) -> None:
+    """Append the totals in both conventions to the script's table."""
+    stock = fvcore.nn.flop_count_table
+
+    @wraps(stock)
+    def table(analysis: Any, *args: Any, **kwargs: Any) -> str:
+        images = len(analysis._inputs[0])
+        total = analysis.total() / images / 1e9
+        return (
+            f"{stock(analysis, *args, **kwargs)}\n"
+            f"per image: {total:.3f} G multiply-adds (multiply-add = 1), {2 * total:.3f} GFLOPs (multiply-add = 2)"
+        )
+
+    patches.set(fvcore.nn, "flop_count_table", table)

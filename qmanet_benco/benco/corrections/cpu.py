@@ -1,0 +1,195 @@
+"""The stock scripts on a machine without CUDA: what they take for granted there, redirected to the CPU.
+
+Each row of :data:`ROWS` says which stock line needs it. Where CUDA is available nothing is changed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import nn
+
+from qmanet_benco.benco.seam.patches import Patches
+
+CUDA_MODULES = (
+    "IMDLBenCo.training_scripts.utils.misc",
+    "IMDLBenCo.evaluation.AUC",
+    "IMDLBenCo.evaluation.Accuracy",
+    "IMDLBenCo.evaluation.F1",
+)
+"""Modules that create tensors with ``device='cuda'``."""
+
+HARMLESS = (
+    r".*GradScaler is enabled, but CUDA is not available.*",
+    r".*CUDA is not available.*",
+    r".*'pin_memory' argument is set as true.*",
+    r".*device_type of 'cuda', but CUDA is not available.*",
+)
+
+
+@dataclass(frozen=True)
+class Redirection:
+    """One thing that the framework takes from CUDA."""
+
+    name: str
+    stock: str
+    """The first stock line that needs it, ``file:line`` inside IMDLBenCo."""
+    pattern: str
+    """Regular expression that this line matches; `qmanet doctor` checks it."""
+    does: str
+    apply: Callable[[Patches], None]
+
+
+class TorchOnCPU:
+    """The module ``torch``, except that its tensor factories read ``device='cuda'`` as the CPU."""
+
+    _FACTORIES = ("tensor", "zeros")
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(torch, name)
+        return _on_cpu(value) if name in self._FACTORIES else value
+
+
+def _on_cpu(factory: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(factory)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        if str(kwargs.get("device", "")).startswith("cuda"):
+            kwargs["device"] = "cpu"
+        return factory(*args, **kwargs)
+
+    return create
+
+
+def _gloo(patches: Patches) -> None:
+    stock = torch.distributed.init_process_group
+
+    @wraps(stock)
+    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+        stock("gloo" if backend == "nccl" else backend, *args, **kwargs)
+
+    patches.set(torch.distributed, "init_process_group", init_process_group)
+
+
+def _no_set_device(patches: Patches) -> None:
+    patches.set(torch.cuda, "set_device", lambda device: None)  # noqa: ARG005 - named as in torch
+
+
+def _no_synchronize(patches: Patches) -> None:
+    patches.set(torch.cuda, "synchronize", lambda device=None: None)  # noqa: ARG005 - named as in torch
+
+
+def _replicas_on_cpu(patches: Patches) -> None:
+    stock = nn.parallel.DistributedDataParallel.__init__
+
+    @wraps(stock)
+    def init(self: Any, module: nn.Module, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
+        del device_ids
+        stock(self, module, None, *args, **kwargs)
+
+    patches.set(nn.parallel.DistributedDataParallel, "__init__", init)
+
+
+def _local_batchnorm(patches: Patches) -> None:
+    def convert(cls: type, module: nn.Module, process_group: Any = None) -> nn.Module:
+        del cls, process_group
+        return module
+
+    patches.set(nn.SyncBatchNorm, "convert_sync_batchnorm", classmethod(convert))
+
+
+def _factories_on_cpu(patches: Patches) -> None:
+    for name in CUDA_MODULES:
+        patches.set(importlib.import_module(name), "torch", TorchOnCPU())
+
+
+def stay_on_cpu(patches: Patches) -> None:
+    """``.cuda()`` leaves tensors and models where they are."""
+
+    def cuda(self: Any, *_: Any, **__: Any) -> Any:
+        return self
+
+    patches.set(torch.Tensor, "cuda", cuda)
+    patches.set(nn.Module, "cuda", cuda)
+
+
+def _load_on_cpu(patches: Patches) -> None:
+    stock = torch.load
+
+    @wraps(stock)
+    def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return stock(f, "cpu" if map_location is None else map_location, *args, **kwargs)
+
+    patches.set(torch, "load", load)
+
+
+def _quiet(patches: Patches) -> None:
+    patches.enter_context(warnings.catch_warnings())
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+_SCRIPTS = "training_scripts"
+ROWS = (
+    Redirection("gloo", f"{_SCRIPTS}/utils/misc.py:260", "'nccl'", "gloo instead of nccl", _gloo),
+    Redirection(
+        "set-device", f"{_SCRIPTS}/utils/misc.py:259", r"cuda\.set_device", "nothing to choose", _no_set_device
+    ),
+    Redirection(
+        "synchronize", f"{_SCRIPTS}/trainer/trainer.py:81", r"cuda\.synchronize", "nothing to wait for", _no_synchronize
+    ),
+    Redirection(
+        "replicas",
+        f"{_SCRIPTS}/train.py:390",
+        "device_ids",
+        "DistributedDataParallel without devices",
+        _replicas_on_cpu,
+    ),
+    Redirection(
+        "batchnorm",
+        f"{_SCRIPTS}/train.py:371",
+        "convert_sync_batchnorm",
+        "BatchNorm stays local to a process: the synchronized one exists on CUDA only",
+        _local_batchnorm,
+    ),
+    Redirection(
+        "factories",
+        f"{_SCRIPTS}/utils/misc.py:59",
+        "device='cuda'",
+        "metrics are reduced on the CPU",
+        _factories_on_cpu,
+    ),
+    Redirection(
+        "cuda-method", f"{_SCRIPTS}/utils/misc.py:353", r"\.cuda\(\)", ".cuda() leaves tensors and models", stay_on_cpu
+    ),
+    Redirection(
+        "map-location",
+        "model_zoo/trufor/trufor.py:28",
+        r"torch\.load",
+        "weights that were saved on CUDA load on the CPU",
+        _load_on_cpu,
+    ),
+    Redirection(
+        "warnings",
+        f"{_SCRIPTS}/utils/misc.py:273",
+        "GradScaler",
+        "what is only switched off is not warned about",
+        _quiet,
+    ),
+)
+
+
+@contextmanager
+def without_cuda() -> Iterator[None]:
+    """Redirect the framework to the CPU within the block; nothing at all where CUDA is available."""
+    with Patches() as patches:
+        if not torch.cuda.is_available():
+            for row in ROWS:
+                row.apply(patches)
+        yield

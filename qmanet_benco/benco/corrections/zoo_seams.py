@@ -1,0 +1,146 @@
+"""What keeps the framework's baselines from starting: downloads, hard-wired paths, fixed sizes.
+
+Each function is a patch of a row of :mod:`~qmanet_benco.benco.corrections.table`. Apart from ``train``, no script needs
+pretrained weights: a checkpoint fills the model, or it is only counted; so nothing is fetched there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from qmanet_benco.benco.corrections.defects import Request
+from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.errors import RequestError
+
+NAMES = ("jpegio", "mvss-download", "mesorch-download", "mesorch-size", "trufor-weights")
+"""The corrections that building and feeding a baseline needs."""
+ZOO = "IMDLBenCo.model_zoo"
+RANDOM = "random"
+
+
+class Overlay(ModuleType):
+    """A module with some names replaced, for one importer of it only."""
+
+    def __init__(self, base: ModuleType, **names: Any) -> None:
+        super().__init__(base.__name__)
+        self.__dict__.update(names, _base=base)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_base"], name)
+
+
+class NothingToLoad(dict[str, Any]):
+    """In place of weights that are not wanted: loading them changes nothing."""
+
+
+def fetch_resnet_for_training(patches: Patches, request: Request) -> None:
+    """Fetch MVSS-Net's weights only to train, and not with ``--pretrained_base false``, which the stock ignores."""
+    module: Any = importlib.import_module(f"{ZOO}.mvss_net.mvssnet")
+    stock, stock_init = module.model_zoo.load_url, module.MVSSNet.__init__
+    wanted = [request.script == "train"]
+
+    @wraps(stock_init)
+    def init(self: Any, *args: Any, pretrained_base: bool = True, **kwargs: Any) -> None:
+        wanted[0] = request.script == "train" and pretrained_base
+        stock_init(self, *args, pretrained_base=pretrained_base, **kwargs)
+
+    def load_url(url: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if not wanted[0]:
+            return NothingToLoad()
+        try:
+            # the digits in the file's name are the first of its SHA-256; the stock code does not look at them
+            return stock(url, *args, **{**kwargs, "check_hash": True})
+        except OSError as error:
+            place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+            raise RequestError(
+                f"{url} cannot be fetched ({error})", f"the file {place}", "put it there, or --pretrained_base false"
+            ) from error
+
+    patches.set(module.MVSSNet, "__init__", init)
+    patches.set(module, "model_zoo", Overlay(module.model_zoo, load_url=load_url))
+    _accept_nothing(patches)
+
+
+def fetch_convnext_for_training(patches: Patches, request: Request) -> None:
+    module: Any = importlib.import_module(f"{ZOO}.mesorch.mesorch")
+    stock = module.timm.create_model
+
+    def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        try:
+            return stock(name, pretrained=pretrained and request.script == "train", **kwargs)
+        except Exception as error:  # the hub's client has many kinds
+            reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            raise RequestError(
+                f"{name}'s weights cannot be fetched ({reason})",
+                "a connection, or timm's weights in Hugging Face's cache",
+                "leave --conv_pretrain out for a random start",
+            ) from error
+
+    patches.set(module, "timm", Overlay(module.timm, create_model=create_model))
+
+
+def size_of_mesorch(patches: Patches, _: Request) -> None:
+    """Mesorch's output gets the size of its input, which is 512 in the authors' experiments."""
+    model = class_of("mesorch.mesorch", "Mesorch")
+    stock = model.forward
+
+    @wraps(stock)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        resize_as_input(self, args, kwargs)
+        return stock(self, *args, **kwargs)
+
+    patches.set(model, "forward", forward)
+
+
+def resize_as_input(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Set Mesorch's output to the size of the image that it is called with; a forward pre-hook."""
+    image = args[0] if args else kwargs["image"]
+    model.resize.size = tuple(int(side) for side in image.shape[-2:])
+
+
+def class_of(module: str, name: str) -> Any:
+    """A class of the framework's zoo."""
+    return getattr(importlib.import_module(f"{ZOO}.{module}"), name)
+
+
+def weights_of_trufor(patches: Patches, _: Request) -> None:
+    """TruFor's files as published, by path or by name; ``random`` for none."""
+    module: Any = importlib.import_module(f"{ZOO}.trufor.trufor")
+    patches.set(module, "torch", Overlay(torch, load=_read_for_trufor))
+    _accept_nothing(patches)
+
+
+def _read_for_trufor(source: str | None, *_: Any, **__: Any) -> dict[str, Any]:
+    from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
+    from qmanet_benco.model.weights.naming import to_official
+    from qmanet_benco.model.weights.pretrained import find_weights
+
+    if source is None:
+        raise RequestError(
+            "Trufor without weights",
+            "--np_pretrain_weights and --mit_b2_pretrain_weights (phase 2), --det_resume_ckpt (phase 3)",
+            "a file, a name of `qmanet weights list`, or random",
+        )
+    if source == RANDOM:
+        return NothingToLoad()
+    state = state_dict_of(read_checkpoint(find_weights(source)))
+    is_encoder = not any(name.startswith(("0.", "model.")) for name in state)
+    return to_official(state)[0] if is_encoder else state
+
+
+def _accept_nothing(patches: Patches) -> None:
+    stock = nn.Module.load_state_dict
+
+    @wraps(stock)
+    def load_state_dict(self: nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if isinstance(state_dict, NothingToLoad) else stock(self, state_dict, *args, **kwargs)
+
+    patches.set(nn.Module, "load_state_dict", load_state_dict)

@@ -1,0 +1,263 @@
+"""What is installed here, what of the framework is corrected, and what is missing. The framework is not imported."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qmanet_benco.benco.resume.determinism import CAUSES, Cause
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PACKAGES = (
+    "qmanet-benco",
+    "imdlbenco",
+    "torch",
+    "torchvision",
+    "timm",
+    "mmsegmentation",
+    "mmcv-lite",
+    "mmengine",
+    "albumentations",
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+    "pillow",
+    "scikit-learn",
+)
+PACKAGE = PACKAGES[0]
+FRAMEWORK = "imdlbenco==0.1.45"
+"""The release that the corrections are written for; setup.py asks for it."""
+OPENCV_CURE = 'pip install --force-reinstall --no-deps "opencv-python-headless<4.12"'
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A row of :mod:`~qmanet_benco.benco.corrections.cpu` or of :mod:`~qmanet_benco.benco.corrections.table`, here."""
+
+    kind: str
+    name: str
+    stock: str
+    why: str
+    active: bool
+    found: bool | None
+    """Whether the installed framework still has the stock line; None if it is not installed."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that is not here, and the command that gets it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that `qmanet doctor` shows."""
+
+    python: str
+    packages: dict[str, str | None]
+    devices: list[str]
+    cores: int
+    memory_gb: float
+    opencv: str
+    """Its version, or why it cannot be imported."""
+    patches: list[Patch]
+    weights: list[dict[str, str]] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    nondeterministic: list[Cause] = field(default_factory=lambda: list(CAUSES))
+    """What makes two trainings with one seed differ on CUDA, on any machine."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the framework can run as it is meant to: all imports work and every stock line is where it was."""
+        return self.opencv[:1].isdigit() and all(patch.found for patch in self.patches)
+
+    def to_json(self) -> dict[str, Any]:
+        """The diagnosis as plain values."""
+        return {"healthy": self.healthy, **asdict(self)}
+
+
+def diagnose() -> Diagnosis:
+    """Look at this machine."""
+    import torch
+
+    from qmanet_benco.model.weights.pretrained import published_status
+
+    opencv = _opencv()
+    weights = published_status()
+    cuda = torch.cuda.is_available()
+    return Diagnosis(
+        python=platform.python_version(),
+        packages={name: _version(name) for name in PACKAGES},
+        devices=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else ["CPU"],
+        cores=len(os.sched_getaffinity(0)),
+        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        opencv=opencv,
+        patches=_patches(cuda),
+        weights=weights,
+        missing=[*_missing_opencv(opencv), *_missing_extras(), *_missing_weights(weights)],
+    )
+
+
+def show(diagnosis: Diagnosis, console: Console) -> None:
+    """Print tables.
+
+    Args:
+        diagnosis: of :func:`diagnose`.
+        console: rich's.
+    """
+    from rich.markup import escape
+
+    machine = _table("machine", "what", "found")
+    machine.add_row("Python", diagnosis.python)
+    for name, version in diagnosis.packages.items():
+        machine.add_row(name, version or "not installed")
+    machine.add_row("device", ", ".join(diagnosis.devices))
+    machine.add_row("cores, memory", f"{diagnosis.cores}, {diagnosis.memory_gb} GB")
+    machine.add_row("import cv2", diagnosis.opencv)
+    patches = _table("the framework's scripts as `qmanet benco` runs them", "patch", "here", "stock line", "for")
+    for patch in diagnosis.patches:
+        patches.add_row(patch.name, "on" if patch.active else "off", f"{patch.stock}{_remark(patch)}", patch.why)
+    weights = _table("published weights", "name", "file")
+    for row in diagnosis.weights:
+        weights.add_row(row["name"], row["path"] or "not fetched")
+    missing = _table("missing", "what", "command that gets it")
+    for entry in diagnosis.missing:
+        missing.add_row(entry.what, escape(entry.command))
+    causes = _table("differs from run to run on CUDA, with one seed", "operation", "where", "with --deterministic")
+    for cause in diagnosis.nondeterministic:
+        causes.add_row(cause.operation, cause.where, cause.with_switch)
+    for table in (machine, patches, weights, causes, missing):
+        if table.row_count:
+            console.print(table)
+    console.print(verdict(diagnosis), highlight=False, markup=False, soft_wrap=True)
+
+
+def verdict(diagnosis: Diagnosis) -> str:
+    """The diagnosis in a line, as the exit code tells it."""
+    if diagnosis.healthy:
+        return "Healthy: `qmanet predict` and `qmanet benco` run here; what is missing is for some commands only."
+    if not diagnosis.opencv[:1].isdigit():
+        return f"Not healthy: OpenCV {diagnosis.opencv}. Cure: {OPENCV_CURE}"
+    if diagnosis.packages["imdlbenco"] is None:
+        return f"Not healthy: the framework is not installed. Cure: pip install {FRAMEWORK}"
+    unlike = sum(not patch.found for patch in diagnosis.patches)
+    return (
+        f"Not healthy: {unlike} of {len(diagnosis.patches)} stock lines are not where {FRAMEWORK} has them; "
+        f"the corrections may not fit. Cure: pip install {FRAMEWORK}"
+    )
+
+
+def stock_line(location: str, pattern: str) -> bool | None:
+    """Whether the installed framework still has a stock line.
+
+    Args:
+        location: ``file:line`` inside IMDLBenCo.
+        pattern: regular expression for the line.
+
+    Returns:
+        None if the framework is not installed.
+    """
+    name, _, number = location.rpartition(":")
+    lines = _stock_lines(name)
+    if lines is None:
+        return None
+    index = int(number) - 1
+    return index < len(lines) and re.search(pattern, lines[index]) is not None
+
+
+@cache
+def _stock_lines(name: str) -> list[str] | None:
+    spec = importlib.util.find_spec("IMDLBenCo")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0], name)
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table that breaks long words rather than cutting them off: they are there to be copied."""
+    from rich.table import Column, Table
+
+    return Table(*(Column(column, overflow="fold") for column in columns), title=title)
+
+
+def _patches(cuda: bool) -> list[Patch]:
+    from qmanet_benco.benco.corrections import cpu as compat
+    from qmanet_benco.benco.corrections import table as hardening
+
+    redirections = [
+        Patch("compat", row.name, row.stock, row.does, not cuda, stock_line(row.stock, row.pattern))
+        for row in compat.ROWS
+    ]
+    corrections = [
+        Patch("hardening", row.name, row.stock, row.why, True, stock_line(row.stock, row.pattern))
+        for row in hardening.ROWS
+    ]
+    return [*corrections, *redirections]
+
+
+def _remark(patch: Patch) -> str:
+    return {True: "", False: " (not there: another release?)", None: " (framework not installed)"}[patch.found]
+
+
+def _opencv() -> str:
+    try:
+        return str(importlib.import_module("cv2").__version__)
+    except ImportError as error:
+        return f"fails: {error}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _missing_opencv(opencv: str) -> list[Missing]:
+    return [] if opencv[:1].isdigit() else [Missing("a working OpenCV", OPENCV_CURE)]
+
+
+def _missing_extras() -> list[Missing]:
+    """The extras of which a package is not installed."""
+    try:
+        requirements = metadata.requires(PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        return [Missing(PACKAGE, "pip install -e .")]
+    missing = []
+    for extra, names in _extras(requirements).items():
+        absent = [name for name in names if _version(name) is None]
+        if absent:
+            missing.append(Missing(f"{extra}: {', '.join(absent)}", f'pip install "{PACKAGE}[{extra}]"'))
+    return missing
+
+
+def _extras(requirements: Iterable[str]) -> dict[str, list[str]]:
+    """``['a>=1 ; extra == "x"']`` -> ``{"x": ["a"]}``."""
+    extras: dict[str, list[str]] = {}
+    for requirement in requirements:
+        extra = re.search(r"extra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
+        name = re.match(r"[\w.-]+", requirement)
+        if extra and name:
+            extras.setdefault(extra.group(1), []).append(name.group())
+    return extras
+
+
+def _missing_weights(weights: Sequence[dict[str, str]]) -> list[Missing]:
+    return [
+        Missing(f"weights {row['name']}", f"qmanet weights fetch {row['name']}") for row in weights if not row["path"]
+    ]

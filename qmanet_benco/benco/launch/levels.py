@@ -1,0 +1,60 @@
+"""Attacks of the stock robustness script, chosen on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from IMDLBenCo.transforms import robustness_wrapper as wrappers
+
+from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.errors import RequestError
+
+ATTACKS = {
+    "blur": wrappers.GaussianBlurWrapper,
+    "noise": wrappers.GaussianNoiseWrapper,
+    "jpeg": wrappers.JpegCompressionWrapper,
+}
+_EXPECTED = '"blur=3,7 noise=3,11 jpeg=90,70" (odd kernel sizes, variances, qualities 2 to 100; 0: no attack)'
+
+
+def parse_levels(text: str) -> dict[str, list[int]]:
+    """``"blur=3,7 jpeg=90"`` -> ``{"blur": [3, 7], "jpeg": [90]}``.
+
+    Raises:
+        RequestError: an attack or a level is unknown.
+    """
+    chosen: dict[str, list[int]] = {}
+    for word in text.split():
+        name, _, values = word.partition("=")
+        if name not in ATTACKS or not re.fullmatch("[0-9]{1,9}(,[0-9]{1,9})*", values):
+            raise RequestError(f"--levels {word!r}", _EXPECTED)
+        chosen[name] = [int(value) for value in values.split(",")]
+        if name == "blur" and any(value and (value % 2 == 0 or value < 3) for value in chosen[name]):
+            raise RequestError(f"--levels {word!r}", _EXPECTED)
+        if name == "jpeg" and any(value == 1 or value > 100 for value in chosen[name]):
+            raise RequestError(f"--levels {word!r}", _EXPECTED)
+    if not chosen:
+        raise RequestError(f"--levels {text!r}", _EXPECTED)
+    return chosen
+
+
+def choose_levels(patches: Patches, text: str) -> None:
+    """Replace the levels that the script has written into it.
+
+    The script runs three attacks in a row. The chosen ones take the first places, since it fails on an empty first
+    one, and the remaining places get no level.
+    """
+    chosen = list(parse_levels(text).items())
+    for place, stock in enumerate(ATTACKS.values()):
+        name, levels = chosen[place] if place < len(chosen) else ("blur", [])
+        patches.set(wrappers, stock.__name__, _with(ATTACKS[name], levels))
+
+
+def _with(wrapper: Callable[[list[int]], Any], levels: list[int]) -> Callable[[list[int]], Any]:
+    def create(param_list: list[int]) -> Any:
+        del param_list
+        return wrapper(levels)
+
+    return create

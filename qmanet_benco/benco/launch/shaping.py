@@ -1,0 +1,89 @@
+"""The launcher's own flags turned into what the stock script understands: its flags, and patches."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.resume.holdout import hold_out
+from qmanet_benco.benco.seam import flags
+from qmanet_benco.benco.seam.options import FLAGS, Options
+from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.errors import RequestError
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+"""Value of ``--resume``: the newest undamaged checkpoint of ``--output_dir``."""
+_NEEDS = {
+    "keep": hardening.EXACT_RESUME,
+    "max_steps": hardening.EXACT_RESUME,
+    "clip_grad": hardening.FINITE_STEPS,
+    "max_bad_steps": hardening.FINITE_STEPS,
+}
+
+
+def check_corrections(own: Options, corrections: Collection[str]) -> None:
+    """Check that a run has the corrections that its flags are built on.
+
+    Raises:
+        RequestError: ``--stock`` or ``--without`` leaves one out.
+    """
+    for flag in FLAGS:
+        need = _NEEDS.get(flag.name)
+        if need and need not in corrections and getattr(own, flag.name) != getattr(Options(), flag.name):
+            raise RequestError(f"{flag.option} without the correction {need}", "both", "drop --stock or --without")
+
+
+@contextmanager
+def tried(own: Options, script: str, arguments: Sequence[str]) -> Iterator[list[str]]:
+    """The arguments to check before a run: a held-out set exists only within the block, so that nothing is left."""
+    if not own.val_fraction:
+        yield list(arguments)
+        return
+    args, _ = flags.parse(script, arguments)
+    with tempfile.TemporaryDirectory(prefix="qmanet-") as folder:
+        yield [*arguments, *hold_out(args, own.val_fraction, Path(folder))]
+
+
+def shaped(patches: Patches, own: Options, script: str, arguments: Sequence[str], processes: int) -> list[str]:
+    """The arguments to run the script with; patches are put in place.
+
+    Args:
+        patches: of the run.
+        own: the launcher's flags.
+        script: the stock script.
+        arguments: its flags.
+        processes: of the whole group.
+
+    Raises:
+        RequestError: the training set is too small for what is asked.
+    """
+    shaped = list(arguments)
+    if own == Options():
+        return shaped
+    args, _ = flags.parse(script, arguments)
+    if own.val_fraction:
+        shaped += hold_out(args, own.val_fraction, Path(args.output_dir), say=True)
+        args, _ = flags.parse(script, shaped)
+    if own.deterministic:
+        from qmanet_benco.benco.resume.determinism import be_deterministic
+
+        be_deterministic(patches)
+    if own.augment == "none":
+        from qmanet_benco.benco.resume.samples import leave_unaugmented
+
+        leave_unaugmented(patches)
+        logger.warning("--augment none: the pipeline that the script prints is not applied")
+    if own.max_steps:
+        from qmanet_benco.benco.resume.training import count_steps, scale_schedule
+        from qmanet_benco.benco.seam.inputs import count_images
+
+        steps = count_steps(count_images(Path(args.data_path)), processes, args)
+        scale_schedule(patches, own, steps)
+        shaped += ["--epochs", str(steps.epochs(own.max_steps))]
+    return shaped

@@ -1,0 +1,313 @@
+"""One training of the stock script, observed at its seams as :class:`~qmanet_benco.benco.seam.options.Options` ask.
+
+The stock main loop calls, in this order, ``misc.load_model``; then for every epoch ``train_one_epoch``,
+``misc.save_model`` (epoch 0, every 25th, the last), ``test_one_epoch`` for each test set, and appends to ``log.txt``.
+:class:`Training` wraps these. A training that goes on from a checkpoint of its own folder whose epoch was not yet
+tested and logged replays that end of the epoch without training, so that a log has a line for each epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qmanet_benco.benco.resume import random_states
+from qmanet_benco.benco.resume.retention import Ledger, read_ledger
+from qmanet_benco.benco.resume.steps import StepGuard
+from qmanet_benco.benco.seam.checkpoints import mapped
+from qmanet_benco.benco.seam.options import Options
+from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.errors import RequestError
+
+logger = logging.getLogger(__name__)
+
+STATISTICS = "qmanet_train_stats"
+"""Entry of a checkpoint: what ``train_one_epoch`` returned."""
+Stock = Callable[..., Any]
+
+
+class Batches:
+    """The training's loader, cut after some batches; its length stays that of a whole epoch, as the schedule wants."""
+
+    def __init__(self, loader: Any, limit: int | None, before: Callable[[dict[str, Any]], None]) -> None:
+        self.loader, self.limit, self.before = loader, limit, before
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number, batch in enumerate(self.loader):
+            if self.limit is not None and number >= self.limit:
+                return
+            self.before(batch)
+            yield batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+@dataclass
+class Training:
+    """The state of one training between the stock script's calls."""
+
+    options: Options
+    ledger: Ledger | None = None
+    replayed: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Statistics of an epoch that is trained and saved, but not tested and logged."""
+    saved: set[int] = field(default_factory=set)
+    metrics: list[float] = field(default_factory=list)
+    """Of the present epoch, one for each test set."""
+    statistics: dict[str, float] = field(default_factory=dict)
+    guard: StepGuard | None = None
+
+    def load_model(self, stock: Stock) -> Stock:
+        """``misc.load_model``: goes on with the random states of the checkpoint."""
+
+        @wraps(stock)
+        def load_model(args: Namespace, *positional: Any, **named: Any) -> None:
+            stock(args, *positional, **named)
+            folder = Path(args.output_dir) if args.output_dir else None
+            own = bool(args.resume) and folder is not None and Path(args.resume).absolute().parent == folder.absolute()
+            if self.guard is not None:
+                self.guard.folder = folder
+            if folder is not None:
+                self.ledger = read_ledger(folder, args.start_epoch - 1) if own else Ledger(folder)
+                if is_main():
+                    self.ledger.store()
+                    end_last_line(folder / "log.txt")
+            if args.resume and not args.resume.startswith("https"):
+                self._go_on(args, own)
+
+        return load_model
+
+    def _go_on(self, args: Namespace, own: bool) -> None:
+        content = mapped(Path(args.resume))
+        states = content.get(random_states.STATES)
+        if not states or "epoch" not in content:
+            logger.warning("%s has no random states: training goes on, but not as if it had never stopped", args.resume)
+            return
+        if rank() < len(states):
+            random_states.put_back(states[rank()])
+        if len(states) != world_size():
+            logger.warning(
+                "%s was written by %d processes, these are %d: training goes on, but not as if it had never stopped",
+                args.resume,
+                len(states),
+                world_size(),
+            )
+        epoch = int(content["epoch"])
+        if own and epoch < args.epochs and epoch not in logged_epochs(Path(args.output_dir)):
+            self.replayed[epoch] = dict(content.get(STATISTICS, {}))
+            self.saved.add(epoch)
+            args.start_epoch = epoch
+
+    def train_one_epoch(self, stock: Stock) -> Stock:
+        """``trainer.train_one_epoch``: then a checkpoint, if each epoch gets one."""
+
+        @wraps(stock)
+        def train_one_epoch(
+            model: Any, data_loader: Any, optimizer: Any, device: Any, epoch: int, loss_scaler: Any, **named: Any
+        ) -> dict[str, float]:
+            if epoch in self.replayed:
+                return self.replayed.pop(epoch)
+            args = named["args"]
+            tell_datasets(data_loader.dataset, args.seed, epoch)
+            limit = batches_of_epoch(self.options.max_steps, len(data_loader), args.accum_iter, epoch)
+            self.metrics.clear()
+            with self._guarded(model) as before:
+                batches = Batches(data_loader, limit, before)
+                self.statistics = stock(model, batches, optimizer, device, epoch, loss_scaler, **named)
+            if self.options.keep and args.output_dir:
+                from IMDLBenCo.training_scripts.utils import misc
+
+                misc.save_model(args, epoch, model, model.module, optimizer, loss_scaler)
+            return self.statistics
+
+        return train_one_epoch
+
+    @contextmanager
+    def _guarded(self, model: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Gives what is to be called with each batch."""
+        guard = self.guard
+        if guard is None:
+            yield lambda _batch: None
+            return
+        guard.start_epoch()
+        yield lambda batch: guard.before_batch(model, batch)
+        guard.end_epoch()
+
+    def save_model(self, stock: Stock) -> Stock:
+        """``misc.save_model``: with the random states, once for each epoch, and then the surplus removed."""
+
+        @wraps(stock)
+        def save_model(*positional: Any, **named: Any) -> None:
+            epoch = named["epoch"] if "epoch" in named else positional[1]
+            if epoch in self.saved:
+                return
+            states = random_states.of_all_processes()
+            with self._with_entries({random_states.STATES: states, STATISTICS: self.statistics}):
+                stock(*positional, **named)
+            self.saved.add(epoch)
+            if self.ledger is not None and is_main():
+                self.ledger.written.add(epoch)
+                self.ledger.prune(self.options.keep)
+
+        return save_model
+
+    @staticmethod
+    def _with_entries(entries: dict[str, Any]) -> Patches:
+        """A context in which ``misc.save_on_master`` stores these beside what it is given."""
+        from IMDLBenCo.training_scripts.utils import misc
+
+        patches, stock = Patches(), misc.save_on_master
+        patches.set(misc, "save_on_master", lambda content, path: stock({**content, **entries}, path))
+        return patches
+
+    def test_one_epoch(self, stock: Stock) -> Stock:
+        """``tester.test_one_epoch``: draws nothing that training would have drawn, and its metric is noted."""
+
+        @wraps(stock)
+        def test_one_epoch(model: Any, *positional: Any, **named: Any) -> dict[str, float]:
+            with random_states.unchanged():
+                statistics = stock(model, *positional, **named)
+            names = [evaluator.name for evaluator in named["evaluator_list"]]
+            self.metrics.append(float(np.mean([statistics[name] for name in names])))
+            if self.ledger is not None and is_main():
+                self.ledger.record(named["epoch"], float(np.mean(self.metrics)))
+                self.ledger.store()  # a kill before the next checkpoint must not forget which epoch is the best
+            return dict(statistics)
+
+        return test_one_epoch
+
+    def end(self) -> None:
+        """Remove what is surplus now that the last epoch was tested on every set.
+
+        Earlier epochs were pruned with the next checkpoint: while one of several sets is still to be tested, the mean
+        over the others could take the best checkpoint for a surplus one.
+        """
+        if self.ledger is not None and is_main():
+            self.ledger.prune(self.options.keep)
+
+
+def observe(patches: Patches, training: Training) -> None:
+    """Put a training's wrappers around the stock functions, which the script imports when it starts."""
+    from IMDLBenCo.training_scripts import tester, trainer
+    from IMDLBenCo.training_scripts.utils import misc
+
+    patches.set(misc, "load_model", training.load_model(misc.load_model))
+    patches.set(misc, "save_model", training.save_model(misc.save_model))
+    patches.set(trainer, "train_one_epoch", training.train_one_epoch(trainer.train_one_epoch))
+    patches.set(tester, "test_one_epoch", training.test_one_epoch(tester.test_one_epoch))
+
+
+def scale_schedule(patches: Patches, options: Options, steps: StepCount) -> None:
+    """Let the learning rate's schedule end with ``--max-steps``: warm-up and cosine keep their shares."""
+    from IMDLBenCo.training_scripts.trainer import trainer
+
+    stock = trainer.adjust_learning_rate
+    epochs = options.max_steps / steps.per_epoch
+
+    @wraps(stock)
+    def adjust_learning_rate(optimizer: Any, epoch: float, args: Namespace) -> float:
+        scaled = Namespace(**vars(args) | {"epochs": epochs, "warmup_epochs": steps.warmup_share * epochs})
+        return float(stock(optimizer, epoch, scaled))
+
+    patches.set(trainer, "adjust_learning_rate", adjust_learning_rate)
+
+
+@dataclass(frozen=True)
+class StepCount:
+    """What ``--max-steps`` needs to know of a training."""
+
+    per_epoch: int
+    """Optimiser steps."""
+    warmup_share: float
+    """Of the whole schedule, in [0, 1]."""
+
+    def epochs(self, max_steps: int) -> int:
+        """Epochs that are begun."""
+        return math.ceil(max_steps / self.per_epoch)
+
+
+def count_steps(images: int, world: int, args: Namespace) -> StepCount:
+    """Steps of an epoch.
+
+    Raises:
+        RequestError: an epoch has no step at all.
+    """
+    per_epoch = -(-images // world) // args.batch_size // args.accum_iter
+    if not per_epoch:
+        raise RequestError(
+            f"{images} images for {world} process(es) of --batch_size {args.batch_size} --accum_iter {args.accum_iter}",
+            "at least one step in an epoch",
+            "lower --accum_iter or --batch_size",
+        )
+    return StepCount(per_epoch, min(1.0, args.warmup_epochs / args.epochs))
+
+
+def batches_of_epoch(max_steps: int, batches: int, accum_iter: int, epoch: int) -> int | None:
+    """Batches of an epoch before ``max_steps`` are reached; None: all."""
+    if not max_steps:
+        return None
+    left = max_steps - epoch * (batches // accum_iter)
+    return min(batches, max(0, left) * accum_iter)
+
+
+def tell_datasets(dataset: Any, seed: int, epoch: int) -> None:
+    """Say to a data set where the training is; the loader's workers get a copy of it in each epoch."""
+    dataset.qmanet_position = (seed, epoch)
+
+
+def logged_epochs(folder: Path) -> list[int]:
+    """The epochs of the lines of ``log.txt``, in their order; a line that a kill cut short does not count."""
+    try:
+        lines = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    epochs = []
+    for line in lines:
+        try:
+            epochs.append(int(json.loads(line)["epoch"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return epochs
+
+
+def end_last_line(path: Path) -> None:
+    """Take a line that a kill or a full disk cut short out of a log, so that the next one is not appended to it."""
+    if not path.is_file():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole != len(content):
+        with path.open("rb+") as stream:
+            stream.truncate(whole)
+
+
+def rank() -> int:
+    """Of this process in its group."""
+    from torch import distributed
+
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Processes of the group."""
+    from torch import distributed
+
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes files."""
+    return rank() == 0

@@ -1,0 +1,239 @@
+"""The stock scripts' flags: help that explains, errors in one line, defaults for machines without CUDA."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import difflib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any, NoReturn
+
+from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.errors import RequestError
+
+SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
+_DEVICE_SCRIPTS = ("train", "test", "test_robust", "test_save_images")
+_ENTRY = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
+
+
+def execute(script: str, name: str) -> dict[str, Any]:
+    """Execute a stock script's file, as ``python -m`` would; it runs only under the name ``__main__``.
+
+    Not by runpy, which refuses under an import hook that does not hand out code, such as pytest's for ``test*.py``.
+
+    Returns:
+        The names that the script defined.
+    """
+    path = _path_of(script)
+    code = SourceFileLoader(script, path).get_code(script)
+    assert code is not None, path
+    names: dict[str, Any] = {"__name__": name, "__file__": path, "__builtins__": builtins}
+    exec(code, names)
+    return names
+
+
+def _path_of(script: str) -> str:
+    spec = importlib.util.find_spec(f"IMDLBenCo.training_scripts.{script}")
+    assert spec is not None, "the launcher has imported the framework"
+    assert spec.origin is not None
+    return spec.origin
+
+
+def model_name(flags: Sequence[str]) -> str:
+    """The value of ``--model``, empty without one."""
+    return value_of(flags, "--model")
+
+
+def value_of(flags: Sequence[str], name: str) -> str:
+    """The last value that the flags give for ``name``, empty without one."""
+    value = ""
+    for flag, following in zip(flags, [*flags[1:], ""], strict=False):
+        if flag == name:
+            value = following
+        elif flag.startswith(f"{name}="):
+            value = flag.partition("=")[2]
+    return value
+
+
+def with_defaults(script: str, flags: Sequence[str], cuda: bool) -> list[str]:
+    """The flags behind those that this machine or this script needs; what the user gives comes later and wins.
+
+    Args:
+        script: a stock script.
+        flags: the user's.
+        cuda: whether CUDA is available; then only the models get defaults.
+    """
+    size = value_of(flags, "--image_size")
+    defaults = zoo.script_defaults(script, model_name(flags), int(size) if size.isdecimal() and len(size) < 9 else 512)
+    if not cuda and script in _DEVICE_SCRIPTS:
+        defaults += ["--device", "cpu"]
+    if not cuda and script == "train":
+        defaults += ["--if_not_amp"]
+    if model_name(flags) == "QMANet" and script == "test_complexity":
+        # values do not matter for a count, and without any NoisePrint++ refuses to run
+        defaults += ["--noiseprint_weights", "random", "--backbone_weights", "random"]
+    elif model_name(flags) == "QMANet" and script != "train":
+        defaults += ["--backbone_weights", "checkpoint"]  # nothing starts from random weights, so nothing to warn about
+    return [*defaults, *flags]
+
+
+def check_model(flags: Sequence[str]) -> None:
+    """Check that ``--model`` names a registered model.
+
+    Raises:
+        RequestError: it does not, or is missing.
+    """
+    from IMDLBenCo.registry import MODELS
+
+    name = model_name(flags)
+    names = sorted(MODELS.module_dict)
+    if not name:
+        raise RequestError("no --model", f"--model NAME, one of {', '.join(names)}")
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1, cutoff=0.5)
+        hint = next((f"did you mean {known}?" for known in names if [known.lower()] == close), "")
+        raise RequestError(f"--model {name} is not registered", f"one of {', '.join(names)}", hint)
+
+
+def check_required(model: str, given: argparse.Namespace) -> None:
+    """Check that every flag without a default is given: the stock scripts would pass ``None``.
+
+    Raises:
+        RequestError: one is missing.
+    """
+    from IMDLBenCo.registry import MODELS
+
+    for name, parameter in inspect.signature(MODELS.get(model)).parameters.items():
+        if parameter.default is parameter.empty and getattr(given, name, "given otherwise") is None:
+            raise RequestError(f"--model {model} without --{name}", f"--{name}, which has no default")
+
+
+def parse(script: str, flags: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace]:
+    """Let the stock script parse the flags.
+
+    Returns:
+        The script's own flags, and the model's.
+    """
+    set_arguments(script, flags)
+    args, model_args = execute(script, "stock_flags")["get_args_parser"]()
+    return args, model_args
+
+
+def show(script: str, model: str) -> None:
+    """Print the help of a stock script and of a model on stdout."""
+    from IMDLBenCo.registry import MODELS
+    from IMDLBenCo.training_scripts.utils import misc
+
+    try:
+        parse(script, ["--help"])
+    except SystemExit:  # argparse's own way to end after the help
+        sys.stdout.write("\n")
+    misc.create_argparser(MODELS.get(model)).print_help()
+
+
+def set_arguments(script: str, flags: Sequence[str]) -> None:
+    """Set ``sys.argv`` as if the stock script had been called with the flags."""
+    sys.argv[:] = [f"qmanet benco {script}", *flags]
+
+
+def explained(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
+    """``misc.create_argparser`` whose help comes from the model's docstring."""
+
+    @wraps(stock)
+    def create_argparser(model: Any) -> argparse.ArgumentParser:
+        parser = stock(model)
+        texts = argument_texts(model)
+        parser.description = f"Flags of the model {model.__name__}"
+        for action in parser._actions:
+            default = "" if action.default is None else f" (default: {action.default!r})"
+            if action.dest != "help":
+                action.help = (texts.get(action.dest, "") + default).strip().replace("%", "%%")
+        return parser
+
+    return create_argparser
+
+
+def strict_bools(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
+    """``misc.create_argparser`` whose flags for true and false read ``False`` as false."""
+
+    @wraps(stock)
+    def create_argparser(model: Any) -> argparse.ArgumentParser:
+        parser = stock(model)
+        for action in parser._actions:
+            if action.type is bool or isinstance(action.default, bool):  # some zoo models annotate nothing
+                action.type = _truth
+                action.metavar = "true|false"
+        return parser
+
+    return create_argparser
+
+
+def argument_texts(model: Any) -> dict[str, str]:
+    """The entries ``name: text`` of ``Args:`` in the docstrings of a model's class and of its ``__init__``."""
+    texts: dict[str, str] = {}
+    for owner in (model, getattr(model, "__init__", None)):
+        texts |= _entries(inspect.getdoc(owner) or "")
+    return texts
+
+
+def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """In place of ``ArgumentParser.error``: the message as a RequestError, with a similar flag if there is one."""
+    unknown = re.fullmatch(r"unrecognized arguments: (.*)", message)
+    if not unknown:
+        raise RequestError(message, "", f"`{parser_command()} --help` lists the flags")
+    words = unknown.group(1).split()
+    known = [*(option for action in parser._actions for option in action.option_strings), *_stock_flags()]
+    close = difflib.get_close_matches(words[0].split("=")[0], known, n=1, cutoff=0.7)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise RequestError(
+        f"unknown flag {' '.join(words)}", "flags of the script or of the model", f"{hint}`{parser_command()} --help`"
+    )
+
+
+def parser_command() -> str:
+    """The command that was given, without its flags but with its model."""
+    model = model_name(sys.argv[1:])
+    return f"{sys.argv[0]} --model {model}" if model else sys.argv[0]
+
+
+def _stock_flags() -> list[str]:
+    """The flags that the stock script declares; its parser hands on what it does not know, so it is out of reach."""
+    source = Path(_path_of(sys.argv[0].split()[-1])).read_text(encoding="utf-8")
+    return re.findall(r"add_argument\(\s*['\"](--\w+)", source)
+
+
+def _entries(docstring: str) -> dict[str, str]:
+    """The block behind ``Args:``; a line that is indented further continues the entry before it."""
+    _, found, block = docstring.partition("Args:\n")
+    if not found:
+        return {}
+    lines = block.splitlines()
+    margin = len(lines[0]) - len(lines[0].lstrip())
+    texts: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if not line.strip() or indent < margin:
+            break
+        entry = _ENTRY.match(line) if indent == margin else None
+        if entry:
+            name = entry.group(1)
+            texts[name] = entry.group(2)
+        elif name:
+            texts[name] += f" {line.strip()}"
+    return texts
+
+
+def _truth(text: str) -> bool:
+    """``true``, ``yes``, ``1`` or their opposites."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return words[text.lower()]

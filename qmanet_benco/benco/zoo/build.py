@@ -1,0 +1,298 @@
+"""Build any model of the comparison: QMA-Net, the framework's baselines, their corrected versions, SAM.
+
+What a machine without CUDA, network or the authors' own folders needs is done here, at the seam: nothing of the
+framework is edited or copied. The table is :mod:`~qmanet_benco.benco.zoo.baselines`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import io
+import random
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.zoo.baselines import BASELINES, PUBLISHED_ONLY, Baseline
+from qmanet_benco.errors import RequestError
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "build_model",
+    "check_flags",
+    "construction",
+    "edge_width",
+    "footnotes",
+    "fresh_flags",
+    "model_class",
+    "post_function",
+    "registered_name",
+    "script_defaults",
+    "source_hash",
+]
+
+STOCK_FILE = "stock:"
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+PLUGINS = (
+    "qmanet_benco.benco.plugin",
+    "qmanet_benco.benco.zoo.all_tampered",
+    "qmanet_benco.benco.zoo.corrected",
+    "qmanet_benco.benco.zoo.sam",
+)
+"""Modules that register models."""
+
+
+def registered_name(name: str) -> str:
+    """The registered name of a model that is given by it or by its name in the paper, in any case.
+
+    Raises:
+        RequestError: there is no such model.
+    """
+    known = {registered.lower(): registered for registered in _registry()}
+    known |= {row.row.lower(): row.name for row in BASELINES.values() if row.row}
+    known["qma-net"] = "QMANet"
+    for published, why in PUBLISHED_ONLY.items():
+        if name.lower() == published.lower():
+            raise RequestError(f"model {name} cannot be run", "", why)
+    if name.lower() not in known:
+        names = sorted(set(known.values()))
+        close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        hint = f"did you mean {known[close[0]]}?" if close else ""
+        raise RequestError(f"model {name!r}", f"one of {', '.join(names)}", hint)
+    return known[name.lower()]
+
+
+def build_model(name: str, flags: Mapping[str, object], seed: int = 0, image_size: int = 512) -> nn.Module:
+    """Build a model from a random, seeded start.
+
+    Args:
+        name: registered or published name, e.g. ``Cat_Net`` or ``CAT-Net``; ``QMANet`` works as well.
+        flags: arguments of its constructor; those that are left out have the values of a random start.
+        seed: of the random start; equal seeds give equal weights, and no global generator is moved.
+        image_size: side of its images in pixels, for the models that are built for one size.
+
+    Returns:
+        The model in training mode on the CPU. It also runs without CUDA, where its author calls ``.cuda()``.
+
+    Raises:
+        RequestError: the name or a flag is wrong, or a file that a flag names is.
+    """
+    name = registered_name(name)
+    factory = model_class(name)
+    check_flags(name, flags)
+    arguments = _converted_flags(name, factory, fresh_flags(name, image_size) | dict(flags))
+    with construction(), _seeded(seed), contextlib.redirect_stdout(io.StringIO()):
+        return _portable(_constructed(name, factory, arguments))
+
+
+def model_class(name: str) -> Callable[..., nn.Module]:
+    """The class of a model, given by its registered or published name.
+
+    Raises:
+        RequestError: there is none of this name.
+    """
+    found: Callable[..., nn.Module] = _registry()[registered_name(name)]
+    return found
+
+
+def check_flags(name: str, flags: Mapping[str, Any]) -> None:
+    """Check a model's name and the names of its flags.
+
+    Raises:
+        RequestError: one is unknown.
+    """
+    parameters = inspect.signature(model_class(name)).parameters
+    for flag in flags:
+        if flag not in parameters:
+            close = difflib.get_close_matches(flag, parameters, n=1, cutoff=0.6)
+            cure = f"did you mean {close[0]}?" if close else ""
+            raise RequestError(f"{name} has no flag {flag!r}", f"one of {', '.join(parameters) or 'none'}", cure)
+
+
+def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
+    """The model's post function, which changes a sample of the framework's data sets in place; None without one.
+
+    It works without jpegio, and can be sent to a loader's workers.
+
+    Raises:
+        RequestError: there is no such model.
+    """
+    from IMDLBenCo.registry import POSTFUNCS
+
+    wanted = f"{registered_name(name)}_post_func".lower()
+    found = next((known for known in POSTFUNCS.module_dict if known.lower() == wanted), None)
+    return None if found is None else partial(_post, found)
+
+
+def footnotes(name: str) -> tuple[str, ...]:
+    """What a table should say about a model; nothing for QMA-Net and for models that are not in the paper."""
+    row = BASELINES.get(registered_name(name))
+    return row.footnotes if row else ()
+
+
+def edge_width(name: str) -> int | None:
+    """Width of the edge mask that a model's ``forward`` needs from the data set; None if it needs none."""
+    row = BASELINES.get(registered_name(name))
+    return row.edge_width if row else None
+
+
+def fresh_flags(name: str, image_size: int = 512) -> dict[str, object]:
+    """The constructor's arguments for a random start at an image size; ``name`` is a registered one."""
+    row = BASELINES.get(name)
+    return _resolved(row, row.fresh, image_size) if row else {}
+
+
+def script_defaults(script: str, name: str, image_size: int) -> list[str]:
+    """Flags that a stock script needs for a model; what the user gives comes after them and wins.
+
+    Args:
+        script: the stock script; only ``train`` starts from pretrained weights.
+        name: value of ``--model``.
+        image_size: value of ``--image_size``.
+    """
+    row = BASELINES.get(name)
+    if row is None:
+        return []
+    values = _resolved(row, {**row.fresh, **row.training} if script == "train" else row.fresh, image_size)
+    flags = [part for flag, value in values.items() for part in (f"--{flag}", str(value))]
+    return flags + ([] if row.edge_width is None else ["--edge_mask_width", str(row.edge_width)])
+
+
+def source_hash(name: str) -> str:
+    """SHA-256 of the file that defines a model, which need not belong to a released version of anything."""
+    path = inspect.getsourcefile(inspect.unwrap(model_class(name)))
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+
+
+@contextlib.contextmanager
+def construction() -> Iterator[None]:
+    """Within the block the zoo's models can be built on this machine: no CUDA, no download, no file needed."""
+    from qmanet_benco.benco.corrections import cpu as compat
+    from qmanet_benco.benco.corrections import table as hardening
+    from qmanet_benco.benco.corrections import zoo_seams
+
+    rows = [row for row in hardening.ROWS if row.name in zoo_seams.NAMES]
+    with compat.without_cuda(), hardening.corrected(hardening.Request("test"), rows):
+        yield
+
+
+def _registry() -> dict[str, Any]:
+    for module in PLUGINS:
+        importlib.import_module(module)
+    from IMDLBenCo.registry import MODELS
+
+    return MODELS.module_dict
+
+
+def _resolved(row: Baseline, flags: Mapping[str, object], image_size: int) -> dict[str, object]:
+    resolved = {name: _stock_file(value) for name, value in flags.items()}
+    return resolved | ({row.size_flag: image_size} if row.size_flag else {})
+
+
+def _stock_file(value: object) -> object:
+    """``stock:NAME`` as the path of the framework's own configuration file."""
+    if not isinstance(value, str) or not value.startswith(STOCK_FILE):
+        return value
+    spec = importlib.util.find_spec("IMDLBenCo")
+    assert spec is not None, "the framework is installed with this package"
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "statics/model_zoo/configs" / value.removeprefix(STOCK_FILE))
+
+
+def _converted_flags(name: str, factory: Any, flags: Mapping[str, object]) -> dict[str, Any]:
+    """The flags as the constructor's arguments."""
+    parameters = inspect.signature(factory).parameters
+    needed = [name for name, given in parameters.items() if given.default is given.empty and given.kind not in _ANY]
+    missing = [flag for flag in needed if flag not in flags]
+    if missing:
+        raise RequestError(f"{name} without {missing[0]}", f"a value for {missing[0]}, which has no default")
+    return {flag: _converted(name, flag, parameters[flag], value) for flag, value in flags.items()}
+
+
+def _constructed(name: str, factory: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        return factory(**arguments)
+    except RequestError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RequestError(
+            f"{name} cannot be built ({type(error).__name__}: {reason})",
+            "flags and files that its constructor accepts",
+            f"see `qmanet benco test --model {name} --help`",
+        ) from error
+
+
+def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -> Any:
+    """A value as the constructor's annotation or default asks for it, as the command line would convert it."""
+    kind = parameter.annotation if parameter.annotation is not parameter.empty else type(parameter.default)
+    if kind not in (bool, int, float, str) or value is None:
+        return value
+    words = {"true": True, "false": False, "1": True, "0": False}
+    try:
+        if kind is bool:
+            return words[str(value).lower()]
+        if kind is int and float(value) != int(value):
+            raise ValueError
+        return kind(value)
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(f"{flag}={value!r} for {name}", f"a value of type {kind.__name__}") from None
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """All generators that constructors draw from start at the seed, and afterwards are where they were."""
+    former = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(former[0])
+            np.random.set_state(former[1])
+
+
+def _portable(model: nn.Module) -> nn.Module:
+    """The model with a ``forward`` that also works outside of :func:`construction`."""
+    from qmanet_benco.benco.corrections import zoo_seams
+
+    if isinstance(model, zoo_seams.class_of("mesorch.mesorch", "Mesorch")):
+        model.register_forward_pre_hook(zoo_seams.resize_as_input, with_kwargs=True)
+    if isinstance(model, zoo_seams.class_of("cat_net.cat_net", "Cat_Net")) and not torch.cuda.is_available():
+        model.forward = _on_cpu(model.forward)
+    return model
+
+
+def _on_cpu(forward: Callable[..., Any]) -> Callable[..., Any]:
+    from qmanet_benco.benco.corrections import cpu as compat
+
+    @wraps(forward)
+    def on_cpu(*args: Any, **kwargs: Any) -> Any:
+        with Patches() as patches:
+            compat.stay_on_cpu(patches)
+            return forward(*args, **kwargs)
+
+    return on_cpu
+
+
+def _post(name: str, sample: dict[str, Any]) -> None:
+    """Apply a registered post function; a top-level function, so that it can be sent to another process."""
+    from IMDLBenCo.registry import POSTFUNCS
+
+    _registry()
+    with construction():
+        POSTFUNCS.module_dict[name](sample)

@@ -1,0 +1,270 @@
+"""What is wrong with a prepared set: pairing, sizes, mask values, counts, files that two sets share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qmanet_benco.data.check.duplicates import Seen, alike_across_sets, equal_files, perceptual_hash
+from qmanet_benco.data.prepare.manifest import NEGATIVE, read_manifest
+from qmanet_benco.data.prepare.writer import orientation_of
+from qmanet_benco.data.sets import SETS, DataSet, data_set
+from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, read_file
+
+FAILURE, NOTE = "failure", "note"
+FULL_MASK = 0.999
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found."""
+
+    level: str
+    """``failure``: figures on this set would be wrong. ``note``: worth knowing."""
+    what: str
+    file: str = ""
+
+
+@dataclass
+class SetReport:
+    """One checked path."""
+
+    path: str
+    set: str = ""
+    """Name of the set it was compared with, if any."""
+    tampered: int = 0
+    authentic: int = 0
+    expected: int | None = None
+    """Tampered images by Tables 3 and 4."""
+    kinds: dict[str, int] = field(default_factory=dict)
+    """By the manifest, where there is one."""
+    smallest: tuple[int, int] | None = None
+    """Width and height of the image with the fewest pixels."""
+    largest: tuple[int, int] | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether something would make figures wrong."""
+        return any(finding.level == FAILURE for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What one pair of files showed."""
+
+    name: str
+    size: tuple[int, int] | None
+    sha256: str
+    look: int | None
+    findings: tuple[Finding, ...]
+
+
+def check(
+    paths: Sequence[Path],
+    name: str | None = None,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[SetReport]:
+    """Check prepared sets.
+
+    Args:
+        paths: ManiDataset folders (``Tp``, ``Gt``) or JSON lists.
+        name: of the set that the one path holds; otherwise the folder's own record tells it.
+        workers: threads.
+        progress: called with checked and all images.
+
+    Returns:
+        One report for each path; files that two paths share, or that occur twice, are named in both.
+
+    Raises:
+        RequestError: a path is neither a ManiDataset folder nor a JSON list.
+    """
+    if name is not None and len(paths) > 1:
+        raise RequestError(f"--set with {len(paths)} paths", "one path", "check the others by themselves")
+    listed = [(path, pairs_of(path)) for path in paths]
+    total, done = sum(len(pairs) for _, (pairs, _) in listed), 0
+    reports: list[SetReport] = []
+    seen: list[Seen] = []
+    for index, (path, (pairs, findings)) in enumerate(listed):
+        row = data_set(name) if name else _recorded_set(path)
+        report = SetReport(str(path), row.name if row else "", findings=findings)
+        report.tampered = sum(mask is not None for _, mask in pairs)
+        report.authentic = len(pairs) - report.tampered
+        for looked in _look_at_all(pairs, workers):
+            done += 1
+            progress(done, total)
+            _take(report, looked)
+            seen.append(Seen(index, looked.name, looked.sha256, looked.look))
+        _compare(report, row, path, FAILURE if name else NOTE)
+        reports.append(report)
+    _report_shared(reports, seen)
+    return reports
+
+
+def to_json(reports: Sequence[SetReport]) -> dict[str, Any]:
+    """One document: ``{"ok": bool, "sets": [...]}``."""
+    sets = [{**asdict(report), "ok": not report.failed} for report in reports]
+    return {"ok": not any(report.failed for report in reports), "sets": sets}
+
+
+def pairs_of(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]:
+    """Image and mask as the framework will pair them, and what is wrong with that.
+
+    Raises:
+        RequestError: neither a ManiDataset folder nor a JSON list.
+    """
+    if path.is_file():
+        return _of_list(path)
+    if not (path / "Tp").is_dir() and (path / "list.json").is_file():
+        return _of_list(path / "list.json")
+    parts = [_of_list(part) for part in sorted(path.glob("*_COCO_list.json"))]
+    if parts:
+        return [pair for pairs, _ in parts for pair in pairs], [finding for _, found in parts for finding in found]
+    if not ((path / "Tp").is_dir() and (path / "Gt").is_dir()):
+        cure = "prepare it with `qmanet data prepare`"
+        raise RequestError(f"{path} holds no Tp and Gt", "a ManiDataset folder or a JSON list", cure)
+    images, masks = (sorted((path / folder).iterdir(), key=lambda file: file.name) for folder in ("Tp", "Gt"))
+    findings = []
+    if len(images) != len(masks):
+        findings.append(Finding(FAILURE, f"{len(images)} images in Tp, {len(masks)} masks in Gt"))
+    for image, mask in zip(images, masks, strict=False):
+        if _plain(image) != _plain(mask):
+            findings.append(Finding(FAILURE, f"the framework pairs it with {mask.name}", f"Tp/{image.name}"))
+    pairs: list[tuple[Path, Path | None]] = list(zip(images, masks, strict=False))
+    return pairs, findings
+
+
+def _plain(path: Path) -> str:
+    stem = path.stem.casefold()
+    return stem.removesuffix("_gt").removesuffix("_mask")
+
+
+def _of_list(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        pairs = [(Path(image), None if mask == NEGATIVE else Path(mask)) for image, mask in entries]
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise RequestError(f"{path} is not a list of pairs ({error})", '[[image, mask or "Negative"], ...]') from None
+    findings = [] if pairs else [Finding(FAILURE, "the list is empty")]
+    relative = next((image for image, _ in pairs if not image.is_absolute()), None)
+    if relative is not None:
+        findings.append(Finding(NOTE, "paths are relative: they hold only in the folder they were written for"))
+    return pairs, findings
+
+
+def _recorded_set(path: Path) -> DataSet | None:
+    try:
+        return SETS.get(json.loads((path / ".prepared.json").read_text(encoding="utf-8"))["set"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _look_at_all(pairs: Sequence[tuple[Path, Path | None]], workers: int) -> Iterator[_Looked]:
+    if workers == 1:
+        yield from map(_look, pairs)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        rest = iter(pairs)
+        while batch := list(islice(rest, 64 * workers)):
+            yield from pool.map(_look, batch)
+
+
+def _look(pair: tuple[Path, Path | None]) -> _Looked:
+    image_path, mask_path = pair
+    findings: list[Finding] = []
+    size, digest, look, orientation = None, "", None, 1
+    try:
+        content = read_file(image_path)
+        digest = hashlib.sha256(content).hexdigest()
+        image = open_image(image_path, content)
+        size = image.size
+        look = perceptual_hash(load_whole(image, coarse=True))
+        orientation = orientation_of(image)
+    except UnusableFileError as error:
+        findings.append(Finding(FAILURE, f"image: {error}", str(image_path)))
+    if mask_path is not None:
+        findings += _look_at_mask(mask_path, size, orientation)
+    return _Looked(str(image_path), size, digest, look, tuple(findings))
+
+
+def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) -> Iterator[Finding]:
+    try:
+        mask = load_whole(open_image(path))
+        values = np.asarray(as_rgb(mask)).sum(axis=2, dtype=np.uint16)
+    except UnusableFileError as error:
+        yield Finding(FAILURE, f"mask: {error}", str(path))
+        return
+    if size is not None and mask.size != size:
+        what = f"the mask has {mask.size[0]} x {mask.size[1]} pixels, the image {size[0]} x {size[1]}"
+        yield Finding(FAILURE, what, str(path))
+    if orientation_of(mask) != orientation != 1:
+        yield Finding(NOTE, f"the image has EXIF orientation {orientation}, which the framework ignores", str(path))
+    tampered = float((values > 3 * 127.5).mean())
+    between = float(((values > 3 * 2) & (values < 3 * 253)).mean())
+    if tampered == 0:
+        what = "the mask is mid-grey: empty for the framework" if values.max() > 0 else "the mask is empty"
+        yield Finding(FAILURE, what, str(path))
+    elif between > 0:
+        yield Finding(FAILURE, f"{between:.2%} of the mask is neither 0 nor 255", str(path))
+    if tampered >= FULL_MASK:
+        yield Finding(NOTE, "the mask is full: all of the image is tampered", str(path))
+
+
+def _take(report: SetReport, looked: _Looked) -> None:
+    report.findings += looked.findings
+    if looked.size is not None:
+        area = looked.size[0] * looked.size[1]
+        if report.smallest is None or area < report.smallest[0] * report.smallest[1]:
+            report.smallest = looked.size
+        if report.largest is None or area > report.largest[0] * report.largest[1]:
+            report.largest = looked.size
+
+
+def _compare(report: SetReport, row: DataSet | None, path: Path, level: str) -> None:
+    """Against Tables 3 and 4; a count that differs is a failure where the comparison was asked for."""
+    kinds: dict[str, int] = defaultdict(int)
+    for line in read_manifest(path) if path.is_dir() else []:
+        if line.mask != NEGATIVE and line.kind:
+            kinds[line.kind] += 1
+    report.kinds = dict(sorted(kinds.items()))
+    if row is None:
+        return
+    report.expected = row.tampered
+    if report.tampered != row.tampered:
+        report.findings.append(Finding(level, f"{report.tampered} tampered images; the paper has {row.tampered}"))
+    if row.kinds and report.kinds and report.kinds != dict(row.kinds):
+        said = ", ".join(f"{count} {kind}" for kind, count in sorted(row.kinds.items()))
+        here = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
+        report.findings.append(Finding(NOTE, f"kinds: {here}; the paper has {said}"))
+    for what, here_size, said_size in (
+        ("smallest", report.smallest, row.smallest),
+        ("largest", report.largest, row.largest),
+    ):
+        if here_size and said_size and sorted(here_size) != sorted(said_size):
+            text = f"{what} image: {here_size[0]} x {here_size[1]}; the paper has {said_size[0]} x {said_size[1]}"
+            report.findings.append(Finding(NOTE, text))
+
+
+def _report_shared(reports: list[SetReport], seen: list[Seen]) -> None:
+    """Equal bytes twice in one set are a note; in two sets they are a leak. Likeness is a note: have a look."""
+    for image, other in equal_files(seen):
+        if image.index != other.index:
+            finding = Finding(FAILURE, f"the same file is in another set: {other.name}", image.name)
+        else:
+            finding = Finding(NOTE, f"the same file twice: {other.name}", image.name)
+        reports[image.index].findings.append(finding)
+    for image, other, distance in alike_across_sets(seen):
+        finding = Finding(NOTE, f"looks like {other.name} of another set ({distance} of 64 bits differ)", image.name)
+        reports[image.index].findings.append(finding)

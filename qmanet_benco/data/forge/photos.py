@@ -1,0 +1,123 @@
+"""Authentic photos to forge: those that the dependencies ship, or a folder of one's own; each for one split only.
+
+Licences as stated by the packages: the docstrings of scikit-image's ``skimage.data``, scikit-learn's
+``datasets/images/README.txt``, and matplotlib's sample data. Nothing is copied into this project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from qmanet_benco.data.prepare.archive import Archive
+from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, upright
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SIDE = 64
+TEST_PART = 0.25
+"""Part of a folder's photos that only test forgeries are made from."""
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo, of a dependency or of a folder."""
+
+    name: str
+    package: str
+    split: str
+    """``train`` or ``test``: a scene is in one of them only, as host and as donor."""
+    licence: str = ""
+    path: Path | None = None
+    """The file, for a photo of a folder."""
+
+
+PHOTOS = (
+    Photo("astronaut", "skimage", "train", "public domain (NASA)"),
+    Photo("coffee", "skimage", "train", "CC0 (Rachel Michetti)"),
+    Photo("rocket", "skimage", "train", "public domain (SpaceX)"),
+    Photo("hubble_deep_field", "skimage", "train", "public domain (NASA)"),
+    Photo("immunohistochemistry", "skimage", "train", "no known copyright restrictions (CMM, University of Oulu)"),
+    Photo("retina", "skimage", "train", "CC0 (M. Haggstrom)"),
+    Photo("china.jpg", "sklearn", "train", "CC BY 2.0 (danielbuechele)"),
+    Photo("chelsea", "skimage", "test", "CC0 (Stefan van der Walt)"),
+    Photo("flower.jpg", "sklearn", "test", "CC BY 2.0 (vultilion)"),
+    Photo("grace_hopper.jpg", "matplotlib", "test", "public domain (US Navy)"),
+)
+
+
+def photos_of(split: str) -> tuple[Photo, ...]:
+    """The photos of ``train`` or ``test``."""
+    return tuple(photo for photo in PHOTOS if photo.split == split)
+
+
+def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
+    """The photos below a folder, a quarter of them for testing; which ones depends on the seed and their names only.
+
+    Files that Pillow cannot read, and photos smaller than 64 pixels, are left out with a warning.
+
+    Raises:
+        RequestError: there are fewer than four photos, two for each split.
+    """
+    archive = Archive(folder)
+    readable = [path for path in archive.images if _is_usable(path)]
+    if len(readable) < 4:
+        raise RequestError(f"{folder} has {len(readable)} usable photos", "four or more, of 64 pixels or more a side")
+    names = {path: path.relative_to(archive.root).as_posix() for path in readable}
+    shuffled = sorted(readable, key=lambda path: hashlib.sha256(f"{seed}:{names[path]}".encode()).digest())
+    tests = max(2, round(TEST_PART * len(shuffled)))
+    return tuple(
+        Photo(names[path], "", "test" if index < tests else "train", path=path) for index, path in enumerate(shuffled)
+    )
+
+
+def _is_usable(path: Path) -> bool:
+    try:
+        with open_image(path) as image:
+            usable = min(image.size) >= SMALLEST_SIDE
+    except UnusableFileError as error:
+        logger.warning("%s is left out: %s", path, error)
+        return False
+    if not usable:
+        logger.warning("%s is left out: smaller than %d pixels", path, SMALLEST_SIDE)
+    return usable
+
+
+@lru_cache(maxsize=32)
+def pixels(photo: Photo) -> Image:
+    """H x W x 3, 8 bit, upright.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    if photo.path is not None:
+        try:
+            with open_image(photo.path) as image:
+                return np.asarray(as_rgb(upright(load_whole(image))))
+        except UnusableFileError as error:
+            raise RequestError(f"{photo.path} cannot be read ({error})", "an undamaged photo", "remove it") from error
+    if photo.package == "sklearn":
+        from sklearn.datasets import load_sample_image
+
+        return np.ascontiguousarray(load_sample_image(photo.name))
+    if photo.package == "matplotlib":
+        from matplotlib.cbook import get_sample_data
+
+        with PillowImage.open(get_sample_data(photo.name, asfileobj=False)) as image:
+            return np.asarray(image.convert("RGB"))
+    from skimage import data, io
+
+    ending = {"hubble_deep_field": "hubble_deep_field.jpg", "immunohistochemistry": "ihc.png", "retina": "retina.jpg"}
+    ending |= {"rocket": "rocket.jpg"}
+    path = Path(data.__file__).parent / f"{ending.get(photo.name, photo.name + '.png')}"
+    return np.ascontiguousarray(io.imread(path)[..., :3])

@@ -1,0 +1,155 @@
+"""CASIA v1 and v2: forgeries whose names were corrected for the masks only.
+
+Names say ``Tp_D_CRN_S_N_cha00063_art00014_11818``: D two photos or S one, five letters for the techniques, the two
+photos, the forgery's number (README of https://github.com/namtpham/casia2groundtruth).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from qmanet_benco.data.prepare.archive import Archive, Found, Pair
+from qmanet_benco.data.prepare.finding import NO_MASK, FindOptions, add_authentic, add_leftovers, unique
+from qmanet_benco.data.prepare.pairing import (
+    LeftOut,
+    Matching,
+    digits_key,
+    first_photo_key,
+    image_key,
+    mask_key,
+    match,
+    number_key,
+    second_photo_key,
+)
+from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
+from qmanet_benco.images import UnusableFileError, open_image
+
+SUPPORTED_KEYS = (
+    (image_key, mask_key),
+    (digits_key, digits_key),
+    (first_photo_key, first_photo_key),
+    (second_photo_key, second_photo_key),
+)
+"""The corrected name; all its numbers; the forgery's number together with one of the photos' numbers."""
+CASIA_KEYS = (*SUPPORTED_KEYS, (number_key, number_key))
+"""Then the forgery's number alone, which other forgeries may share: see :func:`_number_decides`."""
+TRUTH_FOLDER = re.compile(r"(.*[ _-])?(gt|ground ?truth|masks?)")
+TRUTH_ENDING = re.compile(r"_gt\d?$")
+WITHOUT_MASK = {"0542": "its mask does not exist: the ground truth has 920 masks for 921 images (casia1groundtruth)"}
+TURNED_MASK = "sp_d_cnn_a_sec0012_ani0007_0275"
+
+
+def find_casiav1(archive: Archive, _options: FindOptions) -> Found:
+    """CASIA v1, whose images have 106 names that its masks correct."""
+    found = Found()
+    forged, masks, authentic = _files(archive, found, "sp_")
+    matching, hosts = _matched(archive, found, forged, masks, data_set("casiav1").tampered), _hosts(authentic)
+    for image, mask, stage in matching.pairs:
+        stem = mask.stem.strip()[: len(mask_key(mask))]
+        turn = 1 if mask_key(mask) == TURNED_MASK else 0
+        note = f"named {image.stem} in the archive" if stage else ""
+        found.pairs.append(Pair(image, mask, stem, _kind(archive, mask, stem), turn, note, hosts(stem)))
+    for image in [path for path in matching.images if number_key(path) in WITHOUT_MASK]:
+        matching.images.remove(image)
+        reason = WITHOUT_MASK[number_key(image) or ""] if len(masks) > len(matching.masks) else NO_MASK
+        found.left_out.append(LeftOut(archive.relative(image), reason))
+    add_leftovers(archive, found, matching, number_key, number_key)
+    add_authentic(found, authentic)
+    return found
+
+
+def find_casiav2(archive: Archive, _options: FindOptions) -> Found:
+    """CASIA v2, whose names do not all agree either."""
+    found = Found()
+    forged, masks, authentic = _files(archive, found, "tp_")
+    matching, hosts = _matched(archive, found, forged, masks, data_set("casiav2").tampered), _hosts(authentic)
+    for image, mask, stage in matching.pairs:
+        note = f"mask named {mask.stem} in the archive" if stage else ""
+        photos = hosts(image.stem) or hosts(mask_key(mask))
+        found.pairs.append(Pair(image, mask, image.stem, _kind(archive, image, image.stem), 0, note, photos))
+    add_leftovers(archive, found, matching, number_key, number_key)
+    add_authentic(found, authentic)
+    return found
+
+
+def _files(archive: Archive, found: Found, start: str) -> tuple[list[Path], list[Path], list[Path]]:
+    """Forged images, masks and authentic images.
+
+    Masks are named ``_gt``; in copies that dropped the ending, they are what lies in a folder of ground truth.
+    """
+    authentic = [path for path in archive.images if image_key(path).startswith("au_") or archive.inside(path, "au")]
+    others = set(authentic)
+    named = [path for path in archive.images if image_key(path).startswith(start) and path not in others]
+    masks = [path for path in named if TRUTH_ENDING.search(image_key(path))]
+    if not masks:
+        masks = [path for path in named if any(TRUTH_FOLDER.fullmatch(part) for part in archive.folders(path))]
+    used = set(masks)
+    return [path for path in named if path not in used], _first_versions(archive, found, masks), authentic
+
+
+def _first_versions(archive: Archive, found: Found, masks: Iterable[Path]) -> list[Path]:
+    """``..._gt`` where there is ``..._gt3`` as well; the other versions are left out."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for mask in masks:
+        by_name[mask_key(mask)].append(mask)
+    kept = []
+    for versions in by_name.values():
+        plain = [mask for mask in versions if not image_key(mask)[-1].isdigit() or image_key(mask) == mask_key(mask)]
+        chosen = plain or versions
+        kept += chosen
+        found.left_out += [
+            LeftOut(archive.relative(mask), f"another version of {archive.relative(chosen[0])}")
+            for mask in versions
+            if mask not in chosen
+        ]
+    return sorted(kept)
+
+
+def _matched(archive: Archive, found: Found, forged: list[Path], masks: list[Path], complete: int) -> Matching:
+    forged = unique(archive, found, forged, image_key)
+    masks = unique(archive, found, masks, mask_key)
+    matching = match(forged, masks, SUPPORTED_KEYS, _same_sides)
+    if max(len(forged), len(masks)) >= complete or _number_decides(matching):
+        return match(forged, masks, CASIA_KEYS, _same_sides)
+    return matching
+
+
+def _number_decides(matching: Matching) -> bool:
+    """Whether the numbers of what is unmatched agree one to one.
+
+    Copy-moves and splices are numbered apart, so that a number occurs twice in the set. In a part of the archive the
+    mask of that number may be the other forgery's; it cannot be where one of the sides is complete, nor is it likely
+    where each of several files on one side has exactly one partner on the other.
+    """
+    images = sorted(str(number_key(path)) for path in matching.images if number_key(path) not in WITHOUT_MASK)
+    return images == sorted(str(number_key(path)) for path in matching.masks) and len(set(images)) == len(images)
+
+
+def _hosts(authentic: Iterable[Path]) -> Callable[[str], tuple[Path, ...]]:
+    """From a forgery's name, ``..._ani00018_sec00096_...``, to ``Au_ani_00018`` and ``Au_sec_00096``."""
+    photos = {image_key(path).removeprefix("au_").replace("_", ""): path for path in authentic}
+
+    def hosts(stem: str) -> tuple[Path, ...]:
+        named = dict.fromkeys(stem.casefold().split("_"))
+        return tuple(photos[part] for part in named if part in photos)
+
+    return hosts
+
+
+def _kind(archive: Archive, path: Path, stem: str) -> str:
+    """S (same photo) or D (different photos) after the first underscore; the folder CM or Sp where there is neither."""
+    letter = "".join(stem.split("_")[1:2]).casefold()
+    by_folder = COPY_MOVE if archive.inside(path, "cm") else ""
+    return {"s": COPY_MOVE, "d": SPLICE}.get(letter, by_folder)
+
+
+def _same_sides(image: Path, mask: Path) -> bool:
+    """Whether the sizes agree, up to a turn by 90 degrees; reads the headers only."""
+    try:
+        with open_image(image) as one, open_image(mask) as other:
+            return sorted(one.size) == sorted(other.size)
+    except UnusableFileError:
+        return False

@@ -1,0 +1,93 @@
+"""What the finders of all sets share: from an archive's images and masks to pairs, with nothing dropped silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qmanet_benco.data.prepare.archive import Archive, Found, Pair
+from qmanet_benco.data.prepare.pairing import (
+    Key,
+    LeftOut,
+    Matching,
+    grouped,
+    image_key,
+    mask_key,
+    match,
+    without_copies,
+)
+from qmanet_benco.data.sets import AUTHENTIC
+
+NO_MASK = "no mask in the archive belongs to this image"
+NO_IMAGE = "no image in the archive belongs to this mask"
+
+
+@dataclass(frozen=True)
+class FindOptions:
+    """What the user may choose."""
+
+    jpeg_level: int = 100
+    """AutoSplice is given out in three qualities: 100, 90, 75."""
+
+
+Finder = Callable[[Archive, FindOptions], Found]
+
+
+def found_by_name(
+    archive: Archive,
+    images: Iterable[Path],
+    masks: Iterable[Path],
+    authentic: Iterable[Path],
+    kind: str,
+    key: Key = image_key,
+    key_of_mask: Key = mask_key,
+    hosts: Callable[[Path], tuple[Path, ...]] = lambda _image: (),
+) -> Found:
+    """A set in which image and mask share one key.
+
+    Args:
+        archive: where they lie.
+        images: tampered ones.
+        masks: of all of them.
+        authentic: images that nobody tampered with.
+        kind: of manipulation.
+        key: of an image.
+        key_of_mask: of a mask.
+        hosts: from an image to the authentic photos it may have been made from.
+    """
+    found = Found()
+    images = unique(archive, found, images, key)
+    masks = unique(archive, found, masks, key_of_mask)
+    matching = match(images, masks, ((key, key_of_mask),))
+    found.pairs += [Pair(image, mask, image.stem, kind, hosts=hosts(image)) for image, mask, _ in matching.pairs]
+    add_leftovers(archive, found, matching, key, key_of_mask)
+    add_authentic(found, authentic)
+    return found
+
+
+def unique(archive: Archive, found: Found, paths: Iterable[Path], key: Key) -> list[Path]:
+    """Files without those that hold the same bytes under the same identity, which are listed as left out."""
+    kept, copies = without_copies(paths, key)
+    found.left_out += [LeftOut(archive.relative(path), f"a copy of {archive.relative(of)}") for path, of in copies]
+    return kept
+
+
+def add_leftovers(
+    archive: Archive, found: Found, matching: Matching, key: Key = image_key, key_of_mask: Key = mask_key
+) -> None:
+    """List what :func:`match` could not pair: absent on the other side, or ambiguous."""
+    images, masks = grouped(matching.images, key), grouped(matching.masks, key_of_mask)
+    for paths, own, others, absent in (
+        (matching.images, key, masks, NO_MASK),
+        (matching.masks, key_of_mask, images, NO_IMAGE),
+    ):
+        for path in paths:
+            rivals = [archive.relative(rival) for rival in others.get(own(path) or "", ())]
+            reason = f"it may belong to {' or '.join(rivals[:3])}: not guessed" if rivals else absent
+            found.left_out.append(LeftOut(archive.relative(path), reason))
+
+
+def add_authentic(found: Found, paths: Iterable[Path]) -> None:
+    """Authentic images under their own names."""
+    found.pairs += [Pair(path, None, path.stem, AUTHENTIC) for path in paths]

@@ -1,0 +1,253 @@
+"""tampCOCO, 800,000 pairs: its text lists become JSON lists line by line, in constant memory; nothing is copied."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from qmanet_benco.data.prepare import manifest
+from qmanet_benco.data.prepare.archive import IMAGE_ENDINGS, safe_name
+from qmanet_benco.data.prepare.prepare import Prepared
+from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
+from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
+from qmanet_benco.lock import locked
+
+log = logging.getLogger(__name__)
+
+PARTS = {"sp": SPLICE, "cm": COPY_MOVE, "bcm": COPY_MOVE, "bcmc": COPY_MOVE}
+"""The four entries; CAT-Net's names for CM RAISE and CM-JPEG RAISE are bcm and bcmc."""
+LONGEST_LINE = 10_000
+"""Characters of a text list's line: two paths have 4,096 bytes each at most."""
+COLUMNS = ("list", "pairs", "left_out", "sha256", "kind", "source")
+SAMPLE_EVERY = 10_000
+"""Every so many pairs one is decoded whole; the rest is proven to exist, which is what the time allows. After the first
+that is wrong all are decoded."""
+
+
+@dataclass
+class _Part:
+    """What became of one entry."""
+
+    name: str
+    source: str
+    pairs: int = 0
+    left_out: int = 0
+    sha256: str = ""
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}_COCO_list.json"
+
+
+def prepare_lists(raw: Path, out: Path, progress: Callable[[int, int], None]) -> Prepared:
+    """Write ``{sp,cm,bcm,bcmc}_COCO_list.json``.
+
+    Args:
+        raw: the unpacked archive, with or without CAT-Net's text lists.
+        out: new or empty folder, or one that this request began.
+        progress: called with the pairs so far; their total is not known beforehand (0).
+
+    Raises:
+        RequestError: neither lists nor folders of tampCOCO are there, or ``out`` is in use.
+    """
+    sources = _sources(raw)
+    if not sources:
+        row = data_set("tampcoco")
+        raise RequestError(f"{raw} holds no list or folder of tampCOCO", row.layout, f"the archive: {row.source}")
+    with locked(out):
+        return _prepared(raw, out, sources, progress)
+
+
+def _prepared(raw: Path, out: Path, sources: dict[str, Path], progress: Callable[[int, int], None]) -> Prepared:
+    manifest.claim(out, {"set": "tampcoco"})
+    manifest.begin(out)
+    parts = []
+    partial = manifest.partial_of(out, manifest.LEFT_OUT)
+    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        refused = csv.writer(stream, lineterminator="\n")
+        refused.writerow(("file", "reason", "failed"))
+
+        def refuse(file: str, reason: str) -> None:
+            refused.writerow((file, reason, "yes"))
+
+        done = 0
+        for name, source in sources.items():
+            part = _Part(name, source.relative_to(raw).as_posix())
+            _write_part(raw, out, source, part, refuse, _counting_on(progress, done))
+            parts.append(part)
+            done += part.pairs + part.left_out
+    manifest.put_list(out, manifest.LEFT_OUT)
+    _write_manifest(out, parts)
+    manifest.clear_partial(out)
+    tampered, left_out = sum(part.pairs for part in parts), sum(part.left_out for part in parts)
+    lists = tuple(out / part.file for part in parts)
+    return Prepared("tampcoco", out, tampered, 0, left_out, left_out, lists)
+
+
+def _counting_on(progress: Callable[[int, int], None], before: int) -> Callable[[int], None]:
+    """Counts on from the parts that are done."""
+    return lambda now: progress(before + now, 0)
+
+
+def _sources(raw: Path) -> dict[str, Path]:
+    """A text list for each part, or else its folder of images.
+
+    A whole list goes before a training split, then the one in the outermost folder.
+    """
+    lists: dict[str, list[tuple[bool, int, Path]]] = {name: [] for name in PARTS}
+    folders: dict[str, Path] = {}
+    for folder, below, names in os.walk(raw):
+        below.sort()
+        for name in names:
+            found = re.fullmatch(r"(sp|cm|bcm|bcmc)_coco(_train)?(_list)?\.(txt|csv)", name.casefold())
+            if found:
+                path = Path(folder, name)
+                lists[found.group(1)].append((found.group(2) is not None, len(path.parts), path))
+        for name in list(below):
+            found = re.fullmatch(r"(sp|cm|bcm|bcmc)_(images|masks)", name.casefold())
+            if found:
+                below.remove(name)  # hundreds of thousands of files that the list names
+                if found.group(2) == "images":
+                    folders.setdefault(found.group(1), Path(folder, name))
+    chosen = {name: min(found)[2] for name, found in lists.items() if found}
+    return {name: chosen.get(name) or folders[name] for name in PARTS if name in chosen or name in folders}
+
+
+def _write_part(
+    raw: Path,
+    out: Path,
+    source: Path,
+    part: _Part,
+    refuse: Callable[[str, str], None],
+    progress: Callable[[int], None],
+) -> None:
+    digest = hashlib.sha256()
+    partial = manifest.partial_of(out, part.file)
+    lines = _listed(raw, source) if source.is_file() else _scanned(raw, source)
+    with partial.open("wb") as stream:
+        _put(stream, digest.update, b"[")
+        suspicious = False
+        for place, image, mask, objection in lines:
+            objection = objection or _absence(image, mask)
+            if not objection and (suspicious or part.pairs % SAMPLE_EVERY == 0):
+                objection = _defect(image, mask)
+                suspicious = suspicious or bool(objection)
+            if objection:
+                part.left_out += 1
+                refuse(place, objection)
+            else:
+                pair = json.dumps([image, mask], ensure_ascii=False).encode("utf-8", errors="surrogateescape")
+                _put(stream, digest.update, (b",\n" if part.pairs else b"\n") + pair)
+                part.pairs += 1
+            if (part.pairs + part.left_out) % 1000 == 0:
+                progress(part.pairs + part.left_out)
+        _put(stream, digest.update, b"\n]\n")
+    part.sha256 = digest.hexdigest()
+    manifest.put_list(out, part.file)
+
+
+def _put(stream: IO[bytes], hashed: Callable[[bytes], None], content: bytes) -> None:
+    stream.write(content)
+    hashed(content)
+
+
+def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Place in the list, image, mask, objection."""
+    name = source.relative_to(raw).as_posix()
+    base = _base(raw, source)
+    with source.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        for number, line in enumerate(_lines(stream), 1):
+            if not line.strip():
+                continue
+            if len(line) > LONGEST_LINE:
+                yield f"{name}:{number}", "", "", f"the line has more than {LONGEST_LINE} characters"
+                continue
+            image, _, rest = line.strip().partition(",")
+            mask = rest.partition(",")[0]
+            try:
+                yield f"{name}:{number}", f"{base}/{safe_name(image)}", f"{base}/{safe_name(mask)}", ""
+            except ValueError as error:
+                yield f"{name}:{number}", "", "", str(error)
+
+
+def _lines(stream: IO[str]) -> Iterator[str]:
+    """The lines of a file; of one that is longer than :data:`LONGEST_LINE` only a beginning, which is longer too."""
+    while line := stream.readline(LONGEST_LINE + 1):
+        yield line
+        while line and not line.endswith("\n"):
+            line = stream.readline(LONGEST_LINE + 1)
+
+
+def _base(raw: Path, source: Path) -> Path:
+    """The folder that the list's names start from: the first line's image tells it."""
+    candidates = [source.parent, raw, *(path for path in sorted(raw.iterdir()) if path.is_dir())]
+    with source.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        for line in _lines(stream):
+            image = line.strip().partition(",")[0]
+            for base in candidates:
+                try:
+                    if os.path.isfile(base / safe_name(image)):  # noqa: PTH113  # False, not an error, for a name too long
+                        return base
+                except ValueError:
+                    break
+    return source.parent
+
+
+def _scanned(raw: Path, images: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Without a list: every image of the folder with the mask of the same stem, sorted."""
+    kind = images.name.casefold().removesuffix("_images")
+    beside = {path.name.casefold(): path for path in images.parent.iterdir() if path.is_dir()}
+    masks = beside.get(f"{kind}_masks") or beside.get("bcm_masks" if kind == "bcmc" else "")
+    place = images.relative_to(raw).as_posix()
+    for name in sorted(os.listdir(images)):  # noqa: PTH208  # names only: a Path each would be ten times the memory
+        stem, dot, ending = name.rpartition(".")
+        if f"{dot}{ending}".lower() in IMAGE_ENDINGS:
+            mask = _mask_beside(str(masks), stem, f".{ending}") if masks else ""
+            yield f"{place}/{name}", f"{images}/{name}", mask, "" if mask else "no mask of the same name"
+
+
+def _mask_beside(masks: str, stem: str, ending: str) -> str:
+    for candidate in (f"{stem}.png", f"{stem}{ending}", f"{stem}_mask.png", f"{stem}.jpg"):
+        path = f"{masks}/{candidate}"
+        if os.path.isfile(path):  # noqa: PTH113  # a Path for each of 800,000 files takes four times as long
+            return path
+    return ""
+
+
+def _absence(image: str, mask: str) -> str:
+    for path in (image, mask):
+        if not os.path.isfile(path):  # noqa: PTH113
+            return f"the list names {Path(path).parent.name}/{Path(path).name}, which is not in the archive"
+    return ""
+
+
+def _defect(image: str, mask: str) -> str:
+    try:
+        size = load_whole(open_image(image)).size
+        plane = as_rgb(load_whole(open_image(mask)))
+    except UnusableFileError as error:
+        return str(error)
+    if plane.size != size:
+        return f"the mask has {plane.size[0]} x {plane.size[1]} pixels, the image {size[0]} x {size[1]}"
+    if not (
+        np.asarray(plane).mean(axis=2) > 127.5
+    ).any():  # the framework's threshold: these files are used as they are
+        return "the mask is empty for the framework: nothing in it is above 127"
+    return ""
+
+
+def _write_manifest(out: Path, parts: list[_Part]) -> None:
+    rows = [(part.file, part.pairs, part.left_out, part.sha256, PARTS[part.name], part.source) for part in parts]
+    text = "\n".join(",".join(map(str, row)) for row in (COLUMNS, *rows)) + "\n"
+    manifest.write_list(out, manifest.MANIFEST, text.encode("utf-8", errors="surrogateescape"))

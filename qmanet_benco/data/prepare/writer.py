@@ -1,0 +1,231 @@
+"""One pair of an archive into its place: read, proven, corrected, written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from qmanet_benco.data.masks import (
+    encode_mask,
+    read_mask,
+    resize_mask,
+    turn_clockwise,
+)
+from qmanet_benco.data.prepare import manifest
+from qmanet_benco.data.prepare.archive import Archive, Pair
+from qmanet_benco.data.prepare.manifest import NEGATIVE, Row
+from qmanet_benco.data.prepare.ownership import Written, is_to_write
+from qmanet_benco.data.prepare.proof import proven_fit, same_shape, side_of_host
+from qmanet_benco.data.sets import DataSet
+from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, read_file
+
+RESAMPLERS = ("lanczos", "bicubic", "hamming", "bilinear", "box", "nearest")
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What the user may choose; a folder is continued only under the same choices."""
+
+    authentic: bool = False
+    """Also the authentic images, in ``Au`` and as ``Negative`` in ``list.json``."""
+    long_side: int | None = None
+    """Images with a longer side are scaled down to it and saved as PNG; None: every image byte for byte."""
+    resampler: str = "lanczos"
+    jpeg_level: int = 100
+    """AutoSplice's folder."""
+
+    def checked(self) -> PrepareOptions:
+        """Self.
+
+        Raises:
+            RequestError: a value is out of range.
+        """
+        if self.long_side is not None and self.long_side < 64:
+            raise RequestError(f"long side {self.long_side}", "64 pixels or more")
+        if self.resampler not in RESAMPLERS:
+            raise RequestError(f"resampler {self.resampler!r}", "one of " + ", ".join(RESAMPLERS))
+        if self.jpeg_level not in (100, 90, 75):
+            raise RequestError(f"JPEG level {self.jpeg_level}", "100, 90 or 75")
+        return self
+
+
+class Writer:
+    """Puts one pair into place; picklable, so that several processes can."""
+
+    def __init__(
+        self, row: DataSet, archive: Archive, out: Path, options: PrepareOptions, written: Written | None = None
+    ) -> None:
+        """Make the folders.
+
+        Args:
+            row: the set.
+            archive: where the pairs come from.
+            out: the prepared folder.
+            options: choices.
+            written: what earlier runs put there; nothing else that differs is replaced.
+        """
+        self.row, self.archive, self.out, self.options = row, archive, out, options
+        self.written: Written = written or {}
+        for folder in ("Gt",) if row.as_list else ("Tp", "Gt"):
+            manifest.make_folder(out, folder)
+        if options.authentic and not row.as_list:
+            manifest.make_folder(out, "Au")
+
+    def __call__(self, pair: Pair) -> Row:
+        """Write image and mask, the mask first.
+
+        Raises:
+            UnusableFileError: the pair cannot be used; nothing of it was written.
+            RequestError: a file of the user's has the name of the image or the mask.
+        """
+        content = read_file(pair.image)
+        image = open_image(pair.image, content)
+        size = image.size
+        scaled = _scaled(size, self.options.long_side)
+        load_whole(image, coarse=scaled == size)
+        mask, note = None, pair.note
+        if pair.mask is not None:
+            mask, turned = _fitted(read_mask(pair.mask, self.row.mask_rule), size, image, pair, self.row)
+            if self.row.mask_rule == "green":
+                _refuse_the_hosts_side(mask, pair)
+            note = "; ".join(part for part in (note, turned) if part)
+        suffix = pair.image.suffix.lower()
+        if scaled != size:
+            resampler = PillowImage.Resampling[self.options.resampler.upper()]
+            content, suffix = _png(as_rgb(image).resize(scaled, resampler)), ".png"
+            mask = None if mask is None else resize_mask(mask, scaled)
+            note = "; ".join([*filter(None, [note]), f"scaled from {_text(size)} by {self.options.resampler}"])
+        if mask is not None and not mask.any():
+            raise UnusableFileError("the mask is empty: nothing in it is tampered")
+        return self._written(pair, content, suffix, mask, scaled, note, is_original=scaled == size)
+
+    def _written(
+        self,
+        pair: Pair,
+        content: bytes,
+        suffix: str,
+        mask: NDArray[np.bool_] | None,
+        size: tuple[int, int],
+        note: str,
+        *,
+        is_original: bool,
+    ) -> Row:
+        file = str(pair.image) if self.row.as_list and is_original else f"{folder_of(pair)}/{pair.stem}{suffix}"
+        mask_name, mask_bytes = NEGATIVE, b""
+        contents = {} if self.row.as_list and is_original else {file: content}
+        if mask is not None:
+            mask_name, mask_bytes = f"Gt/{pair.stem}.png", encode_mask(mask)
+            contents = {mask_name: mask_bytes, **contents}
+        waiting = [name for name in contents if is_to_write(self.out, name, contents[name], self.written)]
+        for name in waiting:
+            manifest.make_folder(self.out, name.partition("/")[0])
+            if name == file and is_original:
+                manifest.link_whole(self.out, file, pair.image, content)
+            else:
+                manifest.write_whole(self.out, name, contents[name])
+        return Row(
+            file=file,
+            mask=mask_name,
+            width=size[0],
+            height=size[1],
+            image_sha256=hashlib.sha256(content).hexdigest(),
+            mask_sha256=hashlib.sha256(mask_bytes).hexdigest() if mask is not None else "",
+            tampered_fraction=f"{0.0 if mask is None else float(mask.mean()):.6f}",
+            kind=pair.kind,
+            source=self.archive.relative(pair.image),
+            source_mask=self.archive.relative(pair.mask) if pair.mask else "",
+            note=note,
+        )
+
+
+def folder_of(pair: Pair) -> str:
+    """``Tp`` for a tampered image, ``Au`` for an authentic one: ``Tp`` and ``Gt`` must sort alike."""
+    return "Au" if pair.mask is None else "Tp"
+
+
+def _fitted(
+    mask: NDArray[np.bool_], size: tuple[int, int], image: PillowImage.Image, pair: Pair, row: DataSet
+) -> tuple[NDArray[np.bool_], str]:
+    """The mask at the image's size, and what was done to it.
+
+    Raises:
+        UnusableFileError: the sizes differ and nothing documented or provable explains it.
+    """
+    width, height = mask.shape[1], mask.shape[0]
+    if (width, height) == size:
+        return mask, ""
+    if (height, width) == size:
+        if pair.clockwise:
+            return turn_clockwise(mask, pair.clockwise), "mask turned 90 degrees clockwise"
+        orientation = orientation_of(image)
+        if orientation in _STORED_FROM_SHOWN:
+            return _STORED_FROM_SHOWN[orientation](mask), f"mask turned back from EXIF orientation {orientation}"
+    proven = proven_fit(pair.image, mask, pair.hosts)
+    if proven is not None:
+        return proven
+    if row.scales_masks and same_shape((height, width), (size[1], size[0])):
+        return resize_mask(mask, size), f"mask scaled from {_text((width, height))}"
+    turned = ", the same turned by 90 degrees: which way is not known" if (height, width) == size else ""
+    proof = ", and no authentic photo proves how it lies on it"
+    raise UnusableFileError(f"the mask has {_text((width, height))}, the image {_text(size)}{turned}{proof}")
+
+
+def _refuse_the_hosts_side(mask: NDArray[np.bool_], pair: Pair) -> None:
+    """A splice whose white side is what an authentic photo shows is marked the wrong way round, or cannot be told.
+
+    Raises:
+        UnusableFileError: so it is.
+    """
+    proof = side_of_host(pair.image, mask, pair.hosts)
+    if proof is not None and proof[0]:
+        raise UnusableFileError(f"its green side is unchanged in the authentic photo {proof[1]}, its red side is not")
+
+
+def names_of(pair: Pair) -> tuple[str, ...]:
+    """All names that a pair's files may have, relative to the prepared folder."""
+    image = f"{folder_of(pair)}/{pair.stem}"
+    masks = () if pair.mask is None else (f"Gt/{pair.stem}.png",)
+    return (f"{image}{pair.image.suffix.lower()}", f"{image}.png", *masks)
+
+
+_STORED_FROM_SHOWN: dict[int, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
+    5: lambda mask: mask.T,
+    6: lambda mask: np.rot90(mask, 1),
+    7: lambda mask: np.rot90(mask, 2).T,
+    8: lambda mask: np.rot90(mask, -1),
+}
+"""From a mask drawn on the picture as it is shown to the pixels as they are stored, which the framework reads."""
+
+
+def orientation_of(image: PillowImage.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    try:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:  # broken metadata provoke anything; the pixels are proven by themselves
+        return 1
+
+
+def _scaled(size: tuple[int, int], long_side: int | None) -> tuple[int, int]:
+    if long_side is None or max(size) <= long_side:
+        return size
+    factor = long_side / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _png(image: PillowImage.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"

@@ -1,0 +1,3 @@
+"""From records to tables, figures and pages.
+The command line imports it; it reads records and makes none.
+"""

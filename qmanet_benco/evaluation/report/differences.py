@@ -1,0 +1,76 @@
+"""The page "How our numbers differ from stock", made from the tables that the code itself runs by.
+
+``python -m qmanet_benco.evaluation.report.differences`` prints it; a test holds ``docs/differences.md`` to it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from qmanet_benco.benco.corrections.table import ROWS as CORRECTIONS
+from qmanet_benco.benco.zoo.baselines import ROWS as BASELINES
+from qmanet_benco.evaluation.attacks import ATTACKS
+from qmanet_benco.evaluation.metrics import METRICS
+from qmanet_benco.evaluation.report.render import markdown_table
+
+INTRODUCTION = """\
+# How our numbers differ from stock, and why
+
+This page is printed by `python -m qmanet_benco.evaluation.report.differences`; a test keeps it so. File and line are
+those of IMDL-BenCo 0.1.45.
+
+A number that is meant for a table of published ones has to be the framework's, whatever one thinks of it. So its
+metrics are computed as it computes them, under its names; what we hold to be right stands beside under another name.
+`qmanet benco ... --stock` leaves out every correction below, `--without NAME` one.
+"""
+METRICS_INTRODUCTION = """\
+## Metrics
+
+The suite's means of the first four equal what the framework's own test script logs
+(`tests/evaluation/test_run.py`, to 1e-6, with one process and with two)."""
+CORRECTIONS_INTRODUCTION = """\
+## Corrections of the scripts
+
+None changes a published metric, augmentation or attack. `qmanet doctor` shows which apply."""
+ATTACKS_INTRODUCTION = """\
+## Attacks
+
+Each is seeded by the suite's seed, the attack, its level and the image's pixels: a record depends neither on the
+order of the images nor on the batch. The levels are those of the paper's Tables 7 and 8, where it has the attack."""
+BASELINES_INTRODUCTION = """\
+## Baselines
+
+What the framework's copy of a method does differently from its authors, or what makes a comparison unfair. Stock rows
+stay as they are; a corrected version is a model of its own."""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    metrics = [(f"`{row.name}`", row.definition, row.averages_over, row.differs_from_stock) for row in METRICS]
+    corrections = [(f"`{row.name}`", f"`{row.stock}`", row.why, ", ".join(row.scripts)) for row in CORRECTIONS]
+    attacks = [
+        (f"`{kind.name}`", kind.unit, kind.about, ", ".join(map(str, kind.paper_levels)) or "none")
+        for kind in ATTACKS.values()
+    ]
+    baselines = [(f"`{row.name}`", "<br>".join(row.footnotes)) for row in BASELINES if row.footnotes]
+    parts = [
+        INTRODUCTION,
+        METRICS_INTRODUCTION,
+        _table(("column", "definition", "averages over", "differs from the framework's"), metrics),
+        CORRECTIONS_INTRODUCTION,
+        _table(("name", "stock line", "what is wrong there", "scripts"), corrections),
+        ATTACKS_INTRODUCTION,
+        _table(("name", "unit", "what it does", "paper's levels"), attacks),
+        BASELINES_INTRODUCTION,
+        _table(("model", "notes"), baselines),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(markdown_table(heads, [[cell.replace("|", "/") for cell in row] for row in rows]))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,46 @@
+"""What a run did, and ``suite.json``, which says what the records of a folder belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.evaluation.suite import fingerprint
+from qmanet_benco.evaluation.suite.opened import OpenSet
+from qmanet_benco.evaluation.suite.suite_file import ModelEntry, Suite
+from qmanet_benco.model.weights.files import write_text_atomically
+
+
+@dataclass
+class Outcome:
+    """What a run did."""
+
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    scored: int = 0
+    """Images scored now, by all processes."""
+    kept: int = 0
+    """Images whose records were there."""
+    failures: list[str] = field(default_factory=list)
+    """One line for each model that could not be scored."""
+
+
+def write_description(
+    out: Path, suite: Suite, models: Sequence[ModelEntry], sets: Sequence[OpenSet], outcome: Outcome
+) -> None:
+    """Write ``out/suite.json``; a reader never meets half of it."""
+    described = {
+        **{key: getattr(suite, key) for key in ("name", "image_size", "resize", "batch", "precision", "seed")},
+        "models": [{**asdict(entry), "footnotes": [*zoo.footnotes(entry.model), *entry.footnotes]} for entry in models],
+        "sets": [
+            {"name": opened.entry.name, "path": str(opened.path), "images": len(opened.indices)} for opened in sets
+        ],
+        "attacks": [asdict(attack) for attack in suite.attacks],
+        "environment": fingerprint.environment(),
+        "cells": outcome.cells,
+        "failures": outcome.failures,
+    }
+    write_text_atomically(out / "suite.json", json.dumps(described, indent=2))

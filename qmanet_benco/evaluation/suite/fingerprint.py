@@ -1,0 +1,87 @@
+"""What a record depends on, as one hash: weights, flags, data, code, libraries, settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from qmanet_benco.errors import RequestError
+
+LIBRARIES = (
+    *("imdlbenco", "torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless"),
+    *("albumentations", "pillow", "timm", "mmsegmentation", "scipy"),
+)
+PACKAGE = Path(__file__).resolve().parents[2]
+NOT_CODE = ("report.py", "tables.py", "figures.py", "gallery.py", "html.py", "published.py", "cost.py", "bench.py")
+"""Files of the evaluation that read records and do not make them."""
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """SHA-256 of a description, the same whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def environment() -> dict[str, str]:
+    """Versions of what computes the numbers."""
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in ("qmanet-benco", *LIBRARIES):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@cache
+def code_version() -> str:
+    """SHA-256 of this package's files that take part in making a record."""
+    digest = hashlib.sha256()
+    for room in ("model", "benco", "evaluation"):
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            if path.name not in NOT_CODE:
+                digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read ({error.strerror})", "a file", "check the path") from error
+
+
+def hash_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags, in which the name of a file stands for its content."""
+    hashed = {}
+    for name, value in flags.items():
+        is_file = isinstance(value, str) and value != "" and Path(value).is_file()
+        hashed[name] = hash_file(Path(value)) if is_file else value
+    return hashed
+
+
+def hash_pairs(pairs: Sequence[Iterable[str]]) -> str:
+    """SHA-256 of a set's images and masks: their stems and bytes, in order; not of where they lie."""
+    files = [path for pair in pairs for path in pair]
+    with ThreadPoolExecutor(2) as threads:  # hashing leaves the interpreter's lock
+        hashes = list(threads.map(_content, files))
+    digest = hashlib.sha256()
+    for path, content in zip(files, hashes, strict=True):
+        digest.update(f"{Path(path).stem}\0{content}\0".encode())
+    return digest.hexdigest()
+
+
+def _content(path: str) -> str:
+    return hash_file(Path(path)) if Path(path).is_file() else path  # "Negative" names no file

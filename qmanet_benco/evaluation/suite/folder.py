@@ -1,0 +1,48 @@
+"""The folder of a run: its own, and of one run at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation.suite.processes import Processes
+
+
+def check_folder(out: Path) -> None:
+    """Check that a run may write here.
+
+    Raises:
+        RequestError: it is a file, or it holds something that no run put there.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file", "a folder")
+    if out.is_dir() and not (out / "suite.json").is_file():
+        strangers = [path.name for path in out.iterdir() if path.name not in (".lock", "sets")]
+        if strangers:
+            raise RequestError(f"{out} holds {strangers[0]}", "a new folder, or that of an earlier run", "name another")
+
+
+@contextmanager
+def locked(out: Path, processes: Processes) -> Iterator[None]:
+    """One run at a time in a folder, which is made.
+
+    Raises:
+        RequestError: another run works there, or it cannot be written.
+    """
+    if processes.rank:
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = (out / ".lock").open("w")
+    except OSError as error:
+        raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder to write in") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RequestError(f"another run works in {out}", "one at a time", "wait, or name another folder") from None
+        yield

@@ -1,0 +1,69 @@
+"""What is kept of images beside the records: predictions where asked for, small pictures for the report's gallery."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from qmanet_benco.benco.seam.pairs import Pair, stem_of
+from qmanet_benco.evaluation.suite.records import safe_name
+
+LONG_SIDE = 256
+"""Pixels."""
+
+
+def keep_inputs(root: Path, name: str, pair: Pair) -> None:
+    """Write ``photo/<set>/<stem>.jpg`` and ``truth/<set>/<stem>.png`` where they are not there yet."""
+    stem = safe_name(stem_of(pair.image))
+    photo = root / "photo" / safe_name(name) / f"{stem}.jpg"
+    truth = root / "truth" / safe_name(name) / f"{stem}.png"
+    if photo.is_file() and truth.is_file():
+        return
+    with Image.open(pair.image) as image:
+        size = _small(image.size)
+        _save(image.convert("RGB").resize(size, Image.Resampling.LANCZOS), photo)
+    if Path(pair.mask).is_file():
+        with Image.open(pair.mask) as mask:
+            _save(mask.convert("L").resize(size, Image.Resampling.NEAREST), truth)
+    else:
+        _save(Image.new("L", size), truth)
+
+
+def keep_mask(
+    root: Path, model: str, name: str, pair: Pair, probability: torch.Tensor, valid: torch.Tensor | None
+) -> None:
+    """Write ``mask/<model>/<set>/<stem>.png``: the probability (H x W in [0, 1]) in 8 bits, without padding."""
+    with Image.open(pair.image) as image:
+        size = _small(image.size)
+    if valid is not None:
+        rows, columns = int(valid.any(dim=1).sum()), int(valid.any(dim=0).sum())
+        probability = probability[:rows, :columns]
+    grey = (probability.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    target = root / "mask" / safe_name(model) / safe_name(name) / f"{safe_name(stem_of(pair.image))}.png"
+    _save(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR), target)
+
+
+def keep_prediction(folder: Path, stem: str, probability: torch.Tensor) -> None:
+    """Write ``folder/<stem>.npy``: the probability, H x W in float32; a reader never meets half of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{stem}.npy"
+    temporary = folder / f".{stem}.part{os.getpid()}"
+    with temporary.open("wb") as stream:
+        np.save(stream, probability.numpy().astype(np.float32))
+    temporary.replace(target)
+
+
+def _small(size: tuple[int, int]) -> tuple[int, int]:
+    factor = min(1.0, LONG_SIDE / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    image.save(temporary)
+    temporary.replace(target)
