@@ -13,9 +13,10 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from qmanet_benco.benco.launch.elastic import Group, asked_before, end_with_parent, run_group
+from qmanet_benco.benco.launch.plan import Run
 from qmanet_benco.benco.seam.flags import SCRIPTS, check_model, show
 from qmanet_benco.benco.seam.patches import environment
 from qmanet_benco.benco.seam.world import world_of, world_of_one
@@ -26,26 +27,6 @@ logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One stock script with its flags."""
-
-    script: str
-    flags: tuple[str, ...] = ()
-    stock: bool = False
-    """Leave the framework's defects as they are."""
-    without: tuple[str, ...] = ()
-    """Corrections to leave out."""
-    allow_pickle: bool = False
-    levels: str = ""
-    """Attacks of test_robust, e.g. ``"blur=3,7 jpeg=90"``; empty: the framework's."""
-    debug: bool = False
-    checked: bool = False
-    """The parent process has checked the inputs."""
-    processes: int = 1
-    """Processes of the whole group."""
 
 
 def launch(run: Run, group: Group | None = None) -> int:

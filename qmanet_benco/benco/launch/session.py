@@ -13,17 +13,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qmanet_benco.benco.launch import elastic, shaping
 from qmanet_benco.benco.launch.doctor import OPENCV_CURE
+from qmanet_benco.benco.launch.plan import Run
 from qmanet_benco.benco.seam import flags, options
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
-
-if TYPE_CHECKING:
-    from qmanet_benco.benco.launch.launcher import Run
 
 logger = logging.getLogger(__name__)
 
