@@ -23,9 +23,9 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model import noiseprint_cpu
 
 DEPTH = 17
 WIDTH = 64
@@ -34,10 +34,6 @@ INPUT_SCALE = 255 / 256
 CENTRED_LAYERS = (7, 8, 9, 10)
 """Layers whose outputs are centred; counted from 0."""
 BATCH_NORM_EPSILON = 1e-5
-PART_PIXELS = 1024 * 1024
-"""Larger images are computed in strips of about so many pixels: at 64 channels a layer writes 256 MiB for them."""
-BATCH_PIXELS = 256 * 256
-"""Images are computed together up to so many pixels on a CPU."""
 
 CURE = (
     "give --noiseprint_weights FILE (noiseprint++.th of the TruFor repository, `qmanet weights fetch noiseprint++`), "
@@ -87,24 +83,9 @@ class NoisePrintPP(nn.Module):
             raise RequestError("NoisePrint++ has no weights", "weights that were loaded", CURE)
         with torch.no_grad(), torch.autocast(rgb.device.type, enabled=False), _full_float32():
             x = rgb.float() * INPUT_SCALE
-            return self._in_parts(x) if _fused_on(x) else self._residual(x)
-
-    def _in_parts(self, x: Tensor) -> Tensor:
-        """A few images at a time, a large one in strips: what a layer writes stays small, and so near the processor.
-
-        A strip takes as many rows beyond its own as the network sees, so the values are those of the whole image.
-        """
-        height, width = x.shape[2:]
-        if height * width <= PART_PIXELS:
-            images = max(1, BATCH_PIXELS // (height * width))
-            return torch.cat([self._residual(part, fused=True) for part in x.split(images)])
-        rows = max(2 * DEPTH, PART_PIXELS // width)
-        residual = x.new_empty(len(x), 1, height, width)
-        for top in range(0, height, rows):
-            first, last = max(0, top - DEPTH), min(height, top + rows + DEPTH)
-            for image, target in zip(x[:, :, first:last].split(1), residual.split(1), strict=True):
-                target[:, :, top : top + rows] = self._residual(image, fused=True)[:, :, top - first :][:, :, :rows]
-        return residual
+            if noiseprint_cpu.fused_on(x):
+                return noiseprint_cpu.in_parts(x, lambda part: self._residual(part, fused=True), reach=DEPTH)
+            return self._residual(x)
 
     def _residual(self, x: Tensor, fused: bool = False) -> Tensor:
         """B x 3 x H x W scaled RGB -> B x 1 x H x W; ``fused`` computes convolution and ReLU in one operator."""
@@ -120,10 +101,7 @@ class NoisePrintPP(nn.Module):
         padding = 0 if index - 1 in CENTRED_LAYERS else 1
         rectified = index < DEPTH - 1 and index not in CENTRED_LAYERS
         if fused:
-            ending = "relu" if rectified else "none"
-            x = torch.ops.mkldnn._convolution_pointwise(
-                x, weight, layer.bias, [padding] * 2, [1, 1], [1, 1], 1, ending, [], ""
-            )
+            x = noiseprint_cpu.fused_convolution(x, weight, layer.bias, padding, rectified)
         else:
             x = F.conv2d(x, weight, layer.bias, padding=padding)
             x = F.relu(x) if rectified else x
@@ -133,9 +111,7 @@ class NoisePrintPP(nn.Module):
         """ReLU of a centred layer's output, with one pixel of padding around."""
         floor = -self._centre(index).view(1, -1, 1, 1)
         if fused:
-            padded = _framed(x, floor)
-            torch.maximum(x, floor, out=padded[:, :, 1:-1, 1:-1])
-            return padded
+            return noiseprint_cpu.clamped_in_frame(x, floor)
         return F.pad(torch.maximum(x, floor) - floor, (1, 1, 1, 1)) + floor
 
     def _convolution(self, index: int) -> nn.Conv2d:
@@ -197,26 +173,6 @@ def _full_float32() -> AbstractContextManager[Any]:
     return cudnn.flags(
         enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
     )
-
-
-def _framed(x: Tensor, values: Tensor) -> Tensor:
-    """B x C x H x W of memory, channels last, with one pixel of ``values`` (1 x C x 1 x 1) around; the rest is open."""
-    batch, channels, height, width = x.shape
-    padded = x.new_empty(batch, height + 2, width + 2, channels).permute(0, 3, 1, 2)
-    for border in (padded[:, :, 0], padded[:, :, -1], padded[..., 0], padded[..., -1]):
-        border.copy_(values[..., 0].expand_as(border))
-    return padded
-
-
-def _fused_on(x: Tensor) -> bool:
-    """Whether convolution and ReLU can be one operator: on a CPU with oneDNN, where nobody looks at the operators.
-
-    Tracers, compilers and counters know convolutions, but not this operator.
-    """
-    watched = torch.jit.is_tracing() or torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
-    if x.device.type != "cpu" or watched:
-        return False
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def _published_shapes() -> dict[str, tuple[int, ...]]:

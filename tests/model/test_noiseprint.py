@@ -204,5 +204,5 @@ def test_strips_and_fused_operators_change_nothing(size: tuple[int, int], monkey
     network, rgb = filled(random_published_form(1000.0)), torch.rand(2, 3, *size)
     plain = network._residual(rgb * INPUT_SCALE)
     assert torch.allclose(network(rgb), plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
-    monkeypatch.setattr("qmanet_benco.model.noiseprint.PART_PIXELS", 36 * size[1])
+    monkeypatch.setattr("qmanet_benco.model.noiseprint_cpu.PART_PIXELS", 36 * size[1])
     assert torch.allclose(network(rgb), plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
