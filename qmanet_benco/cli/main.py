@@ -86,6 +86,13 @@ def data_demo(
     pasted: Annotated[
         float, typer.Option(help="Part of the forgeries that are cut and pasted as in an editor, from 0 to 1.")
     ] = 0.0,
+    edited: Annotated[
+        float,
+        typer.Option(help="Part of the images with regions that have the outline of things, from 0 to 1."),
+    ] = 0.0,
+    authentic: Annotated[
+        float, typer.Option(help="Part of the images that are authentic and go into Au, from 0 to 1.")
+    ] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Make forgeries from authentic photos: splice, copy-move, removal; tests share no photo with training."""
@@ -103,6 +110,8 @@ def data_demo(
             photos=photos,
             train_photos=train_photos,
             pasted=pasted,
+            edited=edited,
+            authentic=authentic,
             workers=workers,
             knobs=ForgeryKnobs(crop_scale=(1.0, largest_crop)),
             progress=progress,

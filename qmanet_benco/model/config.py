@@ -41,6 +41,10 @@ class QMANetConfig:
     noise_sources: tuple[str, ...] = NOISE_SOURCES
     """What the noise view is made of (MNFM); empty: the second branch sees the image itself."""
 
+    residual_gain: float = 1.0
+    """SRM and BayarConv residuals are multiplied by it, and where it is not 1 softly bounded to 3 units of 8 / gain grey
+    levels, so that faint noise is not drowned by edges (CHOICE; SRM's authors truncate at 2 or 3 grey levels)."""
+
     interaction_stages: tuple[int, ...] = STAGES
     """Stages with alignment and DFCM. Table 2: none is CP, only stage 4 is SS."""
     gcm_groups: int = 8
@@ -93,6 +97,8 @@ class QMANetConfig:
             raise RequestError(f"num_queries {self.num_queries}", "1 or more")
         if self.edge_width < 1 or self.edge_width % 2 == 0:
             raise RequestError(f"edge_width {self.edge_width}", "an odd number of pixels, such as the default 7")
+        if not 0 < self.residual_gain < 1e3:
+            raise RequestError(f"residual_gain {self.residual_gain}", "above 0 and below 1000")
         for name in ("segmentation_weight", "edge_weight", "bce_weight"):
             if not getattr(self, name) >= 0:  # NaN is refused too
                 raise RequestError(f"{name} {getattr(self, name)}", "0 or more")
@@ -149,6 +155,16 @@ _ROWS: dict[str, dict[str, Any]] = {
     "q8": dict(num_queries=8),
     "q32": dict(num_queries=32),
     **_MIT_SIZES,
+    # For CPUs: b0's widths with fewer blocks in the wide early stages and slimmer heads, faint noise amplified
+    "light": dict(
+        embed_dim=32,
+        depths=(1, 1, 2, 2),
+        noise_sources=("srm", "bayar"),
+        residual_gain=4.0,
+        fusion_ratio=0.5,
+        decoder_width=256,
+        edge_head_width=16,
+    ),
     # For tests and the quick start; its noise sources need no weights
     "miniature": dict(
         embed_dim=16,

@@ -65,7 +65,7 @@ class QMANetwork(nn.Module, HubModel):
         super().__init__()
         self.config = config
         self.image_size = PAPER_IMAGE_SIZE  # side in pixels of the square that the weights were trained for
-        self.noise_view = NoiseView(config.noise_sources)
+        self.noise_view = NoiseView(config.noise_sources, config.residual_gain)
         self.gae = Encoder(config)
         self.lae = Encoder(config)
         self.interactions = nn.ModuleDict({str(i): Interaction(config, i - 1) for i in config.interaction_stages})

@@ -100,13 +100,15 @@ class NoiseView(nn.Module):
 
     Args:
         sources: which of ``srm``, ``bayar``, ``noiseprint``; with none of them the fusion sees the image itself.
+        residual_gain: factor of the SRM and Bayar residuals; see the configuration.
     """
 
     CHANNELS = {"srm": 3, "bayar": 3, "noiseprint": 1}  # noqa: RUF012
 
-    def __init__(self, sources: tuple[str, ...]) -> None:
+    def __init__(self, sources: tuple[str, ...], residual_gain: float = 1.0) -> None:
         super().__init__()
         self.sources = sources
+        self.residual_gain = residual_gain
         self.denormalise = Denormalise()
         self.srm = SRM() if "srm" in sources else None
         self.bayar = BayarConv() if "bayar" in sources else None
@@ -132,10 +134,16 @@ class NoiseView(nn.Module):
             rgb = self.denormalise(image)
             residuals = []
             if self.srm is not None:
-                residuals.append(self.srm(rgb) if srm is None else srm.float())
+                residuals.append(self._amplified(self.srm(rgb) if srm is None else srm.float()))
             if self.bayar is not None:
-                residuals.append(self.bayar(rgb))
+                residuals.append(self._amplified(self.bayar(rgb)))
             if self.noiseprint is not None:
                 residual = self.noiseprint(rgb) if noiseprint is None else noiseprint.float()
                 residuals.append(residual / NOISEPRINT_UNIT)
             return self.fusion(torch.cat(residuals, dim=1) if residuals else image.float())
+
+    def _amplified(self, residual: Tensor) -> Tensor:
+        """Faint noise made larger, strong edges bounded; unchanged where the gain is 1."""
+        if self.residual_gain == 1:
+            return residual
+        return SRM_TRUNCATION * torch.tanh(self.residual_gain / SRM_TRUNCATION * residual)

@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.forge.cut_paste import paste_crops
-from qmanet_benco.data.forge.forgery import ForgeryKnobs, finished, forge
+from qmanet_benco.data.forge.edits import AUTHENTIC, Edit, EditKnobs, edit
+from qmanet_benco.data.forge.forgery import Forgery, ForgeryKnobs, finished, forge
 from qmanet_benco.data.forge.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
 from qmanet_benco.data.forge.staging import Contents, staged, write_rows
 from qmanet_benco.errors import RequestError
@@ -27,7 +29,14 @@ from qmanet_benco.pool import in_order
 
 SPLITS = ("train", "test")
 COLUMNS = ("split", "file", "mask", "kind", "host", "donor", "quality", "subsampling", "tampered_fraction")
-CONTENTS = Contents(".begun-by-qmanet-data-demo", SPLITS, ("manifest.csv", "test.json"), r"[^/]+_\d{5}\.(jpg|png)")
+LISTS = tuple(f"{split}_list.json" for split in SPLITS)
+CONTENTS = Contents(
+    ".begun-by-qmanet-data-demo",
+    SPLITS,
+    ("manifest.csv", "test.json", *LISTS),
+    r"[^/]+_\d{5}\.(jpg|png)",
+    ("Tp", "Gt", "Au"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,9 @@ class DemoSet:
     test: Path
     test_json: Path
     """``{"demo": "<test>"}``, for ``qmanet benco test``."""
+    train_list: Path
+    """The training images, forgeries and authentic ones, as the framework's JsonDataset reads them."""
+    test_list: Path
     manifest: Path
 
 
@@ -50,6 +62,8 @@ class _Plan:
     size: int
     seed: int
     pasted: float
+    edited: float
+    authentic: float
     knobs: ForgeryKnobs
 
 
@@ -63,6 +77,8 @@ def make_demo(
     photos: Path | None = None,
     train_photos: Path | None = None,
     pasted: float = 0.0,
+    edited: float = 0.0,
+    authentic: float = 0.0,
     workers: int = 1,
     knobs: ForgeryKnobs | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -79,6 +95,10 @@ def make_demo(
         train_photos: folder of further ones, for training forgeries only.
         pasted: part of the forgeries that are cut and pasted as in an editor, in [0, 1]; in the others the region has
             another history than its surroundings.
+        edited: part of the images that :mod:`~qmanet_benco.data.forge.edits` makes, in [0, 1]: regions have the outline
+            of things, and the whole picture has one last history.
+        authentic: part of the images that are authentic and have the same histories as those of ``edited``, in [0, 1];
+            they go into ``Au`` beside ``Tp`` and stand in the lists as "Negative".
         workers: processes; a script that asks for several needs the guard ``if __name__ == "__main__":``.
         knobs: ranges of the generator.
         progress: called with the finished and all forgeries.
@@ -92,19 +112,29 @@ def make_demo(
     """
     check = partial(_check, out, train_count, test_count, size, seed, workers)
     check()
-    if not 0 <= pasted <= 1:
-        raise RequestError(f"pasted {pasted}", "a part of the forgeries, from 0 to 1")
+    for name, part in (("pasted", pasted), ("edited", edited), ("authentic", authentic)):
+        if not 0 <= part <= 1:
+            raise RequestError(f"{name} {part}", "a part of the images, from 0 to 1")
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
     if train_photos is not None:
         chosen += tuple(replace(photo, split="train") for photo in photos_in(train_photos, seed))
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     with staged(out, CONTENTS, check) as unfinished:
-        plan = _Plan(unfinished, chosen, size, seed, pasted, knobs or ForgeryKnobs())
+        plan = _Plan(unfinished, chosen, size, seed, pasted, edited, authentic, knobs or ForgeryKnobs())
         rows = _write_all(plan, tasks, workers, progress)
         write_rows(unfinished / "manifest.csv", COLUMNS, rows)
+        for split, name in zip(SPLITS, LISTS, strict=True):
+            listed = _image_list(out.resolve(), [row for row in rows if row["split"] == split])
+            (unfinished / name).write_text(json.dumps(listed), encoding="utf-8")
         listed = json.dumps({"demo": str((out.resolve() / "test").resolve())})
         (unfinished / "test.json").write_text(listed, encoding="utf-8")
-    return DemoSet(out / "train", out / "test", out / "test.json", out / "manifest.csv")
+    lists = (out / name for name in LISTS)
+    return DemoSet(out / "train", out / "test", out / "test.json", *lists, out / "manifest.csv")
+
+
+def _image_list(place: Path, rows: list[dict[str, str]]) -> list[list[str]]:
+    """``[image, mask]`` or ``[image, "Negative"]``, the framework's word for an authentic image."""
+    return [[str(place / row["file"]), str(place / row["mask"]) if row["mask"] else "Negative"] for row in rows]
 
 
 def _write_all(
@@ -183,24 +213,38 @@ def _check(out: Path, train_count: int, test_count: int, size: int, seed: int, w
 
 
 def _write_one(plan: _Plan, task: tuple[str, int]) -> dict[str, str]:
-    """Make and write one forgery; all randomness comes from the seed, the split and the index."""
+    """Make and write one image; all randomness comes from the seed, the split and the index."""
     split, index = task
     rng = np.random.default_rng([plan.seed, SPLITS.index(split), index])
     photos = [photo for photo in plan.photos if photo.split == split]
     host_index, donor_index = rng.choice(len(photos), 2, replace=False)
     host, donor = photos[host_index], photos[donor_index]
+    content, made, quality, subsampling = _made(plan, host, donor, rng)
+    stem = f"{made.kind}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
+    authentic = made.kind == AUTHENTIC
+    file = f"{split}/{'Au' if authentic else 'Tp'}/{stem}{'.jpg' if quality else '.png'}"
+    (plan.folder / file).write_bytes(content)
+    mask = "" if authentic else f"{split}/Gt/{stem}.png"
+    if mask:
+        PillowImage.fromarray(np.where(made.mask, 255, 0).astype(np.uint8)).save(plan.folder / mask)
+    donor_name = donor.name if made.kind == "splice" else ""
+    fraction = f"{made.mask.mean():.6f}"
+    values = (split, file, mask, made.kind, host.name, donor_name, quality, subsampling, fraction)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _made(plan: _Plan, host: Photo, donor: Photo, rng: Generator) -> tuple[bytes, Forgery | Edit, str, str]:
+    """One image by the generator that is drawn: the file's bytes, mask and kind, JPEG quality and subsampling."""
+    authentic = bool(plan.authentic) and rng.random() < plan.authentic
+    if authentic or (plan.edited and rng.random() < plan.edited):
+        knobs = EditKnobs()
+        kind = AUTHENTIC if authentic else knobs.kinds[rng.integers(len(knobs.kinds))]
+        made = edit(pixels(host), pixels(donor), plan.size, kind, rng, knobs)
+        return made.content, made, made.quality, made.subsampling
     if plan.pasted and rng.random() < plan.pasted:
         forgery = paste_crops(pixels(host), pixels(donor), plan.size, rng, plan.knobs)
     else:
         kind = plan.knobs.kinds[rng.integers(len(plan.knobs.kinds))]
         forgery = forge(pixels(host), pixels(donor), plan.size, kind, rng, plan.knobs)
     content, quality, subsampling = finished(forgery, rng, plan.knobs)
-    stem = f"{forgery.kind}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
-    file = f"{split}/Tp/{stem}{'.jpg' if quality else '.png'}"
-    (plan.folder / file).write_bytes(content)
-    mask = f"{split}/Gt/{stem}.png"
-    PillowImage.fromarray(np.where(forgery.mask, 255, 0).astype(np.uint8)).save(plan.folder / mask)
-    donor_name = donor.name if forgery.kind == "splice" else ""
-    fraction = f"{forgery.mask.mean():.6f}"
-    values = (split, file, mask, forgery.kind, host.name, donor_name, quality, subsampling, fraction)
-    return dict(zip(COLUMNS, values, strict=True))
+    return content, forgery, quality, subsampling

@@ -93,7 +93,7 @@ def _is_usable(path: Path) -> bool:
     return usable
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def pixels(photo: Photo) -> Image:
     """H x W x 3, 8 bit, upright.
 

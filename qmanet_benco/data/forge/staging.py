@@ -27,11 +27,13 @@ class Contents:
     """Lists beside them."""
     image: str
     """Pattern of the images' and masks' names."""
+    folders: tuple[str, ...] = ("Tp", "Gt")
+    """In each split."""
 
     def are_all_of(self, folder: Path) -> bool:
         """Whether a folder is empty, or marked and with nothing in it but what the command writes."""
         own = re.compile(
-            rf"({'|'.join(self.splits)})(/(Tp|Gt)(/{self.image})?)?|"
+            rf"({'|'.join(self.splits)})(/({'|'.join(self.folders)})(/{self.image})?)?|"
             + "|".join(map(re.escape, (*self.files, self.marker)))
         )
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
@@ -89,7 +91,7 @@ def _begin(unfinished: Path, contents: Contents) -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     (unfinished / contents.marker).touch()
     for split in contents.splits:
-        for folder in ("Tp", "Gt"):
+        for folder in contents.folders:
             (unfinished / split / folder).mkdir(parents=True)
 
 
