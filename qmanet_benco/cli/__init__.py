@@ -1,3 +1,3 @@
-"""The command line `qmanet`: commands, tables and printing; :mod:`qmanet_benco.cli.main` is the console script.
+"""The command line `qmanet`: one file for each group of commands, with all tables and printing; ``main`` joins them.
 It stands above every other room, and none of them imports it.
 """

@@ -200,39 +200,6 @@ def example(model: str, image_size: int) -> dict[str, Any]:
     return batch
 
 
-def show(rows: Iterable[Cost]) -> None:
-    """Print Table 10 on stdout, with what is not counted and the known faults below it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    titles = (
-        "model",
-        "side",
-        "params M",
-        "MACs G",
-        "FLOPs G (2 x)",
-        "latency s",
-        "peak MiB",
-        "published M",
-        "published G",
-        "MACs to published",
-    )
-    table = Table(*titles, title=f"Batch 1, CPU, {torch.get_num_threads()} threads")
-    notes = []
-    for row in rows:
-        numbers = (row.params_m, row.macs_g, row.flops_g, row.latency_s, row.peak_mib)
-        published = (row.published_params_m, row.published_flops_g)
-        shown = ["" if number is None else f"{number:.1f}" for number in (*numbers, *published)]
-        shown.append("" if row.published_flops_g is None else f"{row.macs_g / row.published_flops_g - 1:+.1%}")
-        table.add_row(f"{row.model} {row.variant}".strip(), str(row.image_size), *shown)
-        notes += [f"{row.model}: {row.note}"] if row.note else []
-    console = Console()
-    console.print(table)
-    console.print(f"Not counted: {'; '.join(NOT_COUNTED)}. The published column is the paper's Table 10.")
-    for note in notes:
-        console.print(note)
-
-
 def _published_size(name: str) -> int:
     """Side of the images of the model's row in Table 10."""
     from qmanet_benco.benco.zoo import build as zoo

@@ -32,7 +32,9 @@ def test_json_is_one_document_and_names_every_patch(
 def test_tables_show_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    doctor.show(doctor.diagnose(), Console(width=200))
+    from qmanet_benco.cli.doctor import show
+
+    show(doctor.diagnose(), Console(width=200))
     shown = capsys.readouterr().out
     for row in (*hardening.ROWS, *compat.ROWS):
         assert row.name in shown
@@ -44,13 +46,15 @@ def test_another_release_and_a_broken_opencv_are_noticed(
 ) -> None:
     from rich.console import Console
 
+    from qmanet_benco.cli.doctor import show
+
     monkeypatch.setattr(doctor, "_opencv", lambda: "fails: libGL.so.1")
     monkeypatch.setattr(doctor, "_stock_lines", lambda name: ["something else"])
     found = doctor.diagnose()
     assert not found.healthy
     assert not any(patch.found for patch in found.patches)
     assert doctor.Missing("a working OpenCV", doctor.OPENCV_CURE) in found.missing
-    doctor.show(found, Console(width=80))
+    show(found, Console(width=80))
     assert capsys.readouterr().out.splitlines()[-1] == doctor.verdict(found)
     assert doctor.OPENCV_CURE in doctor.verdict(found)
     monkeypatch.setattr(doctor, "_opencv", lambda: "4.11.0")

@@ -12,13 +12,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qmanet_benco.benco.resume.determinism import CAUSES, Cause
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 PACKAGES = (
     "qmanet-benco",
@@ -112,40 +108,6 @@ def diagnose() -> Diagnosis:
     )
 
 
-def show(diagnosis: Diagnosis, console: Console) -> None:
-    """Print tables.
-
-    Args:
-        diagnosis: of :func:`diagnose`.
-        console: rich's.
-    """
-    from rich.markup import escape
-
-    machine = _table("machine", "what", "found")
-    machine.add_row("Python", diagnosis.python)
-    for name, version in diagnosis.packages.items():
-        machine.add_row(name, version or "not installed")
-    machine.add_row("device", ", ".join(diagnosis.devices))
-    machine.add_row("cores, memory", f"{diagnosis.cores}, {diagnosis.memory_gb} GB")
-    machine.add_row("import cv2", diagnosis.opencv)
-    patches = _table("the framework's scripts as `qmanet benco` runs them", "patch", "here", "stock line", "for")
-    for patch in diagnosis.patches:
-        patches.add_row(patch.name, "on" if patch.active else "off", f"{patch.stock}{_remark(patch)}", patch.why)
-    weights = _table("published weights", "name", "file")
-    for row in diagnosis.weights:
-        weights.add_row(row["name"], row["path"] or "not fetched")
-    missing = _table("missing", "what", "command that gets it")
-    for entry in diagnosis.missing:
-        missing.add_row(entry.what, escape(entry.command))
-    causes = _table("differs from run to run on CUDA, with one seed", "operation", "where", "with --deterministic")
-    for cause in diagnosis.nondeterministic:
-        causes.add_row(cause.operation, cause.where, cause.with_switch)
-    for table in (machine, patches, weights, causes, missing):
-        if table.row_count:
-            console.print(table)
-    console.print(verdict(diagnosis), highlight=False, markup=False, soft_wrap=True)
-
-
 def verdict(diagnosis: Diagnosis) -> str:
     """The diagnosis in a line, as the exit code tells it."""
     if diagnosis.healthy:
@@ -188,13 +150,6 @@ def _stock_lines(name: str) -> list[str] | None:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
-def _table(title: str, *columns: str) -> Table:
-    """A table that breaks long words rather than cutting them off: they are there to be copied."""
-    from rich.table import Column, Table
-
-    return Table(*(Column(column, overflow="fold") for column in columns), title=title)
-
-
 def _patches(cuda: bool) -> list[Patch]:
     from qmanet_benco.benco.corrections import cpu as compat
     from qmanet_benco.benco.corrections import table as hardening
@@ -208,10 +163,6 @@ def _patches(cuda: bool) -> list[Patch]:
         for row in hardening.ROWS
     ]
     return [*corrections, *redirections]
-
-
-def _remark(patch: Patch) -> str:
-    return {True: "", False: " (not there: another release?)", None: " (framework not installed)"}[patch.found]
 
 
 def _opencv() -> str:

@@ -1,0 +1,108 @@
+"""The commands `qmanet benco ...`, which run the framework's scripts, and `qmanet noise-cache`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qmanet_benco.cli.options import debugging
+from qmanet_benco.errors import RequestError
+
+app = typer.Typer(help="Run the framework's own scripts, unmodified, with QMA-Net.", no_args_is_help=True)
+
+
+_BENCO_SCRIPTS = {
+    "train": "Train a model; pixel-F1 on the test data every few epochs.",
+    "test": "Pixel-F1 of every checkpoint in a folder on every set of a JSON file.",
+    "test_robust": "Pixel-F1 of a checkpoint on one set under blur, noise and JPEG compression.",
+    "test_complexity": "Parameters and multiply-adds.",
+    "test_save_images": "A checkpoint's predicted masks as PNG files at the images' sizes.",
+}
+
+
+def _add_benco_command(script: str, about: str) -> None:
+    """One command for each stock script; the options are ours, everything else goes to the script."""
+
+    def command(
+        context: typer.Context,
+        nproc: Annotated[str, typer.Option(help="Processes on this machine; auto or gpu: one on each GPU.")] = "1",
+        nnodes: Annotated[int, typer.Option(help="Machines; start the same command on each.")] = 1,
+        rdzv: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where several machines meet.")] = "",
+        max_restarts: Annotated[
+            int, typer.Option(help="Restart crashed processes; training goes on from its newest checkpoint.")
+        ] = 0,
+        levels: Annotated[str, typer.Option(help='For test_robust: attacks, e.g. "blur=3,7 noise=3,11 jpeg=90".')] = "",
+        stock: Annotated[bool, typer.Option("--stock", help="Leave the framework's defects as they are.")] = False,
+        without: Annotated[
+            list[str] | None, typer.Option(metavar="NAME", help="Leave one correction out (names: `qmanet doctor`).")
+        ] = None,
+        allow_pickle: Annotated[
+            bool, typer.Option("--allow-pickle", help="Let checkpoints run code; only if you trust their source.")
+        ] = False,
+        show_help: Annotated[bool, typer.Option("--help", "-h", help="With --model NAME also all flags.")] = False,
+    ) -> None:
+        from qmanet_benco.benco.seam.flags import model_name
+        from qmanet_benco.benco.seam.options import help_text
+
+        model = model_name(context.args)
+        if show_help:
+            typer.echo(context.get_help())
+            if script == "train":
+                typer.echo(f"\n{help_text()}")
+            if not model:
+                typer.echo(f"\nFlags of the script and of a model: qmanet benco {script} --model QMANet --help")
+                return
+        from qmanet_benco.benco.launch.elastic import Group
+        from qmanet_benco.benco.launch.launcher import Run, launch, show_flags
+
+        flags, left_out = tuple(context.args), tuple(without or ())
+        run = Run(script, flags, stock, left_out, allow_pickle, levels, debugging(context))
+        if show_help:
+            show_flags(run, model)
+            return
+        raise typer.Exit(launch(run, Group(nproc, nnodes, rdzv, max_restarts)))
+
+    app.command(
+        script,
+        help=f"{about} FLAGS are the stock script's and the model's own; without CUDA the CPU is used.",
+        options_metavar="[OPTIONS] [FLAGS]",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        add_help_option=False,
+    )(command)
+
+
+for _script, _about in _BENCO_SCRIPTS.items():
+    _add_benco_command(_script, _about)
+
+
+def noise_cache(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="ManiDataset folders or JSON lists.")],
+    cache: Annotated[Path, typer.Option(help="The folder of --noiseprint_cache.")],
+    weights: Annotated[str, typer.Option(help="NoisePrint++: a file, or a name of `qmanet weights list`.")] = (
+        "noiseprint++"
+    ),
+    image_size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 512,
+    padding: Annotated[bool, typer.Option("--padding", help="Pad to it instead of resizing.")] = False,
+    share: Annotated[str, typer.Option(help="I/N: only the I-th of N parts, for several processes.")] = "0/1",
+) -> None:
+    """Compute the NoisePrint++ residuals of whole sets, for trainings without augmentation and for tests."""
+    from qmanet_benco.benco.residuals import keep_residuals
+    from qmanet_benco.progress import shown
+
+    part, _, parts = share.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
+        raise RequestError(f"--share {share}", "I/N with I from 0 to N - 1, such as 0/2")
+    for path in data:
+        with shown("residuals") as progress:
+            computed = keep_residuals(
+                path,
+                cache,
+                weights=weights,
+                image_size=image_size,
+                padding=padding,
+                share=(int(part), int(parts)),
+                progress=progress,
+            )
+        typer.echo(f"{path}: {computed} residuals computed")

@@ -1,0 +1,36 @@
+"""What several commands share: their options, whether errors keep their traceback, and JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+DEMO = "demo"
+"""The name of the demonstration weights."""
+
+AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth file run code.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")]
+ImageSide = Annotated[int, typer.Option(help="Side to resize to; 0: the one of the weights.")]
+Weights = Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")]
+Workers = Annotated[int, typer.Option(help="Processes.")]
+
+
+@dataclass
+class Settings:
+    """The options of `qmanet` itself, as the context's object."""
+
+    debug: bool = False
+
+
+def debugging(context: typer.Context) -> bool:
+    """Whether an error of this command keeps its traceback."""
+    return context.ensure_object(Settings).debug
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    typer.echo(json.dumps(document, indent=2))

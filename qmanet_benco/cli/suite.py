@@ -1,0 +1,70 @@
+"""The commands `qmanet suite ...`: models are scored, and the scores become the paper's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qmanet_benco.cli.options import debugging
+from qmanet_benco.errors import RequestError
+
+app = typer.Typer(help="Score models x sets x attacks, and make the paper's tables.", no_args_is_help=True)
+
+
+@app.command("run")
+def suite_run(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(metavar="SUITE.yaml", help="A file; paper.yaml and demo.yaml ship.")],
+    out: Annotated[Path, typer.Option(help="A new folder, or that of an interrupted run, which goes on.")],
+    nproc: Annotated[str, typer.Option(help="Processes on this machine; auto: one for each GPU.")] = "1",
+    sets: Annotated[list[str] | None, typer.Option("--set", help="NAME=PATH: another path, or one more set.")] = None,
+    checkpoints: Annotated[
+        list[str] | None, typer.Option("--checkpoint", help="NAME=PATH of a model's trained weights.")
+    ] = None,
+    models: Annotated[list[str] | None, typer.Option("--model", help="Only this model; repeat for several.")] = None,
+    image_size: Annotated[int, typer.Option(help="Instead of the suite's.")] = 0,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out models and sets whose files are missing.")
+    ] = False,
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let checkpoints run code.")] = False,
+) -> None:
+    """Score every image of models x sets x attacks once; a killed run continues; exit code 1 if a model failed."""
+    from qmanet_benco.evaluation.suite.launch import Order, launch_suite
+
+    order = Order(
+        suite,
+        str(out),
+        sets=_named("--set", sets or []),
+        checkpoints=_named("--checkpoint", checkpoints or []),
+        models=tuple(models or ()),
+        image_size=image_size,
+        skip_missing=skip_missing,
+        allow_pickle=allow_pickle,
+        debug=debugging(context),
+    )
+    raise typer.Exit(launch_suite(order, nproc))
+
+
+@app.command("report")
+def suite_report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of `qmanet suite run`.")],
+    formats: Annotated[str, typer.Option("--format", help="Comma list of md, latex, csv, html.")] = "md,latex,csv,html",
+    images: Annotated[
+        list[str] | None, typer.Option("--image", help="Stem for Figure 3; repeat. By default the hardest images.")
+    ] = None,
+) -> None:
+    """The paper's tables and figures from a run's records, beside the published numbers: DIR/report."""
+    from qmanet_benco.evaluation.report.report import make_report
+
+    for path in make_report(folder, tuple(formats.split(",")), tuple(images or ())):
+        typer.echo(path)
+
+
+def _named(option: str, words: list[str]) -> dict[str, str]:
+    """``["CASIAv1=prepared/casiav1"]`` as a dictionary."""
+    for word in words:
+        if not all(word.partition("=")):
+            raise RequestError(f"{option} {word}", "NAME=PATH")
+    return {word.partition("=")[0]: word.partition("=")[2] for word in words}

@@ -1,0 +1,62 @@
+"""The command line as a whole: light help, one line and exit code 2 for a wrong request, nothing kept between calls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from qmanet_benco.cli import main as cli
+from qmanet_benco.errors import RequestError
+
+WRONG = ["weights", "fetch", "no-such-weights"]
+
+
+def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["qmanet", *arguments])
+    cli.main()
+
+
+def test_help_loads_neither_torch_nor_numpy_nor_the_framework() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['qmanet', '--help']\n"
+        "try: runpy.run_module('qmanet_benco', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'IMDLBenCo', 'rich', 'PIL'} & set(sys.modules)), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "Usage" in ended.stdout
+    assert ended.stderr.strip() == "[]"
+
+
+def test_wrong_request_is_one_line_and_exit_code_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        _call(monkeypatch, *WRONG)
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("qmanet: error: ")
+    assert said.count("\n") == 1
+
+
+def test_forbidden_path_is_one_line_and_exit_code_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(name: str) -> None:
+        raise PermissionError(13, "Permission denied", name)
+
+    monkeypatch.setattr("qmanet_benco.model.weights.pretrained.fetch_weights", forbidden)
+    with pytest.raises(SystemExit) as end:
+        _call(monkeypatch, *WRONG)
+    assert end.value.code == 2
+    said = "qmanet: error: no-such-weights: Permission denied; expected a path that you may use\n"
+    assert capsys.readouterr().err == said
+
+
+def test_debug_shows_the_error_itself_and_only_for_the_call_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RequestError, match="no-such-weights"):
+        _call(monkeypatch, "--debug", *WRONG)
+    with pytest.raises(SystemExit):
+        _call(monkeypatch, *WRONG)
