@@ -42,6 +42,13 @@ class QMANet(nn.Module):
         segmentation_weight: alpha of equation 8, weight of the mask's Dice loss
         edge_weight: beta of equation 8, weight of the edges' Dice loss
         bce_weight: weight of an additional binary cross entropy on the mask; the paper has none
+        edge_supervision: levels: one edge map for each of the four levels; fused: one map of all levels
+        dice: sums of the Dice losses: over each image, or over the whole batch with smoothing 1
+        residual: what equation 4 adds to the RGB branch's attention: aligned, or initial as it is printed
+        shared_gcm: 1: both directions of attention share one G; 0: each has its own
+        gcm_groups: groups of the group convolutions
+        literal_first_block: 1: MFAM's first block has keys R and values N, as equation 6 is printed
+        fusion_ratio: inner width of DCM relative to the level's
         checkpointing: 1 recomputes activations in backward: less memory, more time
 
     Raises:
@@ -62,6 +69,13 @@ class QMANet(nn.Module):
         segmentation_weight: float = 0.2,
         edge_weight: float = 0.8,
         bce_weight: float = 0.0,
+        edge_supervision: str = "levels",
+        dice: str = "image",
+        residual: str = "aligned",
+        shared_gcm: int = 1,
+        gcm_groups: int = 8,
+        literal_first_block: int = 0,
+        fusion_ratio: float = 0.75,
         checkpointing: int = 0,
     ) -> None:
         super().__init__()
@@ -78,6 +92,13 @@ class QMANet(nn.Module):
             segmentation_weight=segmentation_weight,
             edge_weight=edge_weight,
             bce_weight=bce_weight,
+            edge_supervision=edge_supervision,
+            dice=dice,
+            residual=residual,
+            shared_gcm=bool(shared_gcm),
+            gcm_groups=gcm_groups,
+            literal_first_block=bool(literal_first_block),
+            fusion_ratio=fusion_ratio,
         )
         self.network.set_checkpointing(bool(checkpointing))
         self.edge_target = edge_target

@@ -14,6 +14,9 @@ from qmanet_benco.errors import RequestError
 
 NOISE_SOURCES = ("srm", "bayar", "noiseprint")
 DECODERS = ("query", "conv", "mlp")
+RESIDUALS = ("aligned", "initial")
+EDGE_SUPERVISIONS = ("levels", "fused")
+DICE_SUMS = ("image", "batch")
 STAGES = (1, 2, 3, 4)
 
 
@@ -42,11 +45,15 @@ class QMANetConfig:
     """What the noise view is made of (MNFM); empty: the second branch sees the image itself."""
 
     residual_gain: float = 1.0
-    """SRM and BayarConv residuals are multiplied by it, and where it is not 1 softly bounded to 3 units of 8 / gain grey
-    levels, so that faint noise is not drowned by edges (CHOICE; SRM's authors truncate at 2 or 3 grey levels)."""
+    """SRM and BayarConv residuals are multiplied by it, and where it is not 1 softly bounded, so that faint noise
+    is not drowned by edges: at 24 / gain grey levels (CHOICE; SRM's authors truncate at 2 or 3)."""
 
     interaction_stages: tuple[int, ...] = STAGES
     """Stages with alignment and DFCM. Table 2: none is CP, only stage 4 is SS."""
+    keep_alignment: bool = False
+    """Stages without DFCM keep the alignment and its way back (CHOICE: the paper's CP "removes DFCM")."""
+    residual: str = "aligned"
+    """What equation 4 adds to the RGB branch's attention: the aligned feature (CHOICE), or R_init as it is printed."""
     gcm_groups: int = 8
     """Groups of the group convolution modules (CHOICE)."""
     shared_gcm: bool = True
@@ -71,7 +78,11 @@ class QMANetConfig:
     """Inner width of the two ablation decoders (CHOICE: SegFormer's head)."""
     edge_head_width: int = 64
     """Inner width of an edge supervision head (CHOICE)."""
+    edge_supervision: str = "levels"
+    """``levels``: one edge map for each of the four levels (CHOICE); ``fused``: one map of all levels, at full size."""
 
+    dice: str = "image"
+    """Sums of the Dice losses: over each ``image`` (CHOICE), or over the whole ``batch`` with smoothing 1."""
     segmentation_weight: float = 0.2
     """Alpha of equation 8."""
     edge_weight: float = 0.8
@@ -87,12 +98,19 @@ class QMANetConfig:
             raise RequestError(f"noise source {unknown[0]!r}", f"a comma list of {', '.join(NOISE_SOURCES)}, or none")
         if self.decoder not in DECODERS:
             raise RequestError(f"decoder {self.decoder!r}", f"one of {', '.join(DECODERS)}")
+        for name, words in (("residual", RESIDUALS), ("edge_supervision", EDGE_SUPERVISIONS), ("dice", DICE_SUMS)):
+            if getattr(self, name) not in words:
+                raise RequestError(f"{name} {getattr(self, name)!r}", f"one of {', '.join(words)}")
         if not self.decoder_levels:
             raise RequestError("no decoder level", "at least one of 1, 2, 3, 4")
         for name in ("interaction_stages", "decoder_levels"):
             stages = getattr(self, name)
             if not set(stages) <= set(STAGES):
                 raise RequestError(f"{name} {','.join(map(str, stages))}", "stages out of 1, 2, 3, 4")
+        if self.gcm_groups < 1:
+            raise RequestError(f"gcm_groups {self.gcm_groups}", "1 or more")
+        if not 0 < self.fusion_ratio <= 4:
+            raise RequestError(f"fusion_ratio {self.fusion_ratio}", "above 0, at most 4")
         if self.num_queries < 1:
             raise RequestError(f"num_queries {self.num_queries}", "1 or more")
         if self.edge_width < 1 or self.edge_width % 2 == 0:
@@ -155,16 +173,6 @@ _ROWS: dict[str, dict[str, Any]] = {
     "q8": dict(num_queries=8),
     "q32": dict(num_queries=32),
     **_MIT_SIZES,
-    # For CPUs: b0's widths with fewer blocks in the wide early stages and slimmer heads, faint noise amplified
-    "light": dict(
-        embed_dim=32,
-        depths=(1, 1, 2, 2),
-        noise_sources=("srm", "bayar"),
-        residual_gain=4.0,
-        fusion_ratio=0.5,
-        decoder_width=256,
-        edge_head_width=16,
-    ),
     # For tests and the quick start; its noise sources need no weights
     "miniature": dict(
         embed_dim=16,
@@ -176,6 +184,11 @@ _ROWS: dict[str, dict[str, Any]] = {
         edge_head_width=16,
     ),
 }
+
+_LIGHT: dict[str, Any] = dict(
+    depths=(1, 1, 2, 2), noise_sources=("srm", "bayar"), residual_gain=4.0, edge_head_width=16
+)
+"""For CPUs: fewer early blocks, slimmer edge heads, noise sources without weights, faint noise amplified."""
 
 VARIANTS: dict[str, QMANetConfig] = {name: QMANetConfig(variant=name, **row) for name, row in _ROWS.items()}
 """Every variant by name: the paper's network, Table 2, Table 9, the backbones b0..b5, and a miniature."""
@@ -204,7 +217,8 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     """The configuration of a variant with some fields changed.
 
     Args:
-        variant: a name of :data:`VARIANTS`, or a backbone and an ablation, such as ``b0-cp``.
+        variant: a name of :data:`VARIANTS`, a backbone and an ablation, such as ``b0-cp``, or ``b0-light``: what the
+            model that ships is.
         changes: fields and their values.
 
     Raises:
@@ -213,6 +227,8 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     backbone, _, ablation = variant.partition("-")
     if backbone in (*_MIT_SIZES, "miniature") and ablation in ABLATIONS:
         return QMANetConfig(**{**_ROWS[backbone], **_ROWS[ablation], "variant": variant, **changes})
+    if variant == "b0-light":
+        return QMANetConfig(**{**_ROWS["b0"], **_LIGHT, "variant": variant, **changes})
     if variant not in VARIANTS:
         raise RequestError(f"variant {variant!r}", f"one of {', '.join(VARIANTS)}")
     return replace(VARIANTS[variant], **changes)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d, SqueezeExcite, trunc_normal_
 from torch import Tensor, nn
 
+from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig
 
 
@@ -78,13 +79,16 @@ class DFCM(nn.Module):
     """Recalibration (equation 3) and bidirectional cross-attention with residuals (equation 4).
 
     Args:
-        config: heads, reductions, groups and whether both directions share one G.
+        config: heads, reductions, groups, whether both directions share one G, and the RGB branch's residual.
         stage: 0 to 3.
     """
 
     def __init__(self, config: QMANetConfig, stage: int) -> None:
         super().__init__()
         channels = config.widths[stage]
+        if channels % config.gcm_groups:
+            widths = ", ".join(map(str, config.widths))
+            raise RequestError(f"gcm_groups {config.gcm_groups}", f"a common divisor of the widths {widths}")
         ratio = 1 / config.recalibration_reduction
         self.rgb_recalibration = SqueezeExcite(channels, rd_ratio=ratio)
         self.noise_recalibration = SqueezeExcite(channels, rd_ratio=ratio)
@@ -93,20 +97,22 @@ class DFCM(nn.Module):
             for _ in range(1 if config.shared_gcm else 2)
         )
 
-    def forward(self, rgb: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """R_a and N_init -> R_i and N_i, all B x C x h x w."""
+    def forward(self, rgb: Tensor, noise: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """R_a and N_init -> R_i and N_i; to the RGB branch's attention the residual is added, by default R_a.
+
+        All are B x C x h x w.
+        """
         rgb_middle = self.rgb_recalibration(rgb)
         noise_middle = self.noise_recalibration(noise)
         rgb_attention, noise_attention = self.attentions[0], self.attentions[-1]
-        # CHOICE: the residual is the aligned feature, which lives in the same space as what attention returns
         return (
-            rgb + rgb_attention(rgb_middle, noise_middle),
+            (rgb if residual is None else residual) + rgb_attention(rgb_middle, noise_middle),
             noise + noise_attention(noise_middle, rgb_middle),
         )
 
 
 class Interaction(nn.Module):
-    """One stage's alignment, DFCM and way back into the RGB backbone.
+    """One stage's alignment, DFCM (where the configuration has it) and way back into the RGB backbone.
 
     Args:
         config: as for :class:`DFCM`.
@@ -116,10 +122,15 @@ class Interaction(nn.Module):
     def __init__(self, config: QMANetConfig, stage: int) -> None:
         super().__init__()
         channels = config.widths[stage]
+        self.residual = config.residual
         self.align = FeatureAlignment(channels)
-        self.cross_guide = DFCM(config, stage)
+        self.cross_guide = DFCM(config, stage) if stage + 1 in config.interaction_stages else None
         self.align_back = FeatureAlignment(channels) if stage < 3 else nn.Identity()
 
     def forward(self, rgb: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """R_init and N_init -> R_i and N_i (equation 2), all B x C x h x w."""
-        return self.cross_guide(self.align(rgb), noise)
+        aligned = self.align(rgb)
+        if self.cross_guide is None:
+            return aligned, noise
+        # CHOICE: the aligned feature lives in the same space as what attention returns; equation 4 prints R_init
+        return self.cross_guide(aligned, noise, rgb if self.residual == "initial" else None)

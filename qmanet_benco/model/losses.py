@@ -7,24 +7,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d
-from torch import Tensor, nn
+from torch import Tensor
 
 from qmanet_benco.model.config import QMANetConfig
-
-
-class EdgeSupervision(nn.Module):
-    """Edge Supervision Module of one level: R_i -> logits of the tampered region's boundary (CHOICE: two layers)."""
-
-    def __init__(self, channels: int, inner: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, inner, 3, padding=1), LayerNorm2d(inner), nn.GELU(), nn.Conv2d(inner, 1, 1)
-        )
-
-    def forward(self, rgb: Tensor) -> Tensor:
-        """B x C_i x h x w -> B x 1 x h x w."""
-        return self.layers(rgb)
+from qmanet_benco.model.decoder import upsample
 
 
 class Losses(NamedTuple):
@@ -66,6 +52,32 @@ def dice_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Te
         return (1 - 2 * overlap / total.clamp_min(1e-6)).mean()
 
 
+def batch_dice_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    r"""Dice loss with its sums over the whole batch and smoothing 1, as MVSS-Net's (Chen et al. 2021).
+
+    .. math:: 1 - \frac{2 \sum p g + 1}{\sum p^2 + \sum g^2 + 1}
+
+    Authentic images then only add their false alarms to the denominator.
+
+    Args:
+        logits: B x 1 x H x W, any precision; computed in float32.
+        target: B x 1 x H x W in {0, 1}.
+        valid: B x 1 x H x W in {0, 1}; pixels with 0 (padding) do not count.
+
+    Returns:
+        Scalar in [0, 1].
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        probability, target = logits.float().sigmoid(), target.float()
+        weight = torch.ones_like(target) if valid is None else valid.float()
+        overlap = (weight * probability * target).sum()
+        total = (weight * (probability.square() + target.square())).sum()
+        return 1 - (2 * overlap + 1) / (total + 1)
+
+
+_DICE = {"image": dice_loss, "batch": batch_dice_loss}
+
+
 def edge_band(mask: Tensor, width: int) -> Tensor:
     """The band of ``width`` pixels around the boundary of the tampered region.
 
@@ -98,11 +110,11 @@ def total_loss(
     config: QMANetConfig,
     valid: Tensor | None = None,
 ) -> Losses:
-    """Equation 8: alpha times the mask's Dice plus beta times the mean of the four edge maps' Dice (CHOICE: mean).
+    """Equation 8: alpha times the mask's Dice plus beta times the mean of the edge maps' Dice (CHOICE: mean).
 
     Args:
         mask_logits: B x 1 x H x W.
-        edge_logits: of each level, B x 1 x h_i x w_i.
+        edge_logits: of each level, B x 1 x h_i x w_i, or one fused map, which is compared at full size.
         mask: B x 1 x H x W in {0, 1}.
         band: target of the edges at full size, B x 1 x H x W in {0, 1}.
         config: the weights.
@@ -111,9 +123,12 @@ def total_loss(
     Returns:
         The total and its parts.
     """
-    segmentation = dice_loss(mask_logits, mask, valid)
+    dice = _DICE[config.dice]
+    segmentation = dice(mask_logits, mask, valid)
+    if config.edge_supervision == "fused":
+        edge_logits = [upsample(logits, band.shape[2:]) for logits in edge_logits]
     edge_levels = tuple(
-        dice_loss(
+        dice(
             logits,
             reduce_band(band, logits.shape[2:]),
             None if valid is None else reduce_band(valid, logits.shape[2:]),

@@ -16,14 +16,16 @@ from torch.utils.checkpoint import checkpoint
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.aggregation import QueryAggregation
 from qmanet_benco.model.backbone import Encoder
-from qmanet_benco.model.config import QMANetConfig
+from qmanet_benco.model.config import STAGES, QMANetConfig
 from qmanet_benco.model.decoder import DECODER_CLASSES, Level, upsample
+from qmanet_benco.model.edges import EDGE_SUPERVISION_CLASSES
 from qmanet_benco.model.interaction import Interaction
-from qmanet_benco.model.losses import EdgeSupervision
 from qmanet_benco.model.noise_view import NoiseView
 from qmanet_benco.model.weights.hub import HubModel
 
-TRAINING_FIELDS = frozenset({"variant", "drop_path", "segmentation_weight", "edge_weight", "bce_weight", "edge_width"})
+TRAINING_FIELDS = frozenset(
+    {"variant", "drop_path", "segmentation_weight", "edge_weight", "bce_weight", "edge_width", "dice"}
+)
 """Fields of the configuration that may differ between saving and loading: they change no tensor's meaning."""
 
 SMALLEST_SIDE = 64
@@ -42,7 +44,7 @@ class Localization(NamedTuple):
     mask_logits: Tensor
     """B x 1 x H x W, float32, at the input's size; their sigmoid is the probability of tampering."""
     edge_logits: tuple[Tensor, ...]
-    """Of each level, B x 1 x h_i x w_i; empty where edges were not asked for."""
+    """Of each level, B x 1 x h_i x w_i, or one fused map at stride 4; empty where edges were not asked for."""
     noise_view: Tensor
     """X_noise, B x 3 x H x W, float32."""
     levels: tuple[Level, ...]
@@ -68,10 +70,11 @@ class QMANetwork(nn.Module, HubModel):
         self.noise_view = NoiseView(config.noise_sources, config.residual_gain)
         self.gae = Encoder(config)
         self.lae = Encoder(config)
-        self.interactions = nn.ModuleDict({str(i): Interaction(config, i - 1) for i in config.interaction_stages})
+        stages = STAGES if config.keep_alignment else config.interaction_stages
+        self.interactions = nn.ModuleDict({str(i): Interaction(config, i - 1) for i in stages})
         self.aggregation = QueryAggregation(config) if config.decoder == "query" else None
         self.decoder = DECODER_CLASSES[config.decoder](config)
-        self.edge_heads = nn.ModuleList(EdgeSupervision(c, config.edge_head_width) for c in config.widths)
+        self.edge_heads = EDGE_SUPERVISION_CLASSES[config.edge_supervision](config)
         self.checkpointing = False
 
     def forward(
@@ -100,9 +103,7 @@ class QMANetwork(nn.Module, HubModel):
         noise_view = self.noise_view(image, srm, noiseprint)
         levels = self._alternate(image, noise_view)
         mask_logits = upsample(self._decode(levels), image.shape[2:]).float()
-        edge_logits = tuple(
-            head(level.rgb) for head, level in zip(self.edge_heads, levels if edges else (), strict=edges)
-        )
+        edge_logits = self.edge_heads([level.rgb for level in levels]) if edges else ()
         return Localization(mask_logits, edge_logits, noise_view, levels)
 
     def _alternate(self, image: Tensor, noise_view: Tensor) -> tuple[Level, ...]:
@@ -119,12 +120,12 @@ class QMANetwork(nn.Module, HubModel):
         return tuple(levels)
 
     def _interact(self, stage: int, rgb: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        if stage + 1 not in self.config.interaction_stages:
+        if str(stage + 1) not in self.interactions:
             return rgb, noise
         return self._run(self.interactions[str(stage + 1)], rgb, noise)
 
     def _align_back(self, stage: int, rgb: Tensor) -> Tensor:
-        if stage + 1 not in self.config.interaction_stages:
+        if str(stage + 1) not in self.interactions:
             return rgb
         return cast(Interaction, self.interactions[str(stage + 1)]).align_back(rgb)
 

@@ -177,3 +177,27 @@ def test_an_ablation_of_another_backbone_changes_what_it_changes_in_the_paper_s(
 def test_other_combinations_are_unknown(name: str) -> None:
     with pytest.raises(RequestError, match="variant"):
         variant_config(name)
+
+
+def test_light_is_b0_for_cpus_and_no_agreed_variant() -> None:
+    light = variant_config("b0-light")
+    assert light.widths == VARIANTS["b0"].widths
+    assert light.noise_sources == ("srm", "bayar")
+    assert "b0-light" not in VARIANTS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"residual": "other"},
+        {"edge_supervision": "none"},
+        {"dice": "pixel"},
+        {"gcm_groups": 0},
+        {"fusion_ratio": 0.0},
+        {"fusion_ratio": float("nan")},
+        {"residual_gain": 0.0},
+    ],
+)
+def test_a_choice_that_is_none_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(RequestError):
+        variant_config("b0", **changes)

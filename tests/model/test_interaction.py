@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny_networks import tiny
 from torch import Tensor, nn
 
+from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import VARIANTS
 from qmanet_benco.model.interaction import DFCM, CrossAttention, FeatureAlignment, GroupConvolution, Interaction
 
@@ -153,3 +154,8 @@ def test_interaction_guides_the_aligned_rgb_with_the_noise() -> None:
     expected = interaction.cross_guide(interaction.align(rgb), noise)
     torch.testing.assert_close(interaction(rgb, noise), expected)
     assert not torch.allclose(interaction.align(rgb), rgb)
+
+
+def test_groups_that_do_not_divide_the_widths_are_refused() -> None:
+    with pytest.raises(RequestError, match="gcm_groups 7"):
+        Interaction(tiny(VARIANTS["paper"], gcm_groups=7), 0)

@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.losses import EdgeSupervision, dice_loss, edge_band, reduce_band, total_loss
+from qmanet_benco.model.edges import EdgeSupervision, FusedEdges, LevelEdges
+from qmanet_benco.model.losses import batch_dice_loss, dice_loss, edge_band, reduce_band, total_loss
 
 masks = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
     lambda size: arrays(np.float32, (1, 1, *size), elements=st.sampled_from([0.0, 1.0]))
@@ -196,3 +197,37 @@ def test_paper_s_loss_has_no_cross_entropy() -> None:
 
 def test_edge_head_keeps_the_level_s_size() -> None:
     assert EdgeSupervision(16, 8)(torch.randn(2, 16, 5, 7)).shape == (2, 1, 5, 7)
+
+
+def test_batch_dice_is_the_closed_form_over_all_pixels() -> None:
+    logits = torch.cat([logits_of(0.9), logits_of(0.2)])
+    mask = torch.cat([half_mask(), torch.zeros(1, 1, 8, 8)])
+    expected = 1 - (2 * 0.9 * 32 + 1) / (0.81 * 64 + 0.04 * 64 + 32 + 1)
+    assert batch_dice_loss(logits, mask).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_batch_dice_leaves_out_padding() -> None:
+    logits, mask, valid = torch.randn(2, 1, 8, 8), half_mask().expand(2, 1, 8, 8), torch.ones(2, 1, 8, 8)
+    valid[..., 6:] = 0
+    torch.testing.assert_close(batch_dice_loss(logits, mask, valid), batch_dice_loss(logits[..., :6], mask[..., :6]))
+
+
+def test_fused_edges_are_one_map_compared_at_full_size() -> None:
+    config = QMANetConfig(edge_supervision="fused", edge_weight=1.0, segmentation_weight=0.0)
+    levels = [torch.randn(1, width, 16 // 2**i, 16 // 2**i) for i, width in enumerate(config.widths)]
+    (fused,) = FusedEdges(config)(levels)
+    assert fused.shape == (1, 1, 16, 16)
+    assert [edge.shape[-1] for edge in LevelEdges(config)(levels)] == [16, 8, 4, 2]
+    band = torch.zeros(1, 1, 64, 64)
+    band[..., 30:37] = 1
+    at_full_size = torch.nn.functional.interpolate(fused, size=(64, 64), mode="bilinear", align_corners=False)
+    losses = total_loss(torch.randn(1, 1, 64, 64), [fused], band, band, config)
+    torch.testing.assert_close(losses.total, dice_loss(at_full_size, band))
+
+
+def test_the_configured_dice_is_used() -> None:
+    logits, mask = torch.randn(2, 1, 8, 8), torch.cat([half_mask(), torch.zeros(1, 1, 8, 8)])
+    for dice, expected in (("image", dice_loss), ("batch", batch_dice_loss)):
+        losses = total_loss(logits, [logits], mask, mask, QMANetConfig(dice=dice))
+        torch.testing.assert_close(losses.segmentation, expected(logits, mask))
+        torch.testing.assert_close(losses.edge, expected(logits, mask))

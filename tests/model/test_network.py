@@ -194,6 +194,27 @@ def test_stages_without_interaction_keep_the_modalities_apart() -> None:
         assert [torch.equal(b.rgb, a.rgb) for b, a in zip(before, after, strict=True)] == [expected] * 3 + [False]
 
 
+def test_equation_4_as_printed_adds_the_initial_feature() -> None:
+    aligned, initial = (tiny_network("paper", residual=residual).eval() for residual in ("aligned", "initial"))
+    initial.load_state_dict(aligned.state_dict() | {"_extra_state": initial.get_extra_state()})
+    rgb, noise = torch.randn(1, aligned.config.widths[0], 16, 16), torch.randn(1, aligned.config.widths[0], 16, 16)
+    with torch.no_grad():
+        for network in (aligned, initial):
+            network.interactions["1"].align.projection.weight.fill_(0.1)
+        first, second = (network.interactions["1"](rgb, noise) for network in (aligned, initial))
+        moved = aligned.interactions["1"].align(rgb) - rgb
+    torch.testing.assert_close(first[0] - second[0], moved, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(first[1], second[1])
+
+
+def test_cp_may_keep_the_alignment() -> None:
+    network = tiny_network("cp", keep_alignment=True)
+    assert len(network.interactions) == 4
+    assert all(interaction.cross_guide is None for interaction in network.interactions.values())
+    network.eval()
+    assert network(torch.randn(1, 3, 64, 64)).shape == (1, 1, 64, 64)
+
+
 def test_edges_supervise_the_rgb_branch_only() -> None:
     network = tiny_network("cp", noise_sources=("srm", "bayar"))
     sum(edge.sum() for edge in network(torch.randn(1, 3, 64, 64)).edge_logits).backward()
@@ -234,7 +255,13 @@ def test_weights_of_another_architecture_are_refused_with_both_values(stored: di
 
 def test_settings_of_training_may_differ_between_saving_and_loading() -> None:
     changes = dict(
-        variant="paper", drop_path=0.3, segmentation_weight=1.0, edge_weight=0.0, bce_weight=1.0, edge_width=3
+        variant="paper",
+        drop_path=0.3,
+        segmentation_weight=1.0,
+        edge_weight=0.0,
+        bce_weight=1.0,
+        edge_width=3,
+        dice="batch",
     )
     assert set(changes) == TRAINING_FIELDS
     network = tiny_network()

@@ -226,3 +226,18 @@ def test_same_shapes_do_not_hide_another_choice_of_sources() -> None:
 
 def test_paper_uses_all_three_sources() -> None:
     assert VARIANTS["paper"].noise_sources == ("srm", "bayar", "noiseprint")
+
+
+def test_gain_amplifies_faint_noise_and_bounds_edges() -> None:
+    plain, amplified = NoiseView(("srm",)), NoiseView(("srm",), residual_gain=4.0)
+    residual = torch.tensor([0.01, -0.01, 3.0]).view(1, 3, 1, 1)
+    assert torch.equal(plain._amplified(residual), residual)
+    torch.testing.assert_close(
+        amplified._amplified(residual).flatten(), torch.tensor([0.04, -0.04, 3.0]), rtol=0, atol=2e-3
+    )
+
+
+def test_gain_treats_the_loader_s_residual_like_its_own() -> None:
+    view, image = NoiseView(("srm",), residual_gain=4.0), torch.randn(1, 3, 16, 16)
+    known = view.srm(view.denormalise(image))
+    torch.testing.assert_close(view(image, srm=known), view(image))
