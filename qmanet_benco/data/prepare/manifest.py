@@ -19,6 +19,7 @@ from qmanet_benco.data.prepare.pairing import LeftOut
 from qmanet_benco.errors import RequestError
 
 MANIFEST, LEFT_OUT, JOURNAL, HEADER = "manifest.csv", "left_out.csv", ".journal.jsonl", ".prepared.json"
+LIST = "list.json"
 PARTIAL = ".partial"
 OWN_PARTIAL = re.compile(
     r"((Tp|Gt|Au)__.+|manifest\.csv|left_out\.csv|list\.json|\w+_COCO_list\.json|\.journal\.jsonl|\.prepared\.json)\.\d+"
@@ -48,6 +49,21 @@ class Row:
     source_mask: str
     note: str
     """What was corrected."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The outcome of preparing a set."""
+
+    name: str
+    out: Path
+    tampered: int
+    authentic: int
+    left_out: int
+    failed: int
+    """Files among the left-out ones that should have been usable."""
+    lists: tuple[Path, ...] = ()
+    """JSON lists, where some were written."""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))

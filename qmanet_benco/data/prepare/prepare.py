@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import Archive, Found, Pair
 from qmanet_benco.data.prepare.finding import FindOptions
 from qmanet_benco.data.prepare.layouts import FINDERS
-from qmanet_benco.data.prepare.manifest import NEGATIVE, Row
+from qmanet_benco.data.prepare.manifest import LIST, NEGATIVE, Prepared, Row
 from qmanet_benco.data.prepare.ownership import Written, refuse_strangers, remove_stale, written_by
 from qmanet_benco.data.prepare.pairing import LeftOut
+from qmanet_benco.data.prepare.tampcoco import prepare_lists
 from qmanet_benco.data.prepare.writer import PrepareOptions, Writer, folder_of, names_of
 from qmanet_benco.data.sets import DataSet, data_set
 from qmanet_benco.errors import RequestError
@@ -28,23 +29,7 @@ __all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare"]
 
 log = logging.getLogger(__name__)
 
-LIST = "list.json"
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The outcome of :func:`prepare`."""
-
-    name: str
-    out: Path
-    tampered: int
-    authentic: int
-    left_out: int
-    failed: int
-    """Files among the left-out ones that should have been usable."""
-    lists: tuple[Path, ...] = ()
-    """JSON lists, where some were written."""
 
 
 def prepare(
@@ -80,8 +65,6 @@ def prepare(
     if out.resolve().is_relative_to(archive.root):
         raise RequestError(f"{out} lies inside the archive's folder {raw}", "a folder elsewhere")
     if row.name == "tampcoco":
-        from qmanet_benco.data.prepare.tampcoco import prepare_lists
-
         return prepare_lists(archive.root, out, progress)
     found = FINDERS[row.name](archive, FindOptions(options.jpeg_level))
     if not any(pair.mask for pair in found.pairs):

@@ -17,7 +17,7 @@ import numpy as np
 
 from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import IMAGE_ENDINGS, safe_name
-from qmanet_benco.data.prepare.prepare import Prepared
+from qmanet_benco.data.prepare.manifest import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
