@@ -1,4 +1,4 @@
-"""The one way in which all rooms open an image file: a plain file of a known format, bounded in bytes and pixels."""
+"""The one way in which all rooms open an image file, bounded in bytes and pixels, and normalise its colours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -17,6 +19,9 @@ MOST_PIXELS = 178_956_970
 may have lifted that one, which is a global of the process."""
 MOST_BYTES = 1 << 30
 """Of a file: 178 megapixels without compression are 0.5 GB."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of RGB in [0, 1]; the framework's datasets normalise with them, and so do the encoders' pretrained weights."""
 
 
 class UnusableFileError(ValueError):
@@ -104,6 +109,12 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     except Exception as error:  # decoders raise whatever a broken file provokes
         raise UnusableFileError(f"unreadable or truncated image ({_reason(error)})") from error
+
+
+def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """ImageNet-normalised colours, ... x 3 in float32, of ... x 3 in 0..255."""
+    mean, deviation = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels.astype(np.float32) / 255 - mean) / deviation
 
 
 def _check_kind(path: str | Path) -> None:

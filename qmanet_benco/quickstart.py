@@ -136,26 +136,24 @@ def draw_predictions(checkpoint: Path, folder: Path, target: Path, rows: int = 5
 def _probabilities(checkpoint: Path, photos: Sequence[Path]) -> list[np.ndarray]:
     import torch
 
-    from qmanet_benco.model.noise_view import IMAGENET_MEAN, IMAGENET_STD
+    from qmanet_benco.images import normalised
     from qmanet_benco.model.weights.builder import load_model
 
     model = load_model(checkpoint)
-    pixels = np.stack([_pixels(photo) for photo in photos]).astype(np.float32)
-    image = torch.from_numpy(
-        (pixels - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
-    ).permute(0, 3, 1, 2)
+    pixels = np.stack([_pixels(photo) for photo in photos])
+    image = torch.from_numpy(normalised(pixels)).permute(0, 3, 1, 2)
     with torch.no_grad():
         return list(model(image)[:, 0].numpy())
 
 
 def _pixels(path: Path) -> np.ndarray:
-    """An image at the network's size, resized as the framework does it; H x W x 3 in [0, 1]."""
+    """An image at the network's size, resized as the framework does it; H x W x 3 in 0..255."""
     import cv2
-    from PIL import Image
 
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return cv2.resize(pixels, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_LINEAR) / 255
+    from qmanet_benco.images import as_rgb, open_image
+
+    pixels = np.asarray(as_rgb(open_image(path)))
+    return np.asarray(cv2.resize(pixels, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _processes() -> int:

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from qmanet_benco import images
 from qmanet_benco.apps.engines.engines import EngineModel, Localizer
 from qmanet_benco.apps.photo import Photo, Pixels, read_photo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork, image_score
-from qmanet_benco.model.noise_view import IMAGENET_MEAN, IMAGENET_STD
 
 THRESHOLD = 0.5
 TILE, OVERLAP = 768, 256
@@ -191,8 +191,7 @@ def _ramp(length: int, before: bool, after: bool) -> Plane:
 
 def normalised(pixels: Pixels) -> Tensor:
     """1 x 3 x H x W, ImageNet-normalised, of H x W x 3."""
-    mean, std = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std).permute(2, 0, 1)[None].contiguous()
+    return torch.from_numpy(images.normalised(pixels)).permute(2, 0, 1)[None].contiguous()
 
 
 def device_of(model: Localizer) -> torch.device:

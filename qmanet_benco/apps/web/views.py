@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from qmanet_benco.apps.photo import Pixels
 from qmanet_benco.apps.predict import Plane, Prediction
+from qmanet_benco.images import normalised
 from qmanet_benco.model.network import QMANetwork
-from qmanet_benco.model.noise_view import IMAGENET_MEAN, IMAGENET_STD
 
 PREVIEW_SIDE = 1400
 """Pixels of the longer side of what the browser draws; downloads have the photo's own size."""
@@ -66,9 +66,8 @@ def mask_at(sixteen: bytes, threshold: float) -> bytes:
 def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
     """The noise view X_noise as colours, side x side x 3: each channel from its 1st to its 99th percentile."""
     side = model.image_size
-    square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
-    mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
-    image = torch.from_numpy((square - mean) / std).permute(2, 0, 1)[None]
+    square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
+    image = torch.from_numpy(normalised(np.asarray(square, np.uint8))).permute(2, 0, 1)[None]
     with torch.inference_mode():
         view = model.noise_view(image.to(next(model.parameters()).device))[0].float().cpu().numpy()
     low, high = (np.percentile(view, percent, axis=(1, 2), keepdims=True) for percent in (1, 99))

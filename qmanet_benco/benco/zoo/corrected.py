@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from torch import Tensor, nn
 
+from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 from qmanet_benco.model.noiseprint import INPUT_SCALE
 
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
-"""ImageNet's, by which the framework's data sets normalise."""
 LUMA = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601, as JFIF prescribes."""
 BLOCK = 8
@@ -27,13 +25,13 @@ BLOCK = 8
 
 def normalised(rgb: Tensor) -> Tensor:
     """``... x 3 x H x W`` RGB in [0, 1], normalised as the framework does."""
-    mean, deviation = (rgb.new_tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
+    mean, deviation = (rgb.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (rgb - mean) / deviation
 
 
 def rgb_of(image: Tensor) -> Tensor:
     """``... x 3 x H x W`` normalised as the framework does, back to RGB in [0, 1]."""
-    mean, deviation = (image.new_tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
+    mean, deviation = (image.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return image * deviation + mean
 
 
