@@ -29,6 +29,7 @@ REQUIREMENTS = [
     "ftfy",  # this and the next: mmsegmentation imports them for a tokenizer that is not used here
     "regex",
     "pillow>=10",  # Image.open(formats=...), Image.Transpose
+    "pillow-heif>=0.22",  # HEIC, which phones write; turns what it decodes as irot says
     "safetensors>=0.4",  # refuses overlapping tensors; tried with 0.8
     "huggingface_hub>=0.24",  # HfHubHTTPError and LocalEntryNotFoundError under huggingface_hub.errors
     "pyyaml",

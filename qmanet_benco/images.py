@@ -5,15 +5,32 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
-"""What photos and masks come in. Pillow looks at the content, not at the name, and would hand an EPS file to
-Ghostscript, which runs the program that the file is; formats that nobody photographs in are left out as well."""
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
+    "MPO": (".mpo",),
+    "PNG": (".png", ".apng"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "GIF": (".gif",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".jpx", ".j2c", ".jpc", ".jpf"),
+    "AVIF": (".avif", ".avifs"),
+    "HEIF": (".heic", ".heif", ".hif", ".heics", ".heifs"),
+}
+"""What photos and masks come in, as Pillow calls it, and the endings of such files: the one table of both. Pillow looks
+at the content, not at the name, and would hand an EPS file to Ghostscript, which runs the program that the file is;
+formats that nobody photographs in are left out as well."""
+ENDINGS = frozenset(ending for endings in FORMATS.values() for ending in endings)
+"""What is taken from a folder; a file that is named itself may have any name."""
 MOST_PIXELS = 178_956_970
 """A photo of 24 megapixels fits seven times; more is refused before it is decoded. This is Pillow's own bound; somebody
 may have lifted that one, which is a global of the process."""
@@ -22,6 +39,15 @@ MOST_BYTES = 1 << 30
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of RGB in [0, 1]; the framework's datasets normalise with them, and so do the encoders' pretrained weights."""
+
+
+HEVC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"})
+"""Brands in the box ``ftyp``, which every file of this family begins with (ISO 14496-12; ISO 23008-12, annex B)."""
+AVIF_BRANDS = frozenset({b"avif", b"avis"})
+LONGEST_BOX = 512
+"""Bytes of it that are looked at."""
+_TWELVE_BITS = 4095 >> 8
+"""What the upper 8 of 16 bits hold at most where 12 are used."""
 
 
 class UnusableFileError(ValueError):
@@ -54,7 +80,7 @@ def open_image(path: str | Path, content: bytes | None = None) -> Image.Image:
     try:
         if content is None:
             _check_kind(path)
-        image = Image.open(path if content is None else io.BytesIO(content), formats=_known_formats())
+        image = _opened(path if content is None else io.BytesIO(content))
     except Exception as error:  # decoders raise whatever a broken file provokes
         raise _unusable(error) from error
     check_pixels(image)
@@ -79,36 +105,31 @@ def load_whole(image: Image.Image, *, coarse: bool = False) -> Image.Image:
         image: of :func:`open_image`; changed in place.
         coarse: a JPEG may come back at an eighth of its size; every byte is read all the same.
 
+    Colours of 16 bits, of which Pillow keeps the upper 8, are read again where only 12 of them are used.
+
     Raises:
         UnusableFileError: truncated or broken.
     """
     try:
         if coarse:
             image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+        of_sixteen = image.mode == "RGB" and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+        content = _content(image) if of_sixteen else b""
         image.load()
+        if of_sixteen and int(np.asarray(image).max()) <= _TWELVE_BITS:
+            _read_again(image, content)
     except Exception as error:  # decoders raise whatever a broken file provokes
         raise UnusableFileError(f"unreadable or truncated image ({_reason(error)})") from error
     return image
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """An image turned as its EXIF orientation asks; as it is where the metadata are broken."""
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
     try:
-        return ImageOps.exif_transpose(image)
+        found = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken metadata provoke anything; the pixels were decoded by themselves
-        return image
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """An image as three colours of 8 bits; transparency is dropped.
-
-    Raises:
-        UnusableFileError: truncated or broken, or of a mode that has no way to RGB (big-endian 16 bits, CIELAB).
-    """
-    try:
-        return image.convert("RGB")
-    except Exception as error:  # decoders raise whatever a broken file provokes
-        raise UnusableFileError(f"unreadable or truncated image ({_reason(error)})") from error
+        return 1
+    return found if 1 <= found <= 8 else 1
 
 
 def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -125,11 +146,71 @@ def _check_kind(path: str | Path) -> None:
         raise UnusableFileError(f"it has {found.st_size:,} bytes, more than {MOST_BYTES:,}")
 
 
+def _opened(source: str | Path | io.BytesIO) -> Image.Image:
+    """HEIC, which a file is by its content, needs Pillow's plugin, which is loaded where it is met."""
+    try:
+        return Image.open(source, formats=_known_formats())
+    except UnidentifiedImageError:
+        if not _register_heif(source):
+            raise
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        return Image.open(source, formats=_known_formats())
+
+
 def _known_formats() -> list[str]:
-    """Those of :data:`FORMATS` that this Pillow can read; HEIF needs a plugin."""
+    """Those of :data:`FORMATS` that this Pillow can read."""
     if "JPEG2000" not in Image.OPEN:
         Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _register_heif(source: str | Path | io.BytesIO) -> bool:
+    """Whether that was HEIC and Pillow can read it now.
+
+    Raises:
+        UnusableFileError: the plugin is not installed.
+    """
+    if "HEIF" in Image.OPEN:
+        return False
+    if isinstance(source, io.BytesIO):
+        head = source.getvalue()[:LONGEST_BOX]
+    else:
+        with Path(source).open("rb") as stream:
+            head = stream.read(LONGEST_BOX)
+    length = int.from_bytes(head[:4], "big")
+    brands = {head[at : at + 4] for at in (8, *range(16, min(length, len(head)), 4))}  # bytes 12 to 16 are a version
+    if head[4:8] != b"ftyp" or not brands & HEVC_BRANDS or brands & AVIF_BRANDS:
+        return False
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise UnusableFileError("HEIC needs Pillow's plugin: pip install pillow-heif") from error
+    register_heif_opener()
+    return True
+
+
+def _content(image: Image.Image) -> bytes:
+    """The bytes of an opened file."""
+    stream = getattr(image, "fp", None)
+    if stream is None:
+        return b""
+    place = stream.tell()
+    stream.seek(0)
+    content: bytes = stream.read()
+    stream.seek(place)
+    return content
+
+
+def _read_again(image: Image.Image, content: bytes) -> None:
+    """Colours of 12 bits that are stored in 16, in place; as it is where OpenCV does not know the file either."""
+    import cv2
+
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    if values is None or values.dtype != np.uint16 or values.shape != (image.height, image.width, 3):
+        return
+    eight = (values[..., ::-1] * np.float32(255 / 4095)).clip(0, 255).round().astype(np.uint8)
+    image.paste(Image.fromarray(eight))
 
 
 def _unusable(error: Exception) -> UnusableFileError:

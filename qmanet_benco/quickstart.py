@@ -150,7 +150,8 @@ def _pixels(path: Path) -> np.ndarray:
     """An image at the network's size, resized as the framework does it; H x W x 3 in 0..255."""
     import cv2
 
-    from qmanet_benco.images import as_rgb, open_image
+    from qmanet_benco.images import open_image
+    from qmanet_benco.pixels import as_rgb
 
     pixels = np.asarray(as_rgb(open_image(path)))
     return np.asarray(cv2.resize(pixels, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)

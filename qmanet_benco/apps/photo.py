@@ -7,37 +7,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import MOST_PIXELS, UnusableFileError, as_rgb, check_pixels, load_whole, open_image, upright
+from qmanet_benco.images import ENDINGS, MOST_PIXELS, UnusableFileError, check_pixels, open_image
+from qmanet_benco.pixels import Pixels, upright_rgb
 
-Pixels = NDArray[np.uint8]
 Photo = str | Path | Image.Image | Pixels
 
-ENDINGS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".heic"}
-    | {".heif", ".avif", ".jp2"}
-)
-"""What is taken from a folder; a file that is named itself may have any name."""
 RESULTS = (".mask.png", ".heatmap.png", ".probability.png")
 """Endings of the images that a prediction leaves, beside ``.json``."""
-ROOM_ABOVE_ONE = 1.5
-HEVC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"})
-"""Brands in the box ``ftyp``, which every file of this family begins with (ISO 14496-12; ISO 23008-12, annex B)."""
-AVIF_BRANDS = frozenset({b"avif", b"avis"})
-LONGEST_BOX = 512
-"""Bytes of it that are looked at."""
 
 
 def read_photo(photo: Photo) -> Pixels:
     """The pixels of a photo.
 
     Args:
-        photo: a file; a Pillow image; or an array, H x W x 3 in uint8. Grey, palette, CMYK and 16-bit images are
-            converted, transparency is dropped, the first frame of an animation is taken, and the rotation that EXIF
-            asks for is applied.
+        photo: a file; a Pillow image; or an array, H x W x 3 in uint8. Every mode is read as
+            :func:`~qmanet_benco.pixels.as_rgb` says, the first frame of an animation is taken, and the rotation that
+            EXIF asks for is applied.
 
     Returns:
         H x W x 3 in RGB.
@@ -54,7 +42,6 @@ def read_photo(photo: Photo) -> Pixels:
     path = Path(photo)
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a folder may not be entered
         raise RequestError(f"{path} is not a file", "a photo", "check the path")
-    _register_heic(path)
     try:
         with open_image(path) as image:
             return _decoded(image, str(path))
@@ -94,12 +81,7 @@ def _is_photo(path: Path) -> bool:
 def _decoded(image: Image.Image, name: str) -> Pixels:
     try:
         check_pixels(image)
-        image = upright(load_whole(image))
-        if image.mode.startswith(("I", "F")):
-            return _grey(np.asarray(image))
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")  # Pillow warns of what it drops otherwise
-        return np.asarray(as_rgb(image), np.uint8)
+        return np.asarray(upright_rgb(image))
     except UnusableFileError as error:
         raise _unreadable(name, error) from error
 
@@ -107,38 +89,3 @@ def _decoded(image: Image.Image, name: str) -> Pixels:
 def _unreadable(name: str, error: UnusableFileError) -> RequestError:
     expected = f"an undamaged photo of at most {MOST_PIXELS // 1_000_000} megapixels"
     return RequestError(f"{name} cannot be read as an image ({error})", expected)
-
-
-def _grey(values: NDArray[np.generic]) -> Pixels:
-    """A plane of 16 or 32 bits, or of floats, whose range no convention fixes: the smallest usual one that holds it.
-
-    Those are 1 (floats, with some room for what resampling adds), 255 and 65535; beyond, the largest value is white.
-    """
-    plane = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
-    highest = float(plane.max(initial=0.0))
-    if values.dtype.kind == "f" and highest <= ROOM_ABOVE_ONE:
-        scale = 255.0
-    elif highest <= 255:
-        scale = 1.0
-    else:
-        scale = 1 / 257 if highest <= 65535 else 255 / highest
-    eight = (plane * np.float32(scale)).clip(0, 255).round().astype(np.uint8)
-    return np.repeat(eight[..., None], 3, axis=2)
-
-
-def _register_heic(path: Path) -> None:
-    """HEIC, which a file is by its content, needs Pillow's plugin, which the user may have installed."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(LONGEST_BOX)
-    except OSError:
-        return  # opening it says why
-    length = int.from_bytes(head[:4], "big")
-    brands = {head[at : at + 4] for at in (8, *range(16, min(length, len(head)), 4))}  # bytes 12 to 16 are a version
-    if head[4:8] != b"ftyp" or not brands & HEVC_BRANDS or brands & AVIF_BRANDS:
-        return
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError as error:
-        raise RequestError(f"{path} is HEIC", "Pillow's plugin for it", "pip install pillow-heif") from error
-    register_heif_opener()

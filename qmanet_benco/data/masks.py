@@ -3,7 +3,7 @@
 The rules (``DataSet.mask_rule``):
 
 ==========  =======================================================================================================
-``bright``  mean of the colours above 127.5, the framework's own threshold; a plane of 0 and 1 counts as 0 and 255
+``bright``  mean of the colours above 127.5, the framework's own threshold; black and one dark shade count as 0 and 255
 ``dark``    the same, inverted: black is tampered (NIST16)
 ``nonzero`` any class id but 0 (Fantastic Reality); a palette image's indices are its ids
 ``green``   Columbia's edge masks: green and bright green are the spliced side, red and bright red the host
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.prepare.arrays import read_arrays
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
+from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.pixels import THRESHOLD, mask_colours
 
 RULES = ("bright", "dark", "nonzero", "green")
 ARRAY_ENDINGS = (".mat", ".npz", ".npy")
+PLANES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
+"""Modes whose values are class ids as they are."""
 PLANE_NAMES = ("mask", "segmentation", "labels")
 
 
@@ -58,8 +61,8 @@ def binarise(values: NDArray[np.generic], rule: str) -> NDArray[np.bool_]:
     if rule == "green":
         return _green_side(values)
     grey = np.asarray(values if values.ndim == 2 else values[..., :3].mean(axis=2), np.float64)
-    tampered = grey > (0.5 if grey.max() <= 1 else 127.5)
-    return ~tampered if rule == "dark" else tampered
+    bright = _bright(grey, floats=values.dtype.kind == "f")
+    return ~bright if rule == "dark" else bright
 
 
 def turn_clockwise(mask: NDArray[np.bool_], quarter_turns: int) -> NDArray[np.bool_]:
@@ -82,12 +85,11 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
 
 def _pixels(path: Path, *, keep_ids: bool) -> NDArray[np.generic]:
     image = load_whole(open_image(path))
-    if keep_ids or image.mode in ("L", "1", "I", "I;16", "I;16B", "I;16L", "F"):
-        values = np.asarray(image)
-        if image.mode.startswith("I;16") and not keep_ids:
-            return values // 257
-        return values.astype(np.uint8) * 255 if image.mode == "1" else values
-    return np.asarray(as_rgb(image))
+    if keep_ids and image.mode in PLANES:
+        return np.asarray(image)
+    colours = mask_colours(image)
+    one_shade = image.mode == "P" and int(np.ptp(colours.sum(axis=2, dtype=np.uint16))) == 0
+    return np.asarray(image) if one_shade else colours  # a palette that shows nothing: its indices do
 
 
 def _array(path: Path) -> NDArray[np.generic]:
@@ -106,6 +108,29 @@ def _array(path: Path) -> NDArray[np.generic]:
     if len(usable) != 1:
         raise UnusableFileError(f"{several} planes of numbers in the file ({', '.join(planes)}); expected one")
     return next(iter(usable.values()))
+
+
+def _bright(grey: NDArray[np.float64], *, floats: bool) -> NDArray[np.bool_]:
+    """Where a mask is bright: above the threshold, or, in a mask of black and one dark shade, where it is not black.
+
+    Raises:
+        UnusableFileError: it has several shades, or one that is not black, and all are on one side of the threshold.
+    """
+    darkest, brightest = float(grey.min()), float(grey.max())
+    if brightest > THRESHOLD:
+        if darkest > THRESHOLD and darkest < brightest:
+            raise UnusableFileError(f"nothing in the mask is darker than {darkest:.0f}: which shade is tampered?")
+        return grey > THRESHOLD
+    shades = np.unique(grey)
+    if darkest == 0 and len(shades) <= 2:
+        return grey > 0
+    if floats and brightest <= 1:
+        return grey > 0.5
+    listed = ", ".join(f"{shade:.0f}" for shade in shades[:4]) + (", ..." if len(shades) > 4 else "")
+    raise UnusableFileError(
+        f"nothing in the mask is brighter than {brightest:.0f}, and it has the values {listed}: expected 0 and 255, or "
+        "0 and one other"
+    )
 
 
 def _is_plane(value: object) -> bool:

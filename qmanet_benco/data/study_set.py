@@ -39,7 +39,8 @@ from qmanet_benco.data.forge.staging import Contents, staged, write_rows
 from qmanet_benco.data.masks import encode_mask, read_mask
 from qmanet_benco.data.study_split import Pair, identities_of, real_pairs, validation_identities
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
+from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.pixels import as_rgb
 from qmanet_benco.pool import in_order
 
 COLUMNS = ("split", "file", "kind", "sources")

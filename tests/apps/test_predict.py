@@ -86,6 +86,7 @@ def test_a_float_that_resampling_has_lifted_over_one_does_not_make_the_photo_bla
 
 def test_heic_is_known_by_its_content_and_asks_for_the_plugin(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     for box in (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix"):
         (tmp_path / "a.jpg").write_bytes(box + bytes(64))
         with pytest.raises(RequestError, match="pip install pillow-heif"):

@@ -21,6 +21,48 @@ def test_zero_and_one_count_as_zero_and_255():
     assert binarise(np.array([[0, 1]], np.uint8), "bright").tolist() == [[False, True]]
 
 
+TRUTH = np.zeros((5, 7), bool)
+TRUTH[1:3, 2:6] = True
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("value", [1, 2, 100, 127, 128, 255])
+def test_black_and_one_other_value_is_a_mask_of_any_depth(value, kind, tmp_path):
+    Image.fromarray((TRUTH * value).astype(kind)).save(tmp_path / "mask.tif")
+    assert np.array_equal(read_mask(tmp_path / "mask.tif", "bright"), TRUTH)
+    assert np.array_equal(read_mask(tmp_path / "mask.tif", "dark"), ~TRUTH)
+
+
+@pytest.mark.parametrize("shown", [(2, 2, 2), (100, 100, 100), (127, 127, 127), (0, 128, 0), (255, 0, 0), (0, 0, 0)])
+@pytest.mark.parametrize("index", [1, 2, 100])
+def test_a_palette_of_black_and_one_other_colour_is_a_mask(shown, index, tmp_path):
+    image = Image.frombytes("P", (7, 5), (TRUTH * index).astype(np.uint8).tobytes())
+    palette = [0] * 768
+    palette[3 * index : 3 * index + 3] = shown
+    image.putpalette(palette)
+    image.save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png", "bright"), TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0, 2, 100), "nothing in the mask is brighter than 100, and it has the values 0, 2, 100"),
+        ((3, 90), "nothing in the mask is brighter than 90, and it has the values 3, 90"),
+        ((200, 255), "nothing in the mask is darker than 200"),
+    ],
+)
+def test_shades_that_could_mean_anything_are_refused_with_their_values(values, said, tmp_path):
+    Image.fromarray(np.array([values], np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(UnusableFileError, match=said):
+        read_mask(tmp_path / "mask.png", "bright")
+
+
+def test_a_mask_in_the_alpha_channel_is_read(tmp_path):
+    Image.fromarray(np.dstack([np.full((5, 7, 3), 255), TRUTH * 255]).astype(np.uint8)).save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png", "bright"), TRUTH)
+
+
 def test_class_ids_however_dark_are_tampered():
     assert binarise(np.array([[0, 1, 7]], np.uint8), "nonzero").tolist() == [[False, True, True]]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from qmanet_benco.apps.photo import Pixels, read_photo
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import UnusableFileError, open_image
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +21,6 @@ MOST_MEGAPIXELS = 178.0
 MOST_MEGABYTES = 1024.0
 SMALLEST_SIDE = 32
 """Pixels. A smaller picture holds no evidence, and 100,000 x 1 is an attack (CHOICE)."""
-KINDS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
-"""Pillow's decoders that a stranger's bytes may reach; EPS, for one, would start another program."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +73,16 @@ def read_upload(path: Path, limits: Limits) -> Pixels:
     if path.stat().st_size > limits.bytes:
         raise limits.too_large()
     try:
-        with Image.open(path, formats=_kinds()) as image:
+        with open_image(path) as image:
             _check_size(*image.size, limits)
             return read_photo(image)
-    except RequestError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise RequestError("The photo has too many pixels", f"at most {limits.megapixels:g} megapixels") from error
-    except Image.UnidentifiedImageError as error:
-        raise RequestError("This file is not a photo", "JPEG, PNG, TIFF, WebP, BMP or GIF") from error
-    except Exception as error:  # decoders raise whatever a broken file provokes; their texts can hold paths
-        logger.info("an upload cannot be decoded: %s", " ".join(repr(error).split())[:200])
+    except UnusableFileError as error:
+        if isinstance(error.__cause__, UnidentifiedImageError):
+            raise RequestError("This file is not a photo", "JPEG, HEIC, PNG, TIFF, WebP, BMP or GIF") from error
+        if isinstance(error.__cause__, Image.DecompressionBombError | NoneType):
+            raise RequestError("The photo has too many pixels", f"at most {limits.megapixels:g} megapixels") from error
+        logger.info("an upload cannot be decoded: %s", error)
         raise RequestError("The photo is damaged and cannot be read", "a whole file") from error
-
-
-def _kinds() -> list[str]:
-    """Of :data:`KINDS` those that this Pillow knows; it stumbles over an unknown name."""
-    Image.init()
-    return [kind for kind in KINDS if kind in Image.OPEN]
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
@@ -100,12 +92,3 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
         )
     if min(width, height) < SMALLEST_SIDE:
         raise RequestError(f"The photo has {width} x {height} pixels", f"{SMALLEST_SIDE} or more on each side")
-
-
-def register_heif() -> None:
-    """Let Pillow read HEIC where its plugin is installed."""
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        return
-    register_heif_opener()

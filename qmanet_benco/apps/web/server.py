@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qmanet_benco.apps.web.limits import Limits, register_heif
+from qmanet_benco.apps.web.limits import Limits
 from qmanet_benco.apps.web.store import Store
 from qmanet_benco.errors import RequestError
 
@@ -116,7 +116,6 @@ def serving(
     address, limits = address or Address(port=0), limits or Limits()
     with _folder() as folder, _environment({**SETTINGS, "GRADIO_TEMP_DIR": str(folder)}):
         _require_gradio()
-        register_heif()
         store = Store(folder, limits)
         with _bound(address) as listener:
             app = _application(model, store, limits, address, demo)

@@ -155,6 +155,28 @@ def explain_lists(patches: Patches, _: Request) -> None:
     patches.set(BalancedDataset, "__init__", init)
 
 
+def read_every_mode(patches: Patches, _: Request) -> None:
+    from IMDLBenCo.datasets import utils
+    from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
+
+    stock = AbstractDataset._get_image
+
+    @wraps(stock)
+    def _get_image(self: Any, index: int) -> Any:
+        if self.img_loader is not utils.pil_loader:
+            return stock(self, index)
+        pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
+        image = pairs.read_photo(pair.image)
+        negative = pair.mask == pairs.NEGATIVE
+        mask = np.zeros(image.shape) if negative else pairs.read_mask(pair.mask)
+        sizes = [(each.shape[1], each.shape[0]) for each in (image, mask)]
+        if sizes[0] != sizes[1]:
+            raise pairs.different_sizes(pair, *sizes)
+        return image, mask, int(not negative), *sizes, *pair
+
+    patches.set(AbstractDataset, "_get_image", _get_image)
+
+
 def name_bad_files(patches: Patches, _: Request) -> None:
     from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
 

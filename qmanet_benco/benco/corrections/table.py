@@ -47,6 +47,14 @@ ROWS = (
         defects.nothing,
     ),
     Correction(
+        "every-mode",
+        "datasets/utils.py:29",
+        r"img\.convert\('RGB'\)",
+        "16-bit grey becomes white, transparency uncovers what is hidden, a mask in the alpha channel is all white",
+        defects.read_every_mode,
+        ("train", *_TESTS),
+    ),
+    Correction(
         "named-files",
         "datasets/utils.py:28",
         r"Image\.open",

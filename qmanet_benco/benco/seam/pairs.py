@@ -21,13 +21,13 @@ import numpy as np
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
+from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.pixels import THRESHOLD, as_rgb, mask_colours
 
 logger = logging.getLogger(__name__)
 
 NEGATIVE = "Negative"
 """What the framework's JSON lists write in place of an authentic image's mask."""
-THRESHOLD = 127.5
 HEADER_BOUND = 20_000
 """Pairs of a set whose headers are read; of a larger set as many, evenly spread."""
 DECODE_SECONDS = 15.0
@@ -112,6 +112,28 @@ def check_mask(mask: np.ndarray, path: str) -> None:
             f"tampered pixels above {THRESHOLD} (255 is usual), or the framework reads it as all authentic",
             "rescale its values to 0 and 255",
         )
+
+
+def read_photo(path: str) -> np.ndarray:
+    """A photo's pixels as they are stored, H x W x 3 in uint8; EXIF orientation is ignored, as the framework does.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    return np.array(_decode(path, small=False))  # a copy that augmentations may write into
+
+
+def read_mask(path: str) -> np.ndarray:
+    """A mask as :func:`~qmanet_benco.pixels.mask_colours` reads it, H x W x 3 in uint8.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    try:
+        with open_image(path) as image:
+            return np.array(mask_colours(image))  # a copy that augmentations may write into
+    except UnusableFileError as error:
+        raise unreadable(path, error) from error
 
 
 def unreadable(path: str, error: Exception) -> RequestError:
@@ -229,7 +251,7 @@ def _size(path: str) -> tuple[int, int]:
 def _check_content(pair: Pair) -> None:
     _decode(pair.image, small=True)
     if pair.mask != NEGATIVE:
-        check_mask(_decode(pair.mask, small=False), pair.mask)
+        check_mask(read_mask(pair.mask), pair.mask)
 
 
 def _decode(path: str, small: bool) -> np.ndarray:

@@ -16,13 +16,15 @@ import numpy as np
 
 from qmanet_benco.data.check.duplicates import Seen, alike_across_sets, equal_files, perceptual_hash
 from qmanet_benco.data.prepare.manifest import NEGATIVE, read_manifest
-from qmanet_benco.data.prepare.writer import orientation_of
 from qmanet_benco.data.sets import SETS, DataSet, data_set
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, read_file
+from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
+from qmanet_benco.pixels import mask_colours
 
 FAILURE, NOTE = "failure", "note"
 FULL_MASK = 0.999
+DARK = 64
+"""Of 255: a mask whose values are all below is hardly told from a black one by eye."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _look(pair: tuple[Path, Path | None]) -> _Looked:
 def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) -> Iterator[Finding]:
     try:
         mask = load_whole(open_image(path))
-        values = np.asarray(as_rgb(mask)).sum(axis=2, dtype=np.uint16)
+        values = mask_colours(mask).sum(axis=2, dtype=np.uint16)
     except UnusableFileError as error:
         yield Finding(FAILURE, f"mask: {error}", str(path))
         return
@@ -214,7 +216,10 @@ def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) ->
     tampered = float((values > 3 * 127.5).mean())
     between = float(((values > 3 * 2) & (values < 3 * 253)).mean())
     if tampered == 0:
-        what = "the mask is mid-grey: empty for the framework" if values.max() > 0 else "the mask is empty"
+        brightest = values.max() / 3
+        shade = "mid-grey" if brightest >= DARK else "nearly black"
+        what = f"the mask is {shade}: empty for the framework, nothing in it is brighter than {brightest:.0f}"
+        what = what if brightest else "the mask is empty"
         yield Finding(FAILURE, what, str(path))
     elif between > 0:
         yield Finding(FAILURE, f"{between:.2%} of the mask is neither 0 nor 255", str(path))

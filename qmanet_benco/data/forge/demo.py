@@ -25,6 +25,8 @@ from qmanet_benco.data.forge.forgery import Forgery, ForgeryKnobs, finished, for
 from qmanet_benco.data.forge.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
 from qmanet_benco.data.forge.staging import Contents, staged, write_rows
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import open_image
+from qmanet_benco.pixels import THRESHOLD, mask_colours
 from qmanet_benco.pool import in_order
 
 SPLITS = ("train", "test")
@@ -187,8 +189,8 @@ def _masks(folder: Path, image_size: int) -> NDArray[np.bool_]:
 
     masks = []
     for path in sorted((folder / "Gt").iterdir()):
-        with PillowImage.open(path) as image:
-            mask = np.asarray(image.convert("RGB")).mean(axis=2) > 127.5
+        with open_image(path) as image:
+            mask = mask_colours(image).mean(axis=2) > THRESHOLD
         resized = cv2.resize(mask.astype(np.uint8), (image_size, image_size), interpolation=cv2.INTER_NEAREST)
         masks.append(resized.astype(bool))
     if not masks:

@@ -18,7 +18,8 @@ from PIL import Image as PillowImage
 
 from qmanet_benco.data.prepare.archive import Archive
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, upright
+from qmanet_benco.images import UnusableFileError, open_image
+from qmanet_benco.pixels import upright_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def pixels(photo: Photo) -> Image:
     if photo.path is not None:
         try:
             with open_image(photo.path) as image:
-                return np.asarray(as_rgb(upright(load_whole(image))))
+                return np.asarray(upright_rgb(image))
         except UnusableFileError as error:
             raise RequestError(f"{photo.path} cannot be read ({error})", "an undamaged photo", "remove it") from error
     if photo.package == "sklearn":

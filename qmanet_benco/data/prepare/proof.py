@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.masks import resize_mask, turn_clockwise
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
+from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.pixels import as_rgb
 
 Value = TypeVar("Value", bound=np.generic)
 Mask = NDArray[np.bool_]

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import IMAGE_ENDINGS, safe_name
 from qmanet_benco.data.prepare.manifest import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image
+from qmanet_benco.images import UnusableFileError, load_whole, open_image
 from qmanet_benco.lock import locked
+from qmanet_benco.pixels import THRESHOLD, mask_colours
 
 log = logging.getLogger(__name__)
 
@@ -235,15 +234,15 @@ def _absence(image: str, mask: str) -> str:
 def _defect(image: str, mask: str) -> str:
     try:
         size = load_whole(open_image(image)).size
-        plane = as_rgb(load_whole(open_image(mask)))
+        colours = mask_colours(open_image(mask))
     except UnusableFileError as error:
         return str(error)
-    if plane.size != size:
-        return f"the mask has {plane.size[0]} x {plane.size[1]} pixels, the image {size[0]} x {size[1]}"
-    if not (
-        np.asarray(plane).mean(axis=2) > 127.5
-    ).any():  # the framework's threshold: these files are used as they are
-        return "the mask is empty for the framework: nothing in it is above 127"
+    height, width = colours.shape[:2]
+    if (width, height) != size:
+        return f"the mask has {width} x {height} pixels, the image {size[0]} x {size[1]}"
+    brightest = float(colours.mean(axis=2).max())
+    if brightest <= THRESHOLD:  # these files are used as they are
+        return f"the mask is empty for the framework: nothing in it is brighter than {brightest:.0f}"
     return ""
 
 

@@ -25,10 +25,10 @@ from qmanet_benco.data.prepare.ownership import Written, is_to_write
 from qmanet_benco.data.prepare.proof import proven_fit, same_shape, side_of_host
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, as_rgb, load_whole, open_image, read_file
+from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
+from qmanet_benco.pixels import as_rgb
 
 RESAMPLERS = ("lanczos", "bicubic", "hamming", "bilinear", "box", "nearest")
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -204,14 +204,6 @@ _STORED_FROM_SHOWN: dict[int, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] 
     8: lambda mask: np.rot90(mask, -1),
 }
 """From a mask drawn on the picture as it is shown to the pixels as they are stored, which the framework reads."""
-
-
-def orientation_of(image: PillowImage.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
-    try:
-        return int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except Exception:  # broken metadata provoke anything; the pixels are proven by themselves
-        return 1
 
 
 def _scaled(size: tuple[int, int], long_side: int | None) -> tuple[int, int]:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from qmanet_benco.benco.seam.pairs import Pair, stem_of
 from qmanet_benco.evaluation.suite.records import safe_name
+from qmanet_benco.images import open_image
+from qmanet_benco.pixels import as_rgb, mask_colours
 
 LONG_SIDE = 256
 """Pixels."""
@@ -23,12 +25,13 @@ def keep_inputs(root: Path, name: str, pair: Pair) -> None:
     truth = root / "truth" / safe_name(name) / f"{stem}.png"
     if photo.is_file() and truth.is_file():
         return
-    with Image.open(pair.image) as image:
+    with open_image(pair.image) as image:
         size = _small(image.size)
-        _save(image.convert("RGB").resize(size, Image.Resampling.LANCZOS), photo)
+        _save(as_rgb(image).resize(size, Image.Resampling.LANCZOS), photo)
     if Path(pair.mask).is_file():
-        with Image.open(pair.mask) as mask:
-            _save(mask.convert("L").resize(size, Image.Resampling.NEAREST), truth)
+        with open_image(pair.mask) as mask:
+            grey = Image.fromarray(mask_colours(mask)).convert("L")
+            _save(grey.resize(size, Image.Resampling.NEAREST), truth)
     else:
         _save(Image.new("L", size), truth)
 
@@ -37,7 +40,7 @@ def keep_mask(
     root: Path, model: str, name: str, pair: Pair, probability: torch.Tensor, valid: torch.Tensor | None
 ) -> None:
     """Write ``mask/<model>/<set>/<stem>.png``: the probability (H x W in [0, 1]) in 8 bits, without padding."""
-    with Image.open(pair.image) as image:
+    with open_image(pair.image) as image:
         size = _small(image.size)
     if valid is not None:
         rows, columns = int(valid.any(dim=1).sum()), int(valid.any(dim=0).sum())
