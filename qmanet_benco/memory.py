@@ -1,8 +1,8 @@
 """What the process does with memory that was freed.
 
 glibc gives a freed block of 32 MB or more back to Linux, which hands out zeroed pages again one by one. A layer of
-64 x 512 x 512 in float32 is 67 MB, so a network spends a large part of its time on page faults: ``qmanet bench`` has
-the baselines with and without. Sources: mallopt(3); torch's ``THP_MEM_ALLOC_ENABLE``.
+64 x 512 x 512 in float32 is 67 MB, so a network spends a large part of its time on page faults:
+``runs/measure/speed.py`` has the baselines with and without. Sources: mallopt(3); torch's ``THP_MEM_ALLOC_ENABLE``.
 """
 
 from __future__ import annotations

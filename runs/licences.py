@@ -48,11 +48,11 @@ def needed(name: str, found: dict[str, Distribution], extras: frozenset[str] = f
 def licence_of(entry: Distribution) -> str:
     """By the expression, the classifiers, or the first line of the field."""
     about = entry.metadata
-    expression = about.get("License-Expression")
+    expression = "".join(about.get_all("License-Expression") or ())
     classifiers = [
         one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")
     ]
-    field = (about.get("License") or "").strip().splitlines()
+    field = "\n".join(about.get_all("License") or ()).strip().splitlines()
     return expression or ", ".join(classifiers) or (field[0][:80] if field else "not stated")
 
 

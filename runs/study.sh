@@ -11,17 +11,18 @@
 #   WORKERS      processes that make the images (default 2)
 #   STEPS, SIZE  optimiser steps of a training (default 3000) and side of the images (default 128)
 set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=runs/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$here/common.sh"
 need_path CASIA "a folder with Tp, Gt and Au"
 need NOISEPRINT "NoisePrint++ weights"
 need OUTPUT_DIR "a folder for data, checkpoints and tables"
 SIZE=${SIZE:-128}
 data=$OUTPUT_DIR/data-$SIZE
 mkdir -p "$OUTPUT_DIR"
-[ -d "$data" ] || qmanet data study "$CASIA" "$data" --size "$SIZE" --workers "${WORKERS:-2}"
+[ -d "$data" ] || python "$here/study/study_set.py" "$CASIA" "$data" --size "$SIZE" --workers "${WORKERS:-2}"
 qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" "$data/val_crops" \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size "$SIZE"
-exec python -m qmanet_benco.evaluation.study --data "$data" --out "$OUTPUT_DIR" --cache "$OUTPUT_DIR/residuals" \
+exec python "$here/study/study.py" --data "$data" --out "$OUTPUT_DIR" --cache "$OUTPUT_DIR/residuals" \
     --weights "$NOISEPRINT" --steps "${STEPS:-3000}" --image_size "$SIZE" --rows "${ROWS:-}" \
     --seeds "${SEEDS:-3}" --jobs "${JOBS:-1}"

@@ -15,14 +15,15 @@
 #   GENERATED, PASTED   forgeries of the two generators to train on (default 500 and 1500)
 #   COPIES       of each real training pair (default 4)
 set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=runs/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$here/common.sh"
 need_path CASIA "a folder with Tp, Gt and Au"
 need NOISEPRINT "NoisePrint++ weights"
 need OUTPUT_DIR "a folder for data, checkpoints and tables"
 data=$OUTPUT_DIR/data
 mkdir -p "$OUTPUT_DIR"
-[ -d "$data" ] || qmanet data study "$CASIA" "$data" --size 256 --generated "${GENERATED:-500}" \
+[ -d "$data" ] || python "$here/study/study_set.py" "$CASIA" "$data" --size 256 --generated "${GENERATED:-500}" \
     --pasted "${PASTED:-1500}" --copies "${COPIES:-4}" --workers "${WORKERS:-2}"
 qmanet noise-cache "$data/train" "$data/val_generated" "$data/val_real" \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size 256

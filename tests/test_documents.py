@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -118,6 +119,27 @@ def test_commands_parse(block: Block) -> None:
             assert words[1] in SCRIPTS, words
             continue  # the script's own flags: the blocks that run
         command.make_context(words[0], arguments)
+
+
+SCRIPT_COMMAND = re.compile(r"python ((?:runs|tests)/[\w/]+\.py)([^`#|&]*)")
+"""A command that runs a script of the checkout, in a block or within a line."""
+
+
+def script_commands() -> list[tuple[str, str]]:
+    """Scripts and their arguments in all pages."""
+    texts = [page.read_text(encoding="utf-8").replace("\\\n", " ") for page in PAGES]
+    matches = [match for text in texts for match in SCRIPT_COMMAND.finditer(text)]
+    return sorted({(match[1], match[2].partition("\n")[0].strip()) for match in matches})
+
+
+@pytest.mark.parametrize(("script", "arguments"), script_commands())
+def test_scripts_take_the_arguments_that_the_pages_give_them(script: str, arguments: str) -> None:
+    module = importlib.import_module(Path(script).stem)
+    assert Path(str(module.__file__)) == ROOT / script
+    parser = module.parser()
+    for action in parser._actions:
+        action.required = False  # a sentence may name some options only
+    parser.parse_args(shlex.split(arguments))
 
 
 RUN = [block for block in ALL if block.language in ("bash", "python") and not block.marked]

@@ -3,7 +3,7 @@
 ``qmanet_post_func`` always attaches the SRM residual. With a cache it also attaches the sample's NoisePrint++ residual
 where it is known, and the key under which the model stores it where it is not.
 
-What belongs here was decided by ``python -m qmanet_benco.benco.transform_costs`` (512 x 512, one thread): the SRM
+What belongs here was decided by ``python runs/measure/transform_costs.py`` (512 x 512, one thread): the SRM
 residual costs less than decoding and resizing the image; BayarConv is learnt and cannot be computed before the
 model; NoisePrint++ takes hundreds of times as long, which a worker would only take from the same cores, and reading a
 kept residual a fraction of decoding: hence the cache.

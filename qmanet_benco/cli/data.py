@@ -74,40 +74,6 @@ def data_demo(
     typer.echo(f"{made.train}: {train_count} forgeries; {made.test}: {test_count} from other photos")
 
 
-@app.command("study")
-def data_study(
-    casia: Annotated[Path, typer.Argument(help="Folder with Tp, Gt and Au, named as in CASIA v1.")],
-    out: Annotated[
-        Path, typer.Argument(help="A new folder: OUT/train, OUT/val_generated, OUT/val_real, OUT/val_crops.")
-    ],
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
-    generated: Annotated[int, typer.Option(help="Forgeries to train on whose region has another history.")] = 1200,
-    pasted: Annotated[int, typer.Option(help="Forgeries to train on that were cut and pasted.")] = 1200,
-    validation: Annotated[int, typer.Option(help="Forgeries to validate on, from other photos.")] = 160,
-    copies: Annotated[int, typer.Option(help="Varied copies of each real training pair.")] = 4,
-    seed: Annotated[int, typer.Option(help="Of the split and of everything that is drawn.")] = 0,
-    workers: Workers = 1,
-) -> None:
-    """The architecture study's set: real pairs and forgeries of their photos; validation shares no photo."""
-    from qmanet_benco.data.study_set import make_study_set
-    from qmanet_benco.progress import shown
-
-    with shown("images") as progress:
-        made = make_study_set(
-            casia,
-            out,
-            size=size,
-            generated=generated,
-            pasted=pasted,
-            validation=validation,
-            copies=copies,
-            seed=seed,
-            workers=workers,
-            progress=progress,
-        )
-    typer.echo(f"{made.train}, {made.generated}, {made.real}, {made.crops}")
-
-
 @app.command("prepare")
 def data_prepare(
     name: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qmanet_benco.cli import benco, cost, data, doctor, measure, photo, quickstart, suite, weights
+from qmanet_benco.cli import benco, cost, data, doctor, photo, quickstart, suite, weights
 from qmanet_benco.cli.options import Settings
 from qmanet_benco.errors import RequestError
 from qmanet_benco.memory import keep_freed_memory
@@ -28,9 +28,7 @@ app.command()(photo.explain)
 app.command()(photo.export)
 app.command(PAGE)(photo.web_page)
 app.command()(cost.cost)
-app.command()(measure.bench)
 app.command()(doctor.doctor)
-app.command("noise-map")(measure.noise_map)
 app.command("noise-cache")(benco.noise_cache)
 app.add_typer(benco.app, name="benco")
 app.add_typer(data.app, name="data")

@@ -31,9 +31,9 @@ from qmanet_benco.apps.web.limits import Limits, read_upload
 from qmanet_benco.apps.web.page import Analyst, explained
 from qmanet_benco.apps.web.server import Address, Server, _tidied, serving
 from qmanet_benco.apps.web.store import Store
-from qmanet_benco.apps.web_load import RESULT_FILES, WebUser, run_load, small_photo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
+from web_load import RESULT_FILES, WebUser, run_load, small_photo
 
 LIMITS = Limits(megapixels=4, megabytes=1, queue=8)
 

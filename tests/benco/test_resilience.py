@@ -15,7 +15,7 @@ import pytest
 import torch
 from forgeries import make_set, train_flags
 
-from qmanet_benco.benco.kill_test import different, experiment
+from kill_trainings import different, experiment
 from qmanet_benco.benco.launch.elastic import Group
 from qmanet_benco.benco.launch.launcher import Run, launch
 from qmanet_benco.benco.resume.retention import LEDGER, Ledger, newest_of_training, read_ledger

@@ -15,7 +15,7 @@ import torch
 from forgeries import make_set, train_flags
 from torch import distributed, nn
 
-from qmanet_benco.benco.kill_test import compared
+from kill_trainings import compared
 from qmanet_benco.benco.resume.steps import StepGuard
 from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.world import free_port

@@ -19,7 +19,7 @@ LIBRARIES = (
     *("albumentations", "pillow", "timm", "mmsegmentation", "scipy"),
 )
 PACKAGE = Path(__file__).resolve().parents[2]
-NOT_CODE = ("report.py", "tables.py", "figures.py", "gallery.py", "html.py", "published.py", "cost.py", "bench.py")
+NOT_CODE = ("report.py", "tables.py", "figures.py", "gallery.py", "html.py", "published.py", "cost.py")
 """Files of the evaluation that read records and do not make them."""
 
 

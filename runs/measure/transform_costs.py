@@ -1,4 +1,4 @@
-"""What each noise source costs in a data loader's worker: ``python -m qmanet_benco.benco.transform_costs``.
+"""Measures what each noise source costs in a data loader's worker: ``python runs/measure/transform_costs.py``.
 
 The table decides what the post function computes (:mod:`qmanet_benco.benco.noise_transforms`): one thread, as in a
 worker, on a photo of scikit-image stored as JPEG in a folder that is removed afterwards.
@@ -6,6 +6,7 @@ worker, on a photo of scikit-image stored as JPEG in a folder that is removed af
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -71,8 +72,14 @@ def _median_milliseconds(run: Callable[[], Any], repeats: int) -> float:
     return 1000 * statistics.median(times)
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command has no options."""
+    return argparse.ArgumentParser(description="What each noise source costs in a data loader's worker.")
+
+
 def main() -> None:
     """Print the table."""
+    parser().parse_args()
     torch.set_num_threads(1)
     table = Table("one image of 512 x 512, one thread", "ms")
     for title, milliseconds in transform_costs().items():

@@ -1,16 +1,19 @@
-"""What the framework's input does to TruFor's noise map, measured on real photos with the real NoisePrint++ weights.
+"""Measures what the framework's input does to TruFor's noise map: ``python runs/measure/noise_map.py [PHOTO]...``.
 
-NoisePrint++ was trained on RGB / 256. The framework hands it the ImageNet-normalised image, and in training it also
-lets its BatchNorms use the batch. Both maps are compared with the one of the input that it was trained on.
+The photos are real and so are the NoisePrint++ weights, which were trained on RGB / 256. The framework hands the
+network the ImageNet-normalised image, and in training it also lets its BatchNorms use the batch. Both maps are compared
+with the one of the input that it was trained on.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import json
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.data.forge.photos import PHOTOS, Photo, pixels
+from qmanet_benco.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,6 @@ def median_of(rows: Iterable[NoiseMap]) -> NoiseMap:
 
 def _noise_network(name: str, weights: str) -> nn.Module:
     """NoisePrint++ inside a baseline, with what that baseline does to its input."""
-    from qmanet_benco.benco.zoo import build as zoo
-
     with contextlib.redirect_stdout(sys.stderr):  # the framework prints when it is imported
         model: Any = zoo.build_model(name, {"np_pretrain_weights": weights})
     network: nn.Module = model.model.dncnn
@@ -72,7 +75,7 @@ def _noise_network(name: str, weights: str) -> nn.Module:
 
 @torch.no_grad()
 def _compare(photo: Photo, stock: nn.Module, corrected: nn.Module, size: int) -> NoiseMap:
-    from qmanet_benco.benco.zoo.corrected import normalised
+    from qmanet_benco.benco.zoo.corrected import normalised  # it imports the framework, which prints
 
     resized = Image.fromarray(pixels(photo)).resize((size, size), Image.Resampling.BILINEAR)
     rgb = torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x S x S
@@ -105,3 +108,32 @@ def show(rows: Sequence[NoiseMap]) -> None:
         numbers = (row.deviation, row.stock_deviation, row.correlation, row.training_correlation)
         table.add_row(row.photo, *(f"{number:.3f}" for number in numbers))
     Console().print(table)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="What the framework's input does to TruFor's noise map.")
+    options.add_argument("photos", metavar="PHOTO", nargs="*", type=Path, help="by default ten of the dependencies'")
+    options.add_argument("--weights", default="noiseprint++", help="a file, or a name of `qmanet weights list`")
+    options.add_argument("--image-size", type=int, default=512, help="photos are resized to it (default: %(default)s)")
+    options.add_argument("--json", action="store_true", help="one JSON document")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare and print; 2 if a file cannot be read."""
+    given = parser().parse_args(arguments)
+    try:
+        rows = compare(given.weights, given.photos, given.image_size)
+    except RequestError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if given.json:
+        sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    else:
+        show(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,13 +1,12 @@
-"""An experiment: thousands of steps and of predictions in one process; its memory and its open files are watched.
+"""Watches memory and open files of one process over thousands of steps, and of another over predictions.
 
-``python -m qmanet_benco.benco.soak --steps 3000 --out DIR`` prints a table.
+``python tests/resilience/soak.py --steps 3000 --out DIR`` prints a table.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import importlib
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -16,8 +15,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from qmanet_benco.benco.small_training import BATCH_SIZE, IMAGE_SIZE, flags_of, make_images
+import qmanet_benco
 from qmanet_benco.errors import RequestError
+from small_training import BATCH_SIZE, IMAGE_SIZE, flags_of, make_images
 
 IMAGES = 200
 EVERY = 20
@@ -114,13 +114,11 @@ def _watched(stock: Callable[..., None], watch: Watch) -> Callable[..., None]:
 
 def predict(count: int, folder: Path) -> Figures:
     """Predict photos with the miniature that ships."""
-    # by its public name, as a user calls it: this room knows nothing of the room that predicts
-    package = importlib.import_module("qmanet_benco")
     photos = sorted((make_images(folder / "photos", 20, seed=2) / "Tp").iterdir())
-    model = package.load_model("demo")
+    model = qmanet_benco.load_model("demo")
     watch = Watch()
     for number in range(count):
-        package.predict(model, photos[number % len(photos)], image_size=IMAGE_SIZE)
+        qmanet_benco.predict(model, photos[number % len(photos)], image_size=IMAGE_SIZE)
         watch.look()
     return watch.figures("predictions")
 
@@ -132,15 +130,20 @@ def soak(steps: int, out: Path) -> list[Figures]:
         return [pool.apply(work, (steps, out / work.__name__)) for work in (train, predict)]
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="Memory and open files over a long run.")
+    options.add_argument("--steps", type=int, default=3000)
+    options.add_argument("--out", type=Path, required=True)
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 if something grew."""
     from rich.console import Console
     from rich.table import Table
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     rows = soak(given.steps, given.out)
     table = Table("work", "count", "MiB after warm-up", "MiB at the end", "growth", "files", "files at the end")
     for row in rows:

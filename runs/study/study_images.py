@@ -1,20 +1,10 @@
-"""A small training and validation set for the architecture study: real pairs of CASIA v1 and forgeries of its photos.
-
-No part of the validation was seen in training (:mod:`qmanet_benco.data.study_split`).
-
-Forgeries come from two generators: :mod:`qmanet_benco.data.forge.forgery` gives the region another history, and
-:mod:`qmanet_benco.data.forge.cut_paste` works as an editor does, with outlines of real tampered regions of the same
-split.
-"""
+"""Makes one image of the study's set and writes it with its mask."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -34,14 +24,12 @@ from qmanet_benco.data.forge.forgery import (
     forge,
     random_region,
 )
-from qmanet_benco.data.forge.photos import SMALLEST_SIDE, Photo, pixels
-from qmanet_benco.data.forge.staging import Contents, staged, write_rows
+from qmanet_benco.data.forge.photos import Photo, pixels
 from qmanet_benco.data.masks import encode_mask, read_mask
-from qmanet_benco.data.study_split import Pair, identities_of, real_pairs, validation_identities
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, load_whole, open_image
 from qmanet_benco.pixels import as_rgb
-from qmanet_benco.pool import in_order
+from study_split import Pair, identities_of
 
 COLUMNS = ("split", "file", "kind", "sources")
 KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6), final_quality=(80, 99))
@@ -58,37 +46,15 @@ COPIES_UNLIKE = 4
 MOST = (0.7, 1.0)
 """Part of each side that later copies have in place of the whole."""
 TRAIN, GENERATED, REAL, CROPS = SPLITS = "train", "val_generated", "val_real", "val_crops"
-CONTENTS = Contents(
-    ".begun-by-qmanet-data-study",
-    SPLITS,
-    ("manifest.csv", "test.json"),
-    r"[^/]+\.(jpe?g|png|tiff?|bmp)",
-)
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class StudySet:
-    """ManiDataset folders."""
+class Task:
+    """One image to make."""
 
-    train: Path
-    generated: Path
-    """Forgeries made from validation photos, by both generators in turn."""
-    real: Path
-    """Real pairs of the validation split, whole."""
-    crops: Path
-    """A crop of each of them at its own resolution, around the tampered region."""
-
-    @classmethod
-    def below(cls, folder: Path) -> StudySet:
-        """The folders of a set that was made into ``folder``."""
-        return cls(*(folder / split for split in SPLITS))
-
-
-@dataclass(frozen=True)
-class _Task:
     split: str
     index: int
     pair: Pair | None = None
@@ -98,7 +64,9 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
+    """What all tasks share."""
+
     folder: Path
     photos: dict[str, tuple[Photo, ...]]
     outlines: dict[str, tuple[Path, ...]]
@@ -107,100 +75,7 @@ class _Plan:
     seed: int
 
 
-def make_study_set(
-    casia: Path,
-    out: Path,
-    *,
-    size: int = 128,
-    generated: int = 1200,
-    pasted: int = 1200,
-    validation: int = 160,
-    copies: int = 4,
-    seed: int = 0,
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> StudySet:
-    """Make the set; the same arguments give the same bytes, whatever the number of workers.
-
-    Each real training pair gives ``copies`` images: by turns the whole image resized to the square, as the framework
-    does it, and a crop at its own resolution around the tampered region, then both mirrored; from the fifth copy on,
-    most of the image in place of the whole. Pasted forgeries are saved as JPEG at the photo's own size and then treated
-    like the first four copies. Neither is compressed once more.
-
-    Args:
-        casia: folder with ``Tp``, ``Gt`` (masks, the image's stem) and ``Au`` (authentic photos), named as in CASIA v1.
-        out: a new folder.
-        size: side in pixels.
-        generated: forgeries to train on whose region has another history.
-        pasted: forgeries to train on that were cut and pasted.
-        validation: forgeries to validate on.
-        copies: varied copies of each real training pair.
-        seed: of everything that is drawn, the split included.
-        workers: processes.
-        progress: called with the finished and all images.
-
-    Returns:
-        The folders.
-
-    Raises:
-        RequestError: ``out`` exists, a number is out of range, or ``casia`` is not such a folder.
-    """
-    _check_numbers(size, (generated, pasted), validation, copies, seed, workers)
-    _check(out)
-    pairs, photos = real_pairs(casia), _photos(casia)
-    validating = validation_identities(pairs, seed)
-    by_split = {
-        GENERATED: tuple(photo for photo in photos if identities_of(photo.name)[0] in validating),
-        TRAIN: tuple(photo for photo in photos if identities_of(photo.name)[0] not in validating),
-    }
-    if min(map(len, by_split.values())) < 2:
-        raise RequestError(f"{casia / 'Au'} has {len(photos)} photos", "two or more for each split")
-    seen = [pair for pair in pairs if not validating & set(pair.identities)]
-    unseen = [pair for pair in pairs if validating & set(pair.identities)]
-    outlines = {TRAIN: tuple(pair.mask for pair in seen), GENERATED: tuple(pair.mask for pair in unseen)}
-    tasks = [_Task(TRAIN, index) for index in range(generated)]
-    tasks += [_Task(TRAIN, index, pasted=True) for index in range(pasted)]
-    tasks += [_Task(TRAIN, copy, pair) for pair in seen for copy in range(copies)]
-    tasks += [_Task(GENERATED, index // 2, pasted=index % 2 == 1) for index in range(validation)]
-    tasks += [_Task(split, -1, pair) for split in (REAL, CROPS) for pair in unseen]
-    with staged(out, CONTENTS, partial(_check, out)) as unfinished:
-        rows = []
-        with closing(
-            in_order(partial(_write, _Plan(unfinished, by_split, outlines, size, seed)), tasks, workers)
-        ) as written:
-            for _, row in written:
-                rows.append(row)
-                if progress is not None:
-                    progress(len(rows), len(tasks))
-        write_rows(unfinished / "manifest.csv", COLUMNS, rows)
-        tests = {name: str((out / name).resolve()) for name in SPLITS if name != TRAIN}
-        (unfinished / "test.json").write_text(json.dumps(tests, indent=2), encoding="utf-8")
-    return StudySet.below(out)
-
-
-def _check(out: Path) -> None:
-    if out.exists():
-        raise RequestError(f"{out} exists", "a new folder", "name another one, or remove it")
-
-
-def _check_numbers(
-    size: int, forgeries: tuple[int, int], validation: int, copies: int, seed: int, workers: int
-) -> None:
-    if size < SMALLEST_SIDE:
-        raise RequestError(f"size {size}", f"{SMALLEST_SIDE} pixels or more", "QMA-Net takes no smaller images")
-    if min(*forgeries, validation, copies, workers) < 1:
-        got = f"{forgeries[0]} generated, {forgeries[1]} pasted and {validation} forgeries to validate on, {copies} "
-        raise RequestError(f"{got}copies, {workers} workers", "1 or more of each")
-    if seed < 0:
-        raise RequestError(f"seed {seed}", "0 or more")
-
-
-def _photos(casia: Path) -> list[Photo]:
-    paths = [path for path in sorted((casia / "Au").glob("*")) if identities_of(path.name)]
-    return [Photo(path.name, "", TRAIN, path=path) for path in paths]
-
-
-def _write(plan: _Plan, task: _Task) -> dict[str, str]:
+def write(plan: Plan, task: Task) -> dict[str, str]:
     """Make and write one image; all randomness comes from the seed, the split, the index and the pair's name."""
     name = task.pair.image.stem if task.pair else ""
     drawn = [plan.seed, SPLITS.index(task.split), task.index + 1, int(task.pasted), *name.encode()]
@@ -228,7 +103,7 @@ def _write(plan: _Plan, task: _Task) -> dict[str, str]:
     return _row(task.split, file.name, made.kind, sources)
 
 
-def _pasted(plan: _Plan, task: _Task, rng: Generator) -> tuple[Forgery, tuple[str, ...]]:
+def _pasted(plan: Plan, task: Task, rng: Generator) -> tuple[Forgery, tuple[str, ...]]:
     photos = plan.photos[task.split]
     for _ in range(TRIES):
         host, donor = (photos[index] for index in rng.choice(len(photos), 2, replace=False))
@@ -321,13 +196,13 @@ def _read(pair: Pair) -> tuple[Image, Mask]:
     return image, mask
 
 
-def _keep_as_it_is(plan: _Plan, pair: Pair) -> dict[str, str]:
+def _keep_as_it_is(plan: Plan, pair: Pair) -> dict[str, str]:
     for source, part in ((pair.image, "Tp"), (pair.mask, "Gt")):
         shutil.copyfile(source, plan.folder / REAL / part / source.name)
     return _row(REAL, pair.image.name, "real", pair.identities)
 
 
-def _keep_a_crop(plan: _Plan, pair: Pair, rng: Generator) -> dict[str, str]:
+def _keep_a_crop(plan: Plan, pair: Pair, rng: Generator) -> dict[str, str]:
     """As PNG: what the forger's last JPEG left is neither squeezed nor compressed once more."""
     image, mask = _squared(*_crop_around(*_read(pair), plan.size, rng), plan.size)
     file = plan.folder / CROPS / "Tp" / f"{pair.image.stem}.png"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qmanet_benco.benco.soak import Watch, predict, train
+from soak import Watch, predict, train
 
 
 def test_predictions_do_not_make_the_process_grow(tmp_path: Path) -> None:

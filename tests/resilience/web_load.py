@@ -1,4 +1,4 @@
-"""A user of the web page without a browser, and a load of many: ``python -m qmanet_benco.apps.web_load``.
+"""Uses the web page without a browser, and puts a load of many users on it: ``python tests/resilience/web_load.py``.
 
 Each request is the whole way: open the page, send a photo, wait in the queue, fetch mask and probability, leave.
 """
@@ -202,12 +202,17 @@ def _resident_mib(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="A load of many users on the web page.")
+    options.add_argument("--requests", type=int, default=200)
+    options.add_argument("--users", type=int, default=4, help="at a time")
+    return options
+
+
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--users", type=int, default=4, help="At a time.")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     try:
         report = run_load(arguments.requests, arguments.users)
     except RequestError as error:

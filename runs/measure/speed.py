@@ -1,4 +1,6 @@
-"""Speed as ratios of interleaved runs: QMA-Net beside the framework's baselines, on this machine.
+"""Measures speed as ratios of interleaved runs: QMA-Net beside the framework's baselines, on this machine.
+
+``python runs/measure/speed.py [--parts inference,training] [--rounds N] [--image-size N] [--device D] [--json]``
 
 QMA-Net runs as ``qmanet`` runs it, the baselines in processes of their own as the framework's scripts run them, and
 once more with freed memory kept, as ``qmanet`` runs them too (:mod:`qmanet_benco.memory`). Runs take turns, so what
@@ -8,6 +10,8 @@ rounds are reported. The machine's matrix-product rate stands beside.
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -19,14 +23,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from qmanet_benco.benco.loading import seconds_of_stages, seconds_per_image, training_set
+from loading import seconds_of_stages, seconds_per_image, training_set
+from model_process import ModelProcess, started
+from qmanet_benco.apps.engines.engines import build_engine
+from qmanet_benco.benco import scoring
+from qmanet_benco.benco.launch import session
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.cost import example, multiply_adds
-from qmanet_benco.evaluation.neighbours import Neighbour, started
-from qmanet_benco.evaluation.turns import Bench, Work, describe_machine, interleaved, ratio, remember, single
+from qmanet_benco.evaluation.cost import multiply_adds
+from qmanet_benco.memory import keep_freed_memory
+from timing import Bench, Work, describe_machine, interleaved, ratio, remember, show, single
+from workloads import QMANET, batch_of, built, forward_pass, training_step
 
-QMANET = "QMANet"
-RANDOM_FLAGS = {"backbone_weights": "random", "noiseprint_weights": "random"}
 MATRIX, MATRIX_SIDE = "matrix product", 2048
 KEPT = ", memory kept"
 """A baseline as ``qmanet`` runs it: freed memory is kept and AdamW is fused."""
@@ -87,7 +94,7 @@ def bench(
 def _inference(
     result: Bench, rounds: int, size: int, device: torch.device, engines: Mapping[str, EngineBuilder]
 ) -> None:
-    model, batch = _model(QMANET, size, device).eval(), _batch(QMANET, size, device)
+    model, batch = built(QMANET, size, device).eval(), batch_of(QMANET, size, device)
     macs = multiply_adds(model, batch)
     matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device)
     product = torch.empty_like(matrix)
@@ -99,15 +106,15 @@ def _inference(
         except (RequestError, ImportError) as error:
             result.skipped.append(f"{engine}: {' '.join(str(error).split())[:160]}")
     ours = {QMANET: "eager", **{name: name for name in engines if name in works}}
-    neighbours = _neighbours("inference", size, device, ("Trufor", "Mesorch"))
-    with started(list(neighbours.values())) as processes:
-        works |= dict(zip(neighbours, processes, strict=True))
+    others = _processes("inference", size, device, ("Trufor", "Mesorch"))
+    with started(list(others.values())) as processes:
+        works |= dict(zip(others, processes, strict=True))
         seconds = interleaved(works, rounds, device)
     remember(result, "inference", seconds)
     result.machine["matrix_product_gmacs_per_s"] = MATRIX_SIDE**3 / 1e9 / statistics.median(seconds[MATRIX])
     for name, label in ours.items():
         targets = {"Trufor": 0.65 if name == QMANET else 0.52, "Mesorch": None if name == QMANET else 1.25}
-        for other in neighbours:
+        for other in others:
             if other != QMANET:
                 line = f"QMA-Net ({label}) / {other} (eager)"
                 result.ratios.append(ratio("inference", line, seconds[name], seconds[other], targets.get(other)))
@@ -119,13 +126,13 @@ def _inference(
 def _training(result: Bench, rounds: int, size: int, device: torch.device) -> None:
     """One baseline after the other: three trainings at a time fit into 16 GB."""
     for other, target in (("Trufor", 0.75), ("Mesorch", 1.3)):
-        neighbours = _neighbours("training", size, device, [other])
-        with started(list(neighbours.values())) as processes:
-            works = dict(zip(neighbours, processes, strict=True))
+        others = _processes("training", size, device, [other])
+        with started(list(others.values())) as processes:
+            works = dict(zip(others, processes, strict=True))
             seconds = interleaved(works, rounds, device)
             peaks = {name: process.peak_mib() for name, process in works.items()}
         remember(result, f"training step, beside {other}", seconds)
-        for name in (name for name in neighbours if name != QMANET):
+        for name in (name for name in others if name != QMANET):
             aim = target if name == other else None
             line = f"QMA-Net / {name}, one step"
             result.ratios.append(ratio("training", line, seconds[QMANET], seconds[name], aim))
@@ -135,30 +142,19 @@ def _training(result: Bench, rounds: int, size: int, device: torch.device) -> No
             result.ratios.append(single("training", line, peaks[QMANET] / peaks[other], aim))
 
 
-def _neighbours(what: str, size: int, device: torch.device, others: Sequence[str]) -> dict[str, Neighbour]:
+def _processes(what: str, size: int, device: torch.device, baselines: Sequence[str]) -> dict[str, ModelProcess]:
     """QMA-Net as ``qmanet`` runs it; the others as the framework runs them and, on a CPU, also as ``qmanet`` does."""
-    found = {QMANET: Neighbour(what, QMANET, size, str(device), keeps_memory=True)}
-    for name in others:
-        found[name] = Neighbour(what, name, size, str(device))
+    described = {QMANET: ModelProcess(what, QMANET, size, str(device), keeps_memory=True)}
+    for name in baselines:
+        described[name] = ModelProcess(what, name, size, str(device))
         if device.type == "cpu":
-            found[f"{name}{KEPT}"] = Neighbour(what, name, size, str(device), keeps_memory=True)
-    return found
-
-
-def one_model(what: str, name: str, size: int, device: torch.device, fused: bool) -> Work:
-    """A forward pass without gradients (``what`` is ``"inference"``) or a training step of a new random model.
-
-    ``fused``: AdamW is, as ``qmanet benco train`` does it.
-    """
-    model = _model(name, size, device)
-    if what == "inference":
-        return _evaluated(model.eval(), _batch(name, size, device))
-    return _trained(model, name, size, device, fused)
+            described[f"{name}{KEPT}"] = ModelProcess(what, name, size, str(device), keeps_memory=True)
+    return described
 
 
 def _checkpointing(result: Bench, rounds: int, size: int, device: torch.device) -> None:
-    model = _model(QMANET, size, device)
-    step = _trained(model, QMANET, size, device)
+    model = built(QMANET, size, device)
+    step = training_step(model, QMANET, size, device)
 
     def with_setting(enabled: bool) -> Work:
         def work() -> None:
@@ -170,7 +166,7 @@ def _checkpointing(result: Bench, rounds: int, size: int, device: torch.device) 
     seconds = interleaved({"without": with_setting(False), "with": with_setting(True)}, rounds, device)
     line = "gradient checkpointing / none, one step"
     result.ratios.append(ratio("checkpointing", line, seconds["with"], seconds["without"], 1.35))
-    kept = [saved_bytes(model, enabled, _batch(QMANET, size, device)) for enabled in (True, False)]
+    kept = [saved_bytes(model, enabled, batch_of(QMANET, size, device)) for enabled in (True, False)]
     line = "gradient checkpointing / none, activations kept for backward"
     result.ratios.append(single("checkpointing", line, kept[0] / kept[1], 0.6))
 
@@ -195,9 +191,9 @@ def saved_bytes(model: nn.Module, enabled: bool, batch: Mapping[str, Any]) -> in
 
 
 def _growth(result: Bench, rounds: int, size: int, device: torch.device) -> None:
-    model = _model(QMANET, size, device).eval()
+    model = built(QMANET, size, device).eval()
     sides = [size, 2 * size, 4 * size]
-    works = {str(side): _evaluated(model, _batch(QMANET, side, device)) for side in sides}
+    works = {str(side): forward_pass(model, batch_of(QMANET, side, device)) for side in sides}
     seconds = interleaved(works, rounds, device)
     remember(result, "side", seconds)
     for (small, large), target in zip(pairwise(sides), (4.9, 6.8), strict=True):
@@ -207,7 +203,7 @@ def _growth(result: Bench, rounds: int, size: int, device: torch.device) -> None
 
 def _cache(result: Bench, rounds: int, size: int, device: torch.device) -> None:
     """With a kept residual against without: what a second checkpoint on the same images takes."""
-    model, batch = _model(QMANET, size, device).eval(), _batch(QMANET, size, device)
+    model, batch = built(QMANET, size, device).eval(), batch_of(QMANET, size, device)
     network: Any = model.network
     residual = network.noise_view.noiseprint(network.noise_view.denormalise(batch["image"]))
 
@@ -215,14 +211,14 @@ def _cache(result: Bench, rounds: int, size: int, device: torch.device) -> None:
         with torch.no_grad():
             network(batch["image"], None, residual)
 
-    seconds = interleaved({"first": _evaluated(model, batch), "second": second}, rounds, device)
+    seconds = interleaved({"first": forward_pass(model, batch), "second": second}, rounds, device)
     line = "first pass / pass with kept NoisePrint++ residuals (at least)"
     result.ratios.append(ratio("cache", line, seconds["first"], seconds["second"], 1.8))
 
 
 def _loading(result: Bench, rounds: int, size: int, device: torch.device) -> None:
     """Seconds per image of loaders with one and two workers, against a training step's."""
-    with started([Neighbour("training", QMANET, size, str(device), keeps_memory=True)]) as (step,):
+    with started([ModelProcess("training", QMANET, size, str(device), keeps_memory=True)]) as (step,):
         works: dict[str, Work] = {"training step of one image": step}
         stepped = interleaved(works, rounds, device)["training step of one image"]
     with training_set(size) as dataset:
@@ -256,39 +252,40 @@ def _imports(result: Bench, rounds: int) -> None:
     result.seconds["from qmanet_benco import QMANet, less import IMDLBenCo"] = more
 
 
-def _model(name: str, size: int, device: torch.device) -> nn.Module:
-    from qmanet_benco.benco.zoo import build as zoo
-
-    return zoo.build_model(name, RANDOM_FLAGS if name == QMANET else {}, image_size=size).to(device)
-
-
-def _batch(name: str, size: int, device: torch.device) -> dict[str, Any]:
-    batch = example(name, size)
-    return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
-
-
-def _evaluated(model: nn.Module, batch: Mapping[str, Any]) -> Work:
-    def work() -> None:
-        with torch.no_grad():
-            model(**batch)
-
-    return work
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="Speed beside TruFor and Mesorch, as ratios of interleaved runs.")
+    options.add_argument("--parts", default=",".join(PARTS), help="comma list (default: %(default)s)")
+    options.add_argument("--rounds", type=int, default=5, help="interleaved runs (default: %(default)s)")
+    options.add_argument("--image-size", type=int, default=512, help="side in pixels (default: %(default)s)")
+    options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    options.add_argument("--json", action="store_true", help="one JSON document")
+    return options
 
 
-def _trained(model: nn.Module, name: str, size: int, device: torch.device, fused: bool = True) -> Work:
-    """Forward, loss, backward and AdamW, as the stock trainer makes them, without its logging."""
-    batch = _batch(name, size, device)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=1e-6, fused=fused or None)
-    # BatchNorm behind global pooling cannot train on one image; the optimiser and backward are those of training
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 2 if the request was wrong."""
+    given = parser().parse_args(arguments)
+    keep_freed_memory()
+    try:
+        with session.prepared(False), scoring.as_the_test_script():
+            result = bench(
+                [part.strip() for part in given.parts.split(",") if part.strip()],
+                rounds=given.rounds,
+                image_size=given.image_size,
+                device=given.device,
+                engines={name: partial(build_engine, engine=name) for name in ("openvino", "onnx")},
+                say=lambda part: print(f"measuring: {part}", file=sys.stderr),  # noqa: T201
+            )
+    except RequestError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if given.json:
+        sys.stdout.write(json.dumps(result.to_json(), indent=2) + "\n")
+    else:
+        show(result)
+    return 0
 
-    def work() -> None:
-        optimiser.zero_grad()
-        model(**batch)["backward_loss"].backward()
-        optimiser.step()
 
-    return work
+if __name__ == "__main__":
+    raise SystemExit(main())

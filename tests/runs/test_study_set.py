@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from qmanet_benco.benco.resume.holdout import photos_of
-from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, make_study_set
-from qmanet_benco.data.study_split import identities_of, linked
 from qmanet_benco.errors import RequestError
+from study_images import CROPS, GENERATED, REAL, TRAIN
+from study_set import make_study_set
+from study_split import identities_of, linked
 
 NAMES = [f"ani{index:04d}" for index in range(12)]
 

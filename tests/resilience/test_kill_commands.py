@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qmanet_benco.benco import kill_commands as room
+import kill_commands as room
 
 
 def test_preparation_that_is_killed_ends_with_the_same_files(tmp_path: Path) -> None:

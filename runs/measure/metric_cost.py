@@ -1,14 +1,18 @@
-"""What the metrics cost beside a model: ``python -m qmanet_benco.evaluation.metric_cost [MODEL]``."""
+"""Measures what the metrics cost beside a model: ``python runs/measure/metric_cost.py [MODEL]``."""
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
+from qmanet_benco.benco import scoring
+from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.metrics import image_metrics
 
 SIDE = 512
@@ -21,9 +25,6 @@ def measure(model: str = "Mesorch") -> tuple[float, float]:
     Args:
         model: of the framework's zoo, with random weights.
     """
-    from qmanet_benco.benco import scoring
-    from qmanet_benco.benco.zoo import build as zoo
-
     with scoring.as_the_test_script():
         network = zoo.build_model(model, {}).eval()
         generator = torch.Generator().manual_seed(0)
@@ -47,11 +48,28 @@ def measure(model: str = "Mesorch") -> tuple[float, float]:
     return metrics, forward
 
 
-if __name__ == "__main__":
-    name = sys.argv[1] if len(sys.argv) > 1 else "Mesorch"
-    cost, forward = measure(name)
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="What the metrics cost beside a model.")
+    options.add_argument("model", nargs="?", default="Mesorch", help="of the zoo (default: %(default)s)")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print both times and their ratio; 2 if the model is unknown."""
+    name = parser().parse_args(arguments).model
+    try:
+        cost, forward = measure(name)
+    except RequestError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     threads = f"{torch.get_num_threads()} threads"
     sys.stdout.write(
         f"all metrics of one {SIDE} x {SIDE} image {1000 * cost:.0f} ms, one forward of {name} {1000 * forward:.0f} ms "
         f"({threads}): {cost / forward:.1%}\n"
     )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,6 +1,6 @@
-"""An experiment: trainings are killed at random moments, go on, and are compared with one that was never killed.
+"""Kills trainings at random moments, lets them go on, and compares them with one that was never killed.
 
-``python -m qmanet_benco.benco.kill_test --kills 20 --out DIR`` prints a table. Every second kill waits for a
+``python tests/resilience/kill_trainings.py --kills 20 --out DIR`` prints a table. Every second kill waits for a
 checkpoint that is being written. The signal is SIGKILL, which no process can see coming.
 """
 
@@ -22,8 +22,8 @@ import torch
 
 from qmanet_benco.benco.resume.retention import LEDGER
 from qmanet_benco.benco.seam.checkpoints import epochs_in, mapped
-from qmanet_benco.benco.small_training import flags_of, make_images, train
 from qmanet_benco.errors import RequestError
+from small_training import flags_of, make_images, train
 
 IMAGES = 12
 KEEP = 2
@@ -213,17 +213,22 @@ def _kill(process: Any) -> None:
     process.join()
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="Trainings that are killed and go on.")
+    options.add_argument("--kills", type=int, default=20)
+    options.add_argument("--epochs", type=int, default=6)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--out", type=Path, required=True)
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 if a training was lost."""
     from rich.console import Console
     from rich.table import Table
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     outcome = experiment(given.out, given.kills, given.epochs, given.seed)
     table = Table("kill", "training", "moment", "s after start", "newest epoch", "partial file left")
     for number, kill in enumerate(outcome.kills, start=1):

@@ -1,6 +1,7 @@
-"""Does data loading keep up? The framework's own dataset with its training augmentations and our post function.
+"""Measures whether data loading keeps up with the framework's own dataset and augmentations and our post function.
 
-Two questions: how many images a second one and two loader workers bring, and where the time of an image goes.
+``python runs/measure/speed.py --parts loading`` tells how many images a second one and two loader workers bring, and
+where the time of an image goes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Works that take turns: their seconds, ratios within each round, the machine they ran on, and the table.
+"""Times works that take turns: seconds, ratios within each round, the machine they ran on, and the table.
 
 What else the machine does hits all works of a round alike, so a ratio holds where seconds do not.
 """

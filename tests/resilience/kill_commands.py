@@ -1,6 +1,6 @@
-"""An experiment: a command that says it resumes is killed again and again, and its files are compared byte for byte.
+"""Kills a command that says it resumes, again and again, and compares its files byte for byte.
 
-``python -m qmanet_benco.benco.kill_commands --kills 5 --out DIR`` does it for `qmanet data prepare` and for
+``python tests/resilience/kill_commands.py --kills 5 --out DIR`` does it for `qmanet data prepare` and for
 `qmanet suite run`, on sets that it makes up, and prints a table.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from qmanet_benco.benco.small_training import make_images
 from qmanet_benco.errors import RequestError
+from small_training import make_images
 
 SECONDS = 900.0
 SUITE = """\
@@ -163,15 +163,20 @@ def _make_archive(raw: Path, count: int) -> Path:
     return raw
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="Commands that are killed and go on.")
+    options.add_argument("--kills", type=int, default=5, help="of each command")
+    options.add_argument("--out", type=Path, required=True)
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 if a file was lost."""
     from rich.console import Console
     from rich.table import Table
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=5, help="of each command")
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     table = Table("command", "kills", "files compared", "lost")
     results = [
         experiment(subject, given.out / subject.name.replace(" ", "-"), given.kills) for subject in subjects(given.out)

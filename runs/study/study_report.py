@@ -1,20 +1,19 @@
-"""The study's table: from the suites' records to ``study.csv``, and from that to Markdown.
+"""Makes the study's table: from the suites' records to ``study.csv``, and from that to Markdown.
 
-``python -m qmanet_benco.evaluation.study_report study.csv`` prints the Markdown again; ``docs/study.md`` holds it, and
+``python runs/study/study_report.py study.csv`` prints the Markdown again; ``docs/study.md`` holds it, and
 a test compares.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas
 
 from qmanet_benco.evaluation.report.render import markdown_table
-
-if TYPE_CHECKING:
-    import pandas
 
 METRICS = ("f1", "permute_f1", "iou", "auc")
 HEADS = ("F1", "permute-F1", "IoU", "AUC")
@@ -37,8 +36,6 @@ def means(
         floors: by set the F1 of masks that look at no image, named as their column is.
         budget: ``steps``, ``image_size`` and ``batch`` of every row.
     """
-    import pandas
-
     keys = ["model", "seed", "set", "attack", "level"]
     every = pandas.concat(records).drop_duplicates([*keys, "image"])
     grouped = every.groupby(keys)
@@ -135,11 +132,16 @@ def _cell(mean: float, deviation: float) -> str:
     return f"{mean:.3f}" if deviation != deviation else f"{mean:.3f} +- {deviation:.3f}"
 
 
-def main() -> int:
-    """Print the Markdown of the file that ``sys.argv[1]`` names."""
-    import pandas
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(description="The tables of docs/study.md from its numbers.")
+    options.add_argument("file", type=Path, help="study.csv")
+    return options
 
-    sys.stdout.write(markdown(pandas.read_csv(Path(sys.argv[1]))))
+
+def main() -> int:
+    """Print the Markdown."""
+    sys.stdout.write(markdown(pandas.read_csv(parser().parse_args().file)))
     return 0
 
 

@@ -10,33 +10,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from made_sets import make_forgeries
 
+import study
 from qmanet_benco.benco.seam.options import split
 from qmanet_benco.benco.zoo import build as zoo
-from qmanet_benco.data.study_set import CROPS, GENERATED, REAL, TRAIN, StudySet
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation import study
-from qmanet_benco.evaluation.study import (
-    ATTACKED,
-    ATTACKS,
-    PLAIN,
-    ROWS,
-    Budget,
-    Given,
-    claim,
-    lowest_seeds,
-    model_flags,
-    run_study,
-    scored_sets,
-    suite_of,
-    train,
-    train_command,
-    trained_into,
-    write_tables,
-)
-from qmanet_benco.evaluation.study_report import beside_main, markdown, seed_deviation
 from qmanet_benco.model.config import parse_noise_sources, variant_config
+from small_training import make_images
+from study import ATTACKED, ATTACKS, PLAIN, claim, lowest_seeds, run_study, train, trained_into, write_tables
+from study_images import CROPS, GENERATED, REAL, TRAIN
+from study_report import beside_main, markdown, seed_deviation
+from study_rows import ROWS, Budget, Given, model_flags, scored_sets, suite_of, train_command
+from study_set import StudySet
 
 BUDGET = Budget(steps=20)
 GIVEN = Given("noiseprint.th", Path("residuals"), Path("no_weights.pth"))
@@ -92,7 +77,7 @@ def test_a_suite_names_every_trained_row_with_its_seed(tmp_path: Path) -> None:
 def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> None:
     data = StudySet.below(tmp_path / "data")
     for name in (TRAIN, GENERATED, REAL, CROPS):
-        make_forgeries(tmp_path / "data" / name, 2)
+        make_images(tmp_path / "data" / name, 2, seed=0)
     rows = [
         dict(model="QMA-Net-b0", seed=seed, set="generated", attack="none", level=0.0, image=str(index))
         | dict(f1=0.2 * (index + seed), permute_f1=0.5, iou=0.3, auc=0.7)

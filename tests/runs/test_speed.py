@@ -10,14 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from typer.testing import CliRunner
 
-from qmanet_benco.benco.loading import STAGES, seconds_of_stages, seconds_per_image, training_set
-from qmanet_benco.cli.main import app
+from loading import STAGES, seconds_of_stages, seconds_per_image, training_set
+from model_process import ModelProcess, started
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.neighbours import Neighbour, started
-from qmanet_benco.evaluation.speed import bench, saved_bytes
-from qmanet_benco.evaluation.turns import interleaved, ratio
+from speed import bench, main, saved_bytes
+from timing import interleaved, ratio
 
 CPU = torch.device("cpu")
 
@@ -76,16 +74,16 @@ def test_kept_activations_are_counted_once_and_without_parameters() -> None:
     assert saved_bytes(Toy(), True, batch) <= map_bytes
 
 
-def test_neighbours_compute_when_they_are_told_to_and_tell_their_peak() -> None:
-    with started([Neighbour("inference", "QMANet", 64, keeps_memory=True)]) as (process,):
+def test_processes_compute_when_they_are_told_to_and_tell_their_peak() -> None:
+    with started([ModelProcess("inference", "QMANet", 64, keeps_memory=True)]) as (process,):
         seconds = interleaved({"there": process}, 2, CPU)["there"]
         assert min(seconds) > 0
         assert process.peak_mib() > 500  # PyTorch and 113 M parameters
     assert process.process.returncode is not None
 
 
-def test_a_neighbour_that_fails_says_why() -> None:
-    with pytest.raises(RuntimeError, match="NoSuchModel"), started([Neighbour("inference", "NoSuchModel", 64)]):
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="NoSuchModel"), started([ModelProcess("inference", "NoSuchModel", 64)]):
         pass
 
 
@@ -111,12 +109,9 @@ def test_wrong_requests_are_told() -> None:
             bench(["import"], device="cuda")
 
 
-def test_command_prints_one_json_document() -> None:
-    ended = CliRunner().invoke(
-        app, ["bench", "--parts", "cache,growth", "--rounds", "1", "--image-size", "64", "--json"]
-    )
-    assert ended.exit_code == 0, ended.output
-    document = json.loads(ended.stdout)
+def test_command_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--parts", "cache,growth", "--rounds", "1", "--image-size", "64", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
     assert [row["part"] for row in document["ratios"]] == ["cache", "growth", "growth"]
     assert document["ratios"][0]["median"] > 0
     assert document["machine"]["torch"] == torch.__version__

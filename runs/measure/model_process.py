@@ -1,4 +1,4 @@
-"""Models in processes of their own that take turns with this one: each computes when it is told to, and then waits.
+"""Runs models in processes of their own, which take turns with this one: each computes when told to, then waits.
 
 So a baseline runs with the memory allocator as the framework's users have it, beside QMA-Net with what ``qmanet`` sets
 (:mod:`qmanet_benco.memory`), and each process's peak memory is that of one model.
@@ -22,7 +22,7 @@ RUN, PEAK, DONE = "run", "peak", "done"
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class ModelProcess:
     """What a process does at each turn."""
 
     what: str
@@ -35,15 +35,15 @@ class Neighbour:
     """As ``qmanet`` runs models; otherwise as the framework's own scripts run them."""
 
 
-class Process:
-    """A neighbour that has been started; calling it is one turn."""
+class StartedProcess:
+    """A model's process that has been started; calling it is one turn."""
 
-    def __init__(self, neighbour: Neighbour, errors: IO[str]) -> None:
-        words = (neighbour.what, neighbour.model, str(neighbour.image_size), neighbour.device)
-        kept = ("keep",) if neighbour.keeps_memory else ()
-        self._name, self._errors = f"{neighbour.what} of {neighbour.model}", errors
+    def __init__(self, described: ModelProcess, errors: IO[str]) -> None:
+        words = (described.what, described.model, str(described.image_size), described.device)
+        kept = ("keep",) if described.keeps_memory else ()
+        self._name, self._errors = f"{described.what} of {described.model}", errors
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__, *words, *kept],
+            [sys.executable, "-W", "ignore", __file__, *words, *kept],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -79,17 +79,17 @@ class Process:
 
 
 @contextmanager
-def started(neighbours: Sequence[Neighbour]) -> Iterator[list[Process]]:
+def started(processes: Sequence[ModelProcess]) -> Iterator[list[StartedProcess]]:
     """Start processes, and end them with the block."""
     with ExitStack() as stack:
-        processes = []
-        for neighbour in neighbours:
+        running = []
+        for described in processes:
             errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
-            process = Process(neighbour, errors)
+            process = StartedProcess(described, errors)
             stack.callback(_end, process.process)
-            processes.append(process)
+            running.append(process)
             process()  # so that no two models are built at a time, which would slow both and need the memory of both
-        yield processes
+        yield running
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -107,8 +107,8 @@ def main() -> int:
     from qmanet_benco.benco import scoring
     from qmanet_benco.benco.launch import session
     from qmanet_benco.evaluation.cost import peak_mib
-    from qmanet_benco.evaluation.speed import one_model
-    from qmanet_benco.evaluation.turns import wait
+    from timing import wait
+    from workloads import one_model
 
     what, name, size, device = sys.argv[1], sys.argv[2], int(sys.argv[3]), torch.device(sys.argv[4])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
