@@ -34,6 +34,10 @@ def data_demo(
     train_photos: Annotated[
         Path | None, typer.Option(help="Folder of further ones, for training forgeries only.")
     ] = None,
+    test_photos: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photos for test forgeries only; all those of --photos are for training then."),
+    ] = None,
     largest_crop: Annotated[
         float,
         typer.Option(help="Largest side of the crops of photos that forgeries are made from, in sizes; 1 or more."),
@@ -64,6 +68,7 @@ def data_demo(
             seed=seed,
             photos=photos,
             train_photos=train_photos,
+            test_photos=test_photos,
             pasted=pasted,
             edited=edited,
             authentic=authentic,

@@ -78,6 +78,7 @@ def make_demo(
     seed: int = 0,
     photos: Path | None = None,
     train_photos: Path | None = None,
+    test_photos: Path | None = None,
     pasted: float = 0.0,
     edited: float = 0.0,
     authentic: float = 0.0,
@@ -95,6 +96,7 @@ def make_demo(
         seed: of everything that is drawn.
         photos: folder of authentic photos; by default those that the dependencies ship.
         train_photos: folder of further ones, for training forgeries only.
+        test_photos: folder of photos for test forgeries only; all those of ``photos`` are for training then.
         pasted: part of the forgeries that are cut and pasted as in an editor, in [0, 1]; in the others the region has
             another history than its surroundings.
         edited: part of the images that :mod:`~qmanet_benco.data.forge.edits` makes, in [0, 1]: regions have the outline
@@ -119,7 +121,9 @@ def make_demo(
             raise RequestError(f"{name} {part}", "a part of the images, from 0 to 1")
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
     if train_photos is not None:
-        chosen += tuple(replace(photo, split="train") for photo in photos_in(train_photos, seed))
+        chosen += _all_for("train", photos_in(train_photos, seed))
+    if test_photos is not None:
+        chosen = _all_for("train", chosen) + _all_for("test", photos_in(test_photos, seed))
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     with staged(out, CONTENTS, check) as unfinished:
         plan = _Plan(unfinished, chosen, size, seed, pasted, edited, authentic, knobs or ForgeryKnobs())
@@ -132,6 +136,10 @@ def make_demo(
         (unfinished / "test.json").write_text(listed, encoding="utf-8")
     lists = (out / name for name in LISTS)
     return DemoSet(out / "train", out / "test", out / "test.json", *lists, out / "manifest.csv")
+
+
+def _all_for(split: str, photos: tuple[Photo, ...]) -> tuple[Photo, ...]:
+    return tuple(replace(photo, split=split) for photo in photos)
 
 
 def _image_list(place: Path, rows: list[dict[str, str]]) -> list[list[str]]:
