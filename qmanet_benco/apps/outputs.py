@@ -17,7 +17,7 @@ from PIL import Image
 from qmanet_benco import __version__
 from qmanet_benco.apps.engines.engines import EngineModel
 from qmanet_benco.apps.photo import RESULTS, Pixels, read_photo
-from qmanet_benco.apps.predict import THRESHOLD, Prediction, checked_request, fingerprint, predict
+from qmanet_benco.apps.predict import THRESHOLD, Prediction, checked_request, predict
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.files import write_bytes_atomically
@@ -67,7 +67,7 @@ def predict_all(
         "threshold": threshold,
         "model": {
             "weights": weights,
-            "fingerprint": fingerprint(model),
+            "fingerprint": model.fingerprint,
             "engine": model.name if isinstance(model, EngineModel) else "torch",
         },
         "version": __version__,

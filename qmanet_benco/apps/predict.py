@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qmanet_benco import images
-from qmanet_benco.apps.engines.engines import EngineModel, Localizer
+from qmanet_benco.apps.engines.engines import Localizer
 from qmanet_benco.apps.photo import Photo, Pixels, read_photo
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork, image_score
+from qmanet_benco.model.network import SMALLEST_SIDE, image_score
 
 THRESHOLD = 0.5
 TILE, OVERLAP = 768, 256
@@ -121,17 +119,6 @@ def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:
         mean = float(probability[window][labels[window] == label].mean())
         found.append(Region(left, top, width, height, area, mean))
     return found
-
-
-def fingerprint(model: QMANetwork | EngineModel) -> str:
-    """SHA-256 of a model's weights and configuration, the same wherever it was loaded from and in every engine."""
-    if isinstance(model, EngineModel):
-        return model.fingerprint
-    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _resized(model: Localizer, pixels: Pixels, side: int) -> tuple[Plane, float]:

@@ -6,6 +6,8 @@ Localization", section 3. The forward pass reads like equations 1 to 7; sizes li
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict
 from typing import Any, NamedTuple, cast
 
@@ -76,6 +78,15 @@ class QMANetwork(nn.Module, HubModel):
         self.decoder = DECODER_CLASSES[config.decoder](config)
         self.edge_heads = EDGE_SUPERVISION_CLASSES[config.edge_supervision](config)
         self.checkpointing = False
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the configuration and the weights, wherever they were loaded from."""
+        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def forward(
         self, image: Tensor, srm: Tensor | None = None, noiseprint: Tensor | None = None

@@ -50,7 +50,7 @@ class EngineModel:
     config: QMANetConfig
     image_size: int
     fingerprint: str
-    """SHA-256 of the weights that it was made from; see :func:`~qmanet_benco.apps.predict.fingerprint`."""
+    """SHA-256 of the weights that it was made from; see :attr:`~qmanet_benco.model.network.QMANetwork.fingerprint`."""
 
     def __call__(self, image: Tensor) -> Tensor:
         return self.run(image)
@@ -115,9 +115,7 @@ def chosen_device(name: str) -> torch.device:
 
 def engine_model(model: QMANetwork, engine: str, threads: int = 0) -> EngineModel:
     """As :func:`build_engine`, for :func:`~qmanet_benco.predict`."""
-    from qmanet_benco.apps.predict import fingerprint
-
-    return EngineModel(build_engine(model, engine, threads), engine, model.config, model.image_size, fingerprint(model))
+    return EngineModel(build_engine(model, engine, threads), engine, model.config, model.image_size, model.fingerprint)
 
 
 def build_engine(model: QMANetwork, engine: str, threads: int = 0) -> Engine:

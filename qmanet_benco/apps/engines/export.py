@@ -10,7 +10,6 @@ from torch import Tensor
 
 from qmanet_benco.apps.engines.conversion import require, to_onnx, to_openvino
 from qmanet_benco.apps.engines.engines import BIN_SHA256, CONFIG, FILES, FINGERPRINT, IMAGE_SIZE, load_engine
-from qmanet_benco.apps.predict import fingerprint
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
@@ -69,7 +68,7 @@ def _metadata(model: QMANetwork) -> dict[str, str]:
     return {
         CONFIG: model.config.to_json(),
         IMAGE_SIZE: str(model.image_size),
-        FINGERPRINT: fingerprint(model),
+        FINGERPRINT: model.fingerprint,
     }
 
 

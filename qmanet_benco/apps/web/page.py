@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from qmanet_benco.apps.predict import fingerprint, predict
+from qmanet_benco.apps.predict import predict
 from qmanet_benco.apps.web.limits import Limits, read_upload
 from qmanet_benco.apps.web.store import Slot, Store
 from qmanet_benco.apps.web.views import Views, make_views, panel_picture
@@ -238,7 +238,7 @@ def _head(demo: bool) -> str:
 def _foot(model: QMANetwork, limits: Limits) -> str:
     kept = "A photo stays on the computer that runs this page, and is removed when the page is closed."
     bounds = f"At most {limits.megapixels:g} megapixels and {limits.megabytes:g} MB."
-    weights = f"Weights: {fingerprint(model)[:12]} ({model.image_size} x {model.image_size})."
+    weights = f"Weights: {model.fingerprint[:12]} ({model.image_size} x {model.image_size})."
     return _note(f"{kept} {bounds} {weights}")
 
 
