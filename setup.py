@@ -13,9 +13,11 @@ REQUIREMENTS = [
     "imdlbenco==0.1.45",
     "requests",  # imported by the framework's `benco` command, which does not declare it
     "albumentations==1.3.0",  # the framework's pin
-    "numpy>=1.26,<2",  # albumentations 1.3 needs numpy 1
-    "opencv-python<4.12",  # 4.12 needs numpy 2
-    "opencv-python-headless<4.12",
+    # No cap here: the framework asks for numpy 1 itself, and pip then picks an OpenCV that fits. Nothing here needs
+    # numpy 1; docs/install.md says how an environment with numpy 2 is used.
+    "numpy>=1.26",
+    "opencv-python",
+    "opencv-python-headless",
     # used with 2.14.1; the marked tests pass with 2.9.1 too (runs/compat.sh torch). The cap: a new release brings a new
     # unpickler and a new elastic launcher, both of which this project leans on, so it waits for a trial. torchvision
     # goes with torch
@@ -41,8 +43,8 @@ REQUIREMENTS = [
     "matplotlib>=3.8",
     "jpeglib>=1.0",  # JPEG coefficients for CAT-Net: the framework wants jpegio, which has no wheel
     # records of the suite, and their tables
-    "pyarrow>=15,<22",  # 22 is made for numpy 2
-    "pandas>=2.2,<3",  # 3 is made for numpy 2
+    "pyarrow>=15",
+    "pandas>=2.2",
 ]
 
 APP = [
@@ -51,7 +53,11 @@ APP = [
 ]
 
 # Other engines for inference; the floors are the releases that were run, with numpy 1.26
-ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.32,<2"]
+ONNX = [
+    "onnx>=1.23,<2",
+    "onnxruntime>=1.23,<2; python_version < '3.11'",  # the last release for 3.10
+    "onnxruntime>=1.32,<2; python_version >= '3.11'",
+]
 OPENVINO = ["openvino>=2026.4,<2027"]
 
 TEST = [
@@ -100,7 +106,7 @@ setup(
         "qmanet_benco.evaluation.suite": ["suites/*.yaml"],
         "qmanet_benco.model": ["demo/*"],
     },
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.10,<3.13",  # docs/install.md says what blocks 3.13
     install_requires=REQUIREMENTS,
     extras_require={
         "app": APP,
@@ -114,7 +120,9 @@ setup(
     },
     entry_points={"console_scripts": ["qmanet=qmanet_benco.cli.main:main"]},
     classifiers=[
+        "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Operating System :: POSIX :: Linux",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],

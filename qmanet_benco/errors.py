@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+import traceback
+
+DISTRIBUTIONS = {
+    "IMDLBenCo": "imdlbenco==0.1.45",
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "mmcv": "mmcv-lite==2.1.0",
+    "mmengine": "mmengine==0.10.7",
+    "mmseg": "mmsegmentation==1.2.2",
+    "albumentations": "albumentations==1.3.0",
+    "pytorch_grad_cam": "grad-cam",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+"""What to install for a module that has another name, or of which one release is meant; tests hold it to setup.py."""
+
 
 class RequestError(ValueError):
     """The request was wrong: what was got, what was expected and what to do, in one line.
@@ -13,6 +31,26 @@ class RequestError(ValueError):
         """Compose ``got; expected ...; cure`` into one line: breaks become spaces, the unprintable is escaped."""
         parts = [got, f"expected {expected}" if expected else "", cure]
         super().__init__("; ".join(printable(" ".join(part.split())) for part in parts if part))
+
+
+def missing_module(error: ImportError) -> RequestError:
+    """The failed import of a module as a request that can be mended: what is missing, who imports it, what gets it.
+
+    With ``pip install --no-deps`` nothing brings the packages that dependencies import, and a dependency's own message
+    does not say whose import failed.
+    """
+    module = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not module:
+        return RequestError(f"an import fails ({error})", "", "`qmanet doctor` shows what is installed")
+    frames = traceback.walk_tb(error.__traceback__)
+    importers = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in frames]
+    importer = next((name for name in reversed(importers) if name not in ("importlib", "", "__main__", module)), "")
+    by = f", which {importer} imports," if importer else ""
+    return RequestError(
+        f"the module {module}{by} is not installed",
+        "every package of docs/install.md",
+        f"pip install {shlex.quote(DISTRIBUTIONS.get(module, module))}",
+    )
 
 
 def printable(text: str) -> str:

@@ -2,20 +2,21 @@
 # Sourced by the other scripts: makes a virtual environment (or uses the active one), installs the project into it.
 # Usage: source runs/setup.sh [EXTRA]      e.g. EXTRA = dev
 #   QMANET_VENV    folder of the environment (default: .venv in the checkout)
-#   QMANET_PYTHON  interpreter to make it with (default: python3.11, else python3)
+#   QMANET_PYTHON  interpreter to make it with (default: python3.11, else 3.12, 3.10 or python3)
 set -euo pipefail
 
 qmanet_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 qmanet_python() {
-    local candidate
-    for candidate in "${QMANET_PYTHON:-}" python3.11 python3 python; do
-        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+    local candidate candidates=(python3.11 python3.12 python3.10 python3 python)
+    [ -z "${QMANET_PYTHON:-}" ] || candidates=("$QMANET_PYTHON")
+    for candidate in "${candidates[@]}"; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    echo "runs/setup.sh: no Python 3.11 found; install it, or name it in QMANET_PYTHON" >&2
+    echo "runs/setup.sh: none of ${candidates[*]} is a Python 3.10 to 3.12; name one in QMANET_PYTHON" >&2
     return 2
 }
 
@@ -36,7 +37,8 @@ qmanet_install() {
         # Two packages install the same module cv2: grad-cam asks for opencv-python, albumentations for the headless one.
         # The first needs libGL; where that is absent the headless one has to be the last that was written.
         if ! python -c 'import cv2' 2>/dev/null; then
-            python -m pip install --quiet --force-reinstall --no-deps 'opencv-python-headless<4.12'
+            python -m pip install --quiet --force-reinstall --no-deps \
+                "opencv-python-headless==$(python -c 'from importlib import metadata as m; print(m.version("opencv-python-headless"))')"
         fi
         touch "$stamp"
     fi

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from qmanet_benco import __version__
 from qmanet_benco.cli import benco, cost, data, doctor, photo, quickstart, suite, weights
 from qmanet_benco.cli.options import Settings
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, missing_module
 from qmanet_benco.memory import keep_freed_memory
 
 PAGE = "app"
@@ -36,9 +37,18 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(suite.app, name="suite")
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"qmanet {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback has answered
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     context.ensure_object(Settings).debug = debug
@@ -59,6 +69,10 @@ def main() -> None:
         if settings.debug:
             raise
         _refuse(RequestError(f"{error.filename}: {error.strerror}", "a path that you may use"))
+    except ModuleNotFoundError as error:
+        if settings.debug:
+            raise
+        _refuse(missing_module(error))
 
 
 def _refuse(error: RequestError) -> None:

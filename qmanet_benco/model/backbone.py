@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import missing_module
 from qmanet_benco.model.config import QMANetConfig
 
 
@@ -203,11 +203,7 @@ def _mix_vision_transformer() -> Any:
         with _compiled_operators():
             return importlib.import_module("mmseg.models.backbones.mit").MixVisionTransformer
     except ImportError as error:
-        raise RequestError(
-            f"mmsegmentation cannot be imported ({error})",
-            "mmsegmentation 1.2.2 with mmcv-lite 2.1.0",
-            "pip install mmengine==0.10.7 mmsegmentation==1.2.2 mmcv-lite==2.1.0 ftfy regex",
-        ) from error
+        raise missing_module(error) from error
 
 
 @contextmanager

@@ -53,10 +53,10 @@ def test_another_release_and_a_broken_opencv_are_noticed(
     found = doctor.diagnose()
     assert not found.healthy
     assert not any(patch.found for patch in found.patches)
-    assert doctor.Missing("a working OpenCV", doctor.OPENCV_CURE) in found.missing
+    assert doctor.Missing("a working OpenCV", doctor.opencv_cure()) in found.missing
     show(found, Console(width=80))
     assert capsys.readouterr().out.splitlines()[-1] == doctor.verdict(found)
-    assert doctor.OPENCV_CURE in doctor.verdict(found)
+    assert doctor.opencv_cure() in doctor.verdict(found)
     monkeypatch.setattr(doctor, "_opencv", lambda: "4.11.0")
     count = len(found.patches)
     assert f"{count} of {count} stock lines" in doctor.verdict(doctor.diagnose())

@@ -317,10 +317,10 @@ def test_stand_in_says_what_is_missing_when_it_is_called() -> None:
     assert not hasattr(stand_in, "__path__")
 
 
-def test_missing_mmsegmentation_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mmsegmentation_is_named_with_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
-        raise ModuleNotFoundError(f"No module named {name!r}")
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(RequestError, match=r"mmsegmentation cannot be imported .*; expected .*; pip install mmengine"):
+    with pytest.raises(RequestError, match=r"the module mmseg\b.* not installed; .*pip install mmsegmentation==1.2.2"):
         Encoder(CONFIG)

@@ -35,7 +35,6 @@ PACKAGES = (
 PACKAGE = PACKAGES[0]
 FRAMEWORK = "imdlbenco==0.1.45"
 """The release that the corrections are written for; setup.py asks for it."""
-OPENCV_CURE = 'pip install --force-reinstall --no-deps "opencv-python-headless<4.12"'
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.healthy:
         return "Healthy: `qmanet predict` and `qmanet benco` run here; what is missing is for some commands only."
     if not diagnosis.opencv[:1].isdigit():
-        return f"Not healthy: OpenCV {diagnosis.opencv}. Cure: {OPENCV_CURE}"
+        return f"Not healthy: OpenCV {diagnosis.opencv}. Cure: {opencv_cure()}"
     if diagnosis.packages["imdlbenco"] is None:
         return f"Not healthy: the framework is not installed. Cure: pip install {FRAMEWORK}"
     unlike = sum(not patch.found for patch in diagnosis.patches)
@@ -121,6 +120,12 @@ def verdict(diagnosis: Diagnosis) -> str:
         f"Not healthy: {unlike} of {len(diagnosis.patches)} stock lines are not where {FRAMEWORK} has them; "
         f"the corrections may not fit. Cure: pip install {FRAMEWORK}"
     )
+
+
+def opencv_cure() -> str:
+    """The command for a machine without libGL: OpenCV's package without windows, in the release that is installed."""
+    version = _version("opencv-python-headless") or _version("opencv-python")
+    return f"pip install --force-reinstall --no-deps opencv-python-headless{f'=={version}' if version else ''}"
 
 
 def stock_line(location: str, pattern: str) -> bool | None:
@@ -180,7 +185,7 @@ def _version(name: str) -> str | None:
 
 
 def _missing_opencv(opencv: str) -> list[Missing]:
-    return [] if opencv[:1].isdigit() else [Missing("a working OpenCV", OPENCV_CURE)]
+    return [] if opencv[:1].isdigit() else [Missing("a working OpenCV", opencv_cure())]
 
 
 def _missing_extras() -> list[Missing]:

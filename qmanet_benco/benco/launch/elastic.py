@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,13 @@ class Group:
         return self.local_size() * self.nnodes
 
 
-def run_group(group: Group, arguments: Sequence[str], debug: bool) -> int:
-    """Start Python with the given arguments in each process of a group, and wait.
+def run_group(group: Group, module: str, description: str, debug: bool) -> int:
+    """Run a module's ``main`` in each process of a group, and wait.
 
     Args:
         group: how many.
-        arguments: the interpreter's.
+        module: of this package.
+        description: what ``main`` finds in ``sys.argv[1]``.
         debug: let the elastic agent log what it does.
 
     Returns:
@@ -116,7 +117,7 @@ def run_group(group: Group, arguments: Sequence[str], debug: bool) -> int:
         _own_signals(),
     ):
         try:
-            elastic_launch(_configuration(group, name), sys.executable)(*arguments)
+            elastic_launch(_configuration(group, name), sys.executable)(*arguments_of(module, description))
         except SignalException as error:
             return 128 + int(error.sigval)
         except ChildFailedError as error:
@@ -128,6 +129,16 @@ def run_group(group: Group, arguments: Sequence[str], debug: bool) -> int:
                 "check that the port is free and reachable",
             ) from error
     return 0
+
+
+def arguments_of(module: str, description: str) -> list[str]:
+    """The interpreter's arguments that run a module's ``main``, without the current folder among the places of imports.
+
+    A user's ``test.py`` or ``random.py`` there would be taken for the module of that name. Python 3.11 has ``-P``
+    against it, Python 3.10 has nothing.
+    """
+    code = f"import sys; sys.path[:1] = filter(None, sys.path[:1]); from {module} import main; raise SystemExit(main())"
+    return ["-u", "-c", code, description]
 
 
 def end_with_parent() -> None:

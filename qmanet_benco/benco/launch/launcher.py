@@ -1,8 +1,8 @@
 """Run a stock script of the framework, unmodified, with QMA-Net registered: in this process, or in several.
 
 One process is a group of one, since the scripts score and log every image only in a group. More processes are started
-by torch.distributed's elastic agent, each as ``python -m qmanet_benco.benco.launch.launcher``. Under a torchrun or an
-srun that the user started, this process is just one of theirs.
+by torch.distributed's elastic agent, each of which calls :func:`main`. Under a torchrun or an srun that the user
+started, this process is just one of theirs.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _start(run: Run, group: Group) -> int:
     with contextlib.redirect_stdout(io.StringIO()):  # the processes say the same again
         _work(run, world_of_one(), only_check=True)
     description = json.dumps(asdict(replace(run, checked=True)))
-    return run_group(group, ["-P", "-u", "-m", __spec__.name, description], run.debug)
+    return run_group(group, __spec__.name, description, run.debug)
 
 
 def main() -> int:
@@ -123,7 +123,3 @@ def main() -> int:
         if run.debug:
             raise
         return 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

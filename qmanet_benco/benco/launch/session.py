@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from qmanet_benco.benco.launch import elastic, shaping
-from qmanet_benco.benco.launch.doctor import OPENCV_CURE
+from qmanet_benco.benco.launch.doctor import opencv_cure
 from qmanet_benco.benco.launch.plan import Run
 from qmanet_benco.benco.seam import flags, options
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo import build as zoo
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, missing_module
 
 logger = logging.getLogger(__name__)
 
@@ -207,15 +207,15 @@ def _import_framework() -> None:
     What would hold on to a group of processes is imported too, before there is one.
 
     Raises:
-        RequestError: a system library is missing, as libGL for OpenCV on a server.
+        RequestError: a package is missing, or a system library, as libGL for OpenCV on a server.
     """
     try:
         for module in (*_HOLDERS, *zoo.PLUGINS):
             importlib.import_module(module)
     except ImportError as error:
         if "cannot open shared object file" in str(error):
-            raise RequestError(f"OpenCV cannot be imported ({error})", "", OPENCV_CURE) from error
-        raise
+            raise RequestError(f"OpenCV cannot be imported ({error})", "", opencv_cure()) from error
+        raise missing_module(error) from error
 
 
 def _silence(patches: Patches) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.weights.files import sha256_of
 
 LIBRARIES = (
     *("imdlbenco", "torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless"),
@@ -57,8 +58,7 @@ def hash_file(path: Path) -> str:
         RequestError: it cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror})", "a file", "check the path") from error
 

@@ -59,7 +59,7 @@ def launch_suite(order: Order, nproc: str = "1") -> int:
     if world is not None or group.is_single():
         return _work(order, world)
     _read(order)  # a mistake in the file is told by this process
-    return run_group(group, ["-P", "-u", "-m", __spec__.name, json.dumps(asdict(order))], order.debug)
+    return run_group(group, __spec__.name, json.dumps(asdict(order)), order.debug)
 
 
 def _read(order: Order) -> Suite:
@@ -123,7 +123,3 @@ def main() -> int:
             raise
         return 1
     return 0 if code == 1 and int(os.environ.get("RANK", "0")) else code
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -271,11 +271,12 @@ class _Reader:
             found: dict[Any, Any] = {}
             for key_node, value_node in node.value:
                 key = self._plain(key_node)
+                place: Key = (*at, key)
                 if key in found:
-                    self.lines[(*at, key)] = key_node.start_mark.line + 1
-                    raise self._wrong((*at, key), f"{key!r} stands here twice", "each key once")
-                found[key] = self._value(value_node, (*at, key))
-                self.lines[(*at, key)] = key_node.start_mark.line + 1
+                    self.lines[place] = key_node.start_mark.line + 1
+                    raise self._wrong(place, f"{key!r} stands here twice", "each key once")
+                found[key] = self._value(value_node, place)
+                self.lines[place] = key_node.start_mark.line + 1
             return found
         if isinstance(node, yaml.SequenceNode):
             return [self._value(child, (*at, index)) for index, child in enumerate(node.value)]

@@ -40,6 +40,8 @@ IMAGE_SIZE = "image_size"
 """Entry in a ``.safetensors`` file's metadata, and flag of the stock trainer."""
 LARGEST_SIDE = 8192
 """Pixels, of the images that weights may say they were trained for."""
+_PART = 1 << 20
+"""Bytes that are read at a time for a file's SHA-256."""
 
 
 def read_checkpoint(path: str | Path, allow_pickle: bool = False) -> dict[str, Any]:
@@ -232,9 +234,12 @@ def write_safetensors(path: str | Path, state: Mapping[str, Tensor], image_size:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Hexadecimal SHA-256 of a file, which is read in parts: it may be larger than the memory."""
+    digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while part := stream.read(_PART):
+            digest.update(part)  # leaves the interpreter's lock
+    return digest.hexdigest()
 
 
 def sum_path(path: str | Path) -> Path:
