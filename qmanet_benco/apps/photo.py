@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,8 +11,11 @@ import numpy as np
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import ENDINGS, MOST_PIXELS, UnusableFileError, check_pixels, open_image
+from qmanet_benco.folders import files_below
+from qmanet_benco.images import MOST_PIXELS, UnusableFileError, check_pixels, open_image
 from qmanet_benco.pixels import Pixels, upright_rgb
+
+logger = logging.getLogger(__name__)
 
 Photo = str | Path | Image.Image | Pixels
 
@@ -52,30 +56,40 @@ def read_photo(photo: Photo) -> Pixels:
 def photos_below(paths: Iterable[Path]) -> list[Path]:
     """Files as they are named; of a folder every image below it, sorted; each once.
 
-    Results that a prediction left in the folder (their record lies beside them) are no photos, and neither are hidden
-    files: macOS writes some beside its own (``._name``), and a killed command leaves what it was writing.
+    Files of other programs (:mod:`~qmanet_benco.folders`), results that a prediction left in the folder (their record
+    lies beside them) and files without an image's ending are no photos; the log says how many were passed over.
 
     Raises:
         RequestError: a path does not exist, or a folder holds no image.
     """
     found: dict[str, Path] = {}
     for path in paths:
-        if not path.is_dir():
-            inside = [path]
-        else:
-            inside = sorted(each for each in path.rglob("*") if _is_photo(each))
-            if not inside:
-                raise RequestError(f"{path} holds no image", "photos (.jpg, .png, .tif, ...)", "check the path")
-        for each in inside:
+        for each in _photos_of(path) if path.is_dir() else [path]:
             found.setdefault(os.path.realpath(each), each)
     return list(found.values())
 
 
-def _is_photo(path: Path) -> bool:
-    if path.suffix.lower() not in ENDINGS or path.name.startswith(".") or not path.is_file():
-        return False
+def _photos_of(folder: Path) -> list[Path]:
+    listing = files_below(folder)
+    images = listing.images()
+    photos = [path for path in images if not _is_result(path)]
+    results = len(images) - len(photos)
+    told = [listing.told(), f"{results} results of predictions" if results else "", listing.others_told()]
+    said = "; ".join(filter(None, told))
+    if not photos:
+        raise RequestError(
+            f"{folder} holds no image{f' (passed over: {said})' if said else ''}",
+            "photos (.jpg, .png, .heic, .tif, ...)",
+            "check the path, or name the files",
+        )
+    if said:
+        logger.warning("%s: passed over %s", folder, said)
+    return photos
+
+
+def _is_result(path: Path) -> bool:
     stems = (path.name.removesuffix(ending) for ending in RESULTS if path.name.endswith(ending))
-    return not any(path.with_name(f"{stem}.json").is_file() for stem in stems)
+    return any(path.with_name(f"{stem}.json").is_file() for stem in stems)
 
 
 def _decoded(image: Image.Image, name: str) -> Pixels:

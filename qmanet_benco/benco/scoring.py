@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from qmanet_benco.benco.corrections import cpu as compat
 from qmanet_benco.benco.corrections import table as hardening
 from qmanet_benco.benco.seam.inputs import read_set
-from qmanet_benco.benco.seam.pairs import Pair, check_pairs, stem_of
+from qmanet_benco.benco.seam.pairs import Pair, check_pairs
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 
@@ -44,7 +44,7 @@ def pairs_of(path: Path, origin: str) -> list[Pair]:
     check_pairs(pairs, origin)
     stems: dict[str, str] = {}
     for pair in pairs:
-        other = stems.setdefault(stem_of(pair.image), pair.image)
+        other = stems.setdefault(Path(pair.image).stem, pair.image)
         if other != pair.image:
             raise RequestError(
                 f"{origin} {path}: {other} and {pair.image} share a name", "one image for each stem", "rename one"

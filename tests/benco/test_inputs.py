@@ -14,7 +14,9 @@ import torch
 from forgeries import COMMON_FLAGS, MODEL_FLAGS, make_set, output_flags, train_flags, write_json
 from PIL import Image
 
+from qmanet_benco.benco import scoring
 from qmanet_benco.benco.seam import pairs
+from qmanet_benco.data.check import check
 from qmanet_benco.errors import RequestError
 
 Command = Callable[..., tuple[int, str]]
@@ -41,13 +43,6 @@ def _cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
 
 
-def _sort_otherwise(folder: Path) -> None:
-    """photo1 before photo10 in Tp, photo10_gt before photo1_gt in Gt."""
-    for old, new in (("photo00", "photo1"), ("photo01", "photo10")):
-        _rename(folder / "Tp", f"{old}.png", f"{new}.png")
-        _rename(folder / "Gt", f"{old}.png", f"{new}_gt.png")
-
-
 def _shift(folder: Path) -> None:
     """As many masks as images, but one of each has no partner."""
     (folder / "Tp" / "photo00.png").unlink()
@@ -58,11 +53,8 @@ FOLDERS: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "no Gt": (lambda folder: shutil.rmtree(folder / "Gt"), ("no folder Gt", "Tp")),
     "no images": (lambda folder: [shutil.rmtree(folder / "Tp"), (folder / "Tp").mkdir()], ("is empty",)),
     "one mask less": (lambda folder: (folder / "Gt" / "photo01.png").unlink(), ("3 images and 2 masks", "photo01.png")),
-    "Thumbs.db": (lambda folder: (folder / "Tp" / "Thumbs.db").write_bytes(b"x"), ("Thumbs.db", "remove")),
-    ".DS_Store": (lambda folder: (folder / "Gt" / ".DS_Store").write_bytes(b"x"), (".DS_Store",)),
     "a text file": (lambda folder: (folder / "Tp" / "a.txt").write_text("x"), ("a.txt",)),
     "a folder inside": (lambda folder: (folder / "Tp" / "more").mkdir(), ("more",)),
-    "names that sort differently": (_sort_otherwise, ("photo1.png", "photo10_gt.png")),
     "a shift": (_shift, ("photo01.png", "photo00.png")),
     "another size": (_shrink, ("10x12", "photo01.png")),
     "a truncated image": (_cut, ("photo01.png", "cannot be read")),
@@ -251,17 +243,37 @@ def test_a_black_mask_is_an_authentic_image_and_a_partly_grey_one_is_read(tmp_pa
         pairs.check_mask(partly, "grey.png")
 
 
-def test_masks_without_common_names_are_paired_by_position(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["_groundtruth", "_gt3", "_label", "_seg", "_mask_1", "_anything"])
+def test_every_image_gets_the_mask_of_its_name(ending: str, tmp_path: Path) -> None:
+    folder = make_set(tmp_path, 3)
+    for old, new in (("photo00", "1"), ("photo01", "2"), ("photo02", "10")):
+        _rename(folder / "Tp", f"{old}.png", f"{new}.png")
+        _rename(folder / "Gt", f"{old}.png", f"{new}{ending}.png")
+    right = {"1": f"1{ending}", "2": f"2{ending}", "10": f"10{ending}"}
+    found = pairs.pair_folder(folder, "folder")
+    assert {Path(pair.image).stem: Path(pair.mask).stem for pair in found} == right
+    assert [(str(a), str(b)) for a, b in check.pairs_of(folder)[0]] == [tuple(pair) for pair in found]
+    with scoring.as_the_test_script():
+        read = scoring.open_set(folder, 64, False, None, None)
+        assert list(zip(read.tp_path, read.gt_path, strict=True)) == [tuple(pair) for pair in found]
+
+
+def test_masks_without_common_names_are_refused(tmp_path: Path) -> None:
     folder = make_set(tmp_path, 2)
     _rename(folder / "Gt", "photo00.png", "a.png")
     _rename(folder / "Gt", "photo01.png", "b.png")
-    names = [(Path(pair.image).name, Path(pair.mask).name) for pair in pairs.pair_folder(folder, "folder")]
-    assert names == [("photo00.png", "a.png"), ("photo01.png", "b.png")]
+    with pytest.raises(RequestError, match=r"Tp photo00\.png, photo01\.png; Gt a\.png, b\.png"):
+        pairs.pair_folder(folder, "folder")
 
 
-@pytest.mark.parametrize("name", ["a_gt.png", "a_mask.png", "a-mask.tif", "a.jpg", "a_GT.png"])
-def test_a_masks_suffix_is_no_part_of_its_name(name: str) -> None:
-    assert pairs.stem_of(name) == "a"
+def test_files_of_other_programs_are_passed_over_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_set(tmp_path, 2)
+    (folder / "Tp" / "Thumbs.db").write_bytes(b"x")
+    (folder / "Gt" / "._photo00.png").write_bytes(b"x")
+    (folder / "Gt" / ".ipynb_checkpoints").mkdir()
+    assert len(pairs.pair_folder(folder, "folder")) == 2
+    assert "1 file of other programs (Thumbs.db)" in caplog.text
+    assert "2 files of other programs" in caplog.text
 
 
 def test_a_large_set_is_checked_evenly_and_says_so(

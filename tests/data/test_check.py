@@ -70,6 +70,7 @@ def test_a_shifted_folder_is_found(coverage):
     (coverage / "Gt" / "1t.png").unlink()
     found = failures(coverage)
     assert "3 images in Tp, 2 masks in Gt" in found
+    assert "no mask has its name" in found
     assert any("the framework pairs it with 2t.png" in what for what in found)
 
 

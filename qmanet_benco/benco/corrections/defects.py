@@ -155,6 +155,17 @@ def explain_lists(patches: Patches, _: Request) -> None:
     patches.set(BalancedDataset, "__init__", init)
 
 
+def pair_by_name(patches: Patches, _: Request) -> None:
+    from IMDLBenCo.datasets import ManiDataset
+
+    def pairs_of_folder(self: Any, path: str) -> tuple[list[str], list[str]]:
+        self.entry_path = path
+        found = pairs.pair_folder(Path(path), "data set")
+        return [pair.image for pair in found], [pair.mask for pair in found]
+
+    patches.set(ManiDataset, "_init_dataset_path", pairs_of_folder)
+
+
 def read_every_mode(patches: Patches, _: Request) -> None:
     from IMDLBenCo.datasets import utils
     from IMDLBenCo.datasets.abstract_dataset import AbstractDataset

@@ -47,6 +47,14 @@ ROWS = (
         defects.nothing,
     ),
     Correction(
+        "paired-names",
+        "datasets/iml_datasets.py:23",
+        r"gt_list\.sort\(\)",
+        "images and masks are paired by sorted position, whatever their names say: 10.jpg with the mask of 1.jpg",
+        defects.pair_by_name,
+        ("train", *_TESTS),
+    ),
+    Correction(
         "every-mode",
         "datasets/utils.py:29",
         r"img\.convert\('RGB'\)",

@@ -1,7 +1,7 @@
 """Pairs of image and mask: which file belongs to which, and whether the framework will read what is meant.
 
-The framework pairs the sorted files of two folders by position, reads both images as RGB, and calls a pixel tampered
-where the mean of the mask's channels is above 127.5. Each check here is for a way in which that goes wrong silently.
+Left to itself the framework pairs the sorted files of two folders by position, and it calls a pixel tampered where the
+mean of the mask's channels is above 127.5. Each check here is for a way in which that goes wrong silently.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.folders import files_in
+from qmanet_benco.images import ENDINGS, UnusableFileError, load_whole, open_image
+from qmanet_benco.pairing import Matching, match_names
 from qmanet_benco.pixels import THRESHOLD, as_rgb, mask_colours
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ HEADER_BOUND = 20_000
 """Pairs of a set whose headers are read; of a larger set as many, evenly spread."""
 DECODE_SECONDS = 15.0
 """Time for decoding masks and images of a set, evenly spread; a JPEG is decoded at an eighth of its size."""
-_MASK_SUFFIX = re.compile(r"[-_ ](gt|mask|forged|edgemask)$", re.IGNORECASE)
-_STRAY = {"thumbs.db", "desktop.ini"}
+SHOWN = 3
+"""Files of one side that an error names."""
 _THREADS = 2 * (os.cpu_count() or 1)
 
 
@@ -45,14 +45,14 @@ class Pair(NamedTuple):
 
 
 def pair_folder(folder: Path, origin: str) -> list[Pair]:
-    """The pairs that the framework makes of ``folder/Tp`` and ``folder/Gt``.
+    """The pairs of ``folder/Tp`` and ``folder/Gt`` by what their names say, sorted by the image's name.
 
     Args:
         folder: a ManiDataset folder.
         origin: what named the folder, for messages.
 
     Raises:
-        RequestError: a folder is missing or empty, holds something else, or positions and names disagree.
+        RequestError: a folder is missing or empty, holds something else, or names do not tell what belongs together.
     """
     for name in ("Tp", "Gt"):
         if not (folder / name).is_dir():
@@ -61,17 +61,13 @@ def pair_folder(folder: Path, origin: str) -> list[Pair]:
                 "a ManiDataset folder: images in Tp, masks in Gt",
                 "see `qmanet data prepare --help`",
             )
-    images, masks = (_files(folder / name) for name in ("Tp", "Gt"))
+    images, masks = (_files(folder / name, origin) for name in ("Tp", "Gt"))
     if not images:
         raise RequestError(f"{origin} {folder / 'Tp'} is empty", "images", "check the path")
-    if len(images) != len(masks):
-        raise RequestError(
-            f"{origin} {folder} has {len(images)} images and {len(masks)} masks{_unpaired(images, masks)}",
-            "one mask in Gt for each image in Tp",
-            "add what is missing, or name the pairs in a JSON list",
-        )
-    _check_positions(folder, images, masks, origin)
-    return [Pair(str(folder / "Tp" / a), str(folder / "Gt" / b)) for a, b in zip(images, masks, strict=True)]
+    matching = match_names(images, masks)
+    if matching.images or matching.masks:
+        raise _undecided(f"{origin} {folder}", images, masks, matching)
+    return [Pair(str(image), str(mask)) for image, mask, _ in matching.pairs]
 
 
 def check_pairs(pairs: Sequence[Pair], origin: str) -> None:
@@ -153,52 +149,40 @@ def different_sizes(pair: Pair, image: tuple[int, int], mask: tuple[int, int]) -
     )
 
 
-def stem_of(name: str) -> str:
-    """A file's stem without a mask's suffix (``a_gt.png`` and ``a.jpg`` both give ``a``)."""
-    return _MASK_SUFFIX.sub("", Path(name).stem)
-
-
-def _files(folder: Path) -> list[str]:
-    """The names in the framework's order.
+def _files(folder: Path, origin: str) -> list[Path]:
+    """The image files, sorted by name; those of other programs are passed over, which is said.
 
     Raises:
-        RequestError: one is not an image file; the framework would pair it all the same.
+        RequestError: one is not an image file; it may be what is missing on the other side.
     """
-    known = Image.registered_extensions()
-    with os.scandir(folder) as entries:
-        # Path's: a link to itself is no folder, where the entry's own is_dir raises
-        names = {entry.name: Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir() for entry in entries}
-    for name, is_folder in sorted(names.items()):
-        stray = is_folder or name.startswith(".") or name.lower() in _STRAY
-        if stray or Path(name).suffix.lower() not in known:
-            raise RequestError(
-                f"{folder / name} is not an image file",
-                "image files only: the framework pairs sorted files by position, so this one shifts the others",
-                "remove it",
-            )
-    return sorted(names)
+    listing = files_in(folder)
+    if listing.foreign:
+        logger.warning("%s %s: passed over %s", origin, folder, listing.told())
+    for path in listing.files:
+        if path.is_dir() or path.suffix.lower() not in ENDINGS:
+            raise RequestError(f"{path} is not an image file", "image files only", "remove it")
+    return listing.files
 
 
-def _unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
-    """A file without a partner of its name, if names tell."""
-    image_stems, mask_stems = ({stem_of(name) for name in names} for names in (images, masks))
-    if not image_stems & mask_stems:
-        return ""
-    for name in (*images, *masks):
-        if stem_of(name) not in image_stems & mask_stems:
-            return f" ({name} has no partner)"
-    return ""
+def _undecided(where: str, images: Sequence[Path], masks: Sequence[Path], matching: Matching) -> RequestError:
+    """The error for files that names do not pair."""
+    counts = f"{len(images)} images" + (f" and {len(masks)} masks" if len(images) != len(masks) else "")
+    own = {(image, mask) for image, mask, _ in matching.pairs}
+    shifted = next((pair for pair in zip(images, masks, strict=False) if pair not in own), None)
+    position = f" (by position {shifted[0].name} would get {shifted[1].name})" if shifted else ""
+    left = "; ".join(
+        f"{name} {_shortened(files)}" for name, files in (("Tp", matching.images), ("Gt", matching.masks)) if files
+    )
+    return RequestError(
+        f"{where} has {counts}, and names do not tell which mask belongs to which image: {left}{position}",
+        "each mask named as its image, whatever its ending",
+        "rename or add what is missing, or name the pairs in a JSON list",
+    )
 
 
-def _check_positions(folder: Path, images: Sequence[str], masks: Sequence[str], origin: str) -> None:
-    stems = {stem_of(name) for name in masks}
-    for image, mask in zip(images, masks, strict=True):
-        if stem_of(image) != stem_of(mask) and stem_of(image) in stems:
-            raise RequestError(
-                f"{origin} {folder}: by sorted position {image} would get the mask {mask}",
-                "names that sort alike in Tp and Gt",
-                "give each mask its image's stem, or name the pairs in a JSON list",
-            )
+def _shortened(files: Sequence[Path]) -> str:
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return ", ".join(path.name for path in files[:SHOWN]) + more
 
 
 def _spread(pairs: Sequence[Pair]) -> list[Pair]:

@@ -18,7 +18,9 @@ from qmanet_benco.data.check.duplicates import Seen, alike_across_sets, equal_fi
 from qmanet_benco.data.prepare.manifest import NEGATIVE, read_manifest
 from qmanet_benco.data.sets import SETS, DataSet, data_set
 from qmanet_benco.errors import RequestError
+from qmanet_benco.folders import files_in
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
+from qmanet_benco.pairing import match_names
 from qmanet_benco.pixels import mask_colours
 
 FAILURE, NOTE = "failure", "note"
@@ -122,7 +124,7 @@ def to_json(reports: Sequence[SetReport]) -> dict[str, Any]:
 
 
 def pairs_of(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]:
-    """Image and mask as the framework will pair them, and what is wrong with that.
+    """Image and mask by what their names say, and what is wrong with that.
 
     Raises:
         RequestError: neither a ManiDataset folder nor a JSON list.
@@ -137,20 +139,27 @@ def pairs_of(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]
     if not ((path / "Tp").is_dir() and (path / "Gt").is_dir()):
         cure = "prepare it with `qmanet data prepare`"
         raise RequestError(f"{path} holds no Tp and Gt", "a ManiDataset folder or a JSON list", cure)
-    images, masks = (sorted((path / folder).iterdir(), key=lambda file: file.name) for folder in ("Tp", "Gt"))
-    findings = []
+    listings = [files_in(path / folder) for folder in ("Tp", "Gt")]
+    images, masks = (listing.files for listing in listings)
+    findings = [
+        Finding(NOTE, f"passed over {listing.told()}", folder)
+        for folder, listing in zip(("Tp", "Gt"), listings, strict=True)
+        if listing.foreign
+    ]
     if len(images) != len(masks):
         findings.append(Finding(FAILURE, f"{len(images)} images in Tp, {len(masks)} masks in Gt"))
-    for image, mask in zip(images, masks, strict=False):
-        if _plain(image) != _plain(mask):
-            findings.append(Finding(FAILURE, f"the framework pairs it with {mask.name}", f"Tp/{image.name}"))
-    pairs: list[tuple[Path, Path | None]] = list(zip(images, masks, strict=False))
-    return pairs, findings
-
-
-def _plain(path: Path) -> str:
-    stem = path.stem.casefold()
-    return stem.removesuffix("_gt").removesuffix("_mask")
+    matching = match_names(images, masks)
+    for folder, left in (("Tp", matching.images), ("Gt", matching.masks)):
+        what = "no mask has its name" if folder == "Tp" else "no image has its name"
+        findings += [Finding(FAILURE, what, f"{folder}/{file.name}") for file in left]
+    if matching.images or matching.masks:
+        own = {(image, mask) for image, mask, _ in matching.pairs}
+        shifted = (pair for pair in zip(images, masks, strict=False) if pair not in own)
+        findings += [
+            Finding(FAILURE, f"by position the framework pairs it with {mask.name}", f"Tp/{image.name}")
+            for image, mask in shifted
+        ]
+    return [(image, mask) for image, mask, _ in matching.pairs], findings
 
 
 def _of_list(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]:

@@ -71,6 +71,8 @@ def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
         RequestError: there are fewer than four photos, two for each split.
     """
     archive = Archive(folder)
+    for passed_over in filter(None, (archive.listing.told(), archive.listing.others_told())):
+        logger.warning("%s: passed over %s", folder, passed_over)
     readable = [path for path in archive.images if _is_usable(path)]
     if len(readable) < 4:
         raise RequestError(f"{folder} has {len(readable)} usable photos", "four or more, of 64 pixels or more a side")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from qmanet_benco.data.prepare.pairing import LeftOut
 from qmanet_benco.errors import RequestError
+from qmanet_benco.folders import Listing, files_below
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
-SYSTEM_FILES = ("thumbs.db", "desktop.ini", ".ds_store")
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file of the archive that is not in the prepared set, and why."""
+
+    file: str
+    """Relative to the archive's folder."""
+    reason: str
+    failed: bool = False
+    """It should have been usable: the command then ends with exit code 1."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +69,19 @@ class Archive:
         return {"root": self.root}
 
     @cached_property
+    def listing(self) -> Listing:
+        """The user's files, and how many of other programs were passed over."""
+        return files_below(self.root)
+
+    @property
     def files(self) -> list[Path]:
-        """All files but those that systems leave behind, sorted."""
-        return sorted(path for path in self._walk() if not _of_a_system(path.relative_to(self.root)))
+        """All files but those of other programs, sorted."""
+        return self.listing.files
 
     @cached_property
     def images(self) -> list[Path]:
         """Files with the ending of an image."""
-        return [path for path in self.files if path.suffix.lower() in IMAGE_ENDINGS]
+        return self.listing.images()
 
     def relative(self, path: Path) -> str:
         """A file's place in the archive, with forward slashes."""
@@ -90,23 +102,16 @@ class Archive:
             ValueError: the name leaves the archive.
         """
         place = safe_name(name)
-        return self._by_name.get((PurePosixPath(base.relative_to(self.root).as_posix()) / place).as_posix().casefold())
+        return self._by_name.get(_told_by(PurePosixPath(base.relative_to(self.root).as_posix()) / place))
 
     @cached_property
     def _by_name(self) -> dict[str, Path]:
-        return {self.relative(path).casefold(): path for path in self.files}
+        return {_told_by(PurePosixPath(self.relative(path))): path for path in self.files}
 
-    def _walk(self) -> Iterator[Path]:
-        visited = set()
-        for folder, below, names in os.walk(self.root, followlinks=True):
-            if (real := os.path.realpath(folder)) in visited:  # a link that leads back
-                below.clear()
-                continue
-            visited.add(real)
-            for name in names:
-                path = Path(folder, name)
-                if path.is_file():
-                    yield path
+
+def _told_by(place: PurePosixPath) -> str:
+    """A path without letter case, accents written as Unicode's NFC."""
+    return unicodedata.normalize("NFC", place.as_posix()).casefold()
 
 
 def safe_name(name: str) -> PurePosixPath:
@@ -120,8 +125,3 @@ def safe_name(name: str) -> PurePosixPath:
     if not place.parts or place.is_absolute() or ".." in place.parts or ":" in place.parts[0] or "\0" in cleaned:
         raise ValueError(f"the name {name.strip()!r} leaves the archive's folder")
     return place
-
-
-def _of_a_system(place: Path) -> bool:
-    hidden = place.name.startswith("._") or "__macosx" in (part.casefold() for part in place.parts)
-    return hidden or place.name.casefold() in SYSTEM_FILES

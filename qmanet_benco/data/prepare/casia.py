@@ -11,21 +11,40 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from qmanet_benco.data.prepare.archive import Archive, Found, Pair
+from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
 from qmanet_benco.data.prepare.finding import NO_MASK, FindOptions, add_authentic, add_leftovers, unique
-from qmanet_benco.data.prepare.pairing import (
-    LeftOut,
-    Matching,
-    digits_key,
-    first_photo_key,
-    image_key,
-    mask_key,
-    match,
-    number_key,
-    second_photo_key,
-)
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.images import UnusableFileError, open_image
+from qmanet_benco.pairing import Matching, image_key, mask_key, match
+
+NUMBER_AT_END = re.compile(r"(\d+)$")
+
+
+def number_key(path: Path) -> str | None:
+    """The digits at the end of the stem, as CASIA numbers its forgeries."""
+    found = NUMBER_AT_END.search(mask_key(path))
+    return found.group(1) if found else None
+
+
+def digits_key(path: Path) -> str | None:
+    """All numbers of the stem: CASIA's two source photos and the forgery, whatever the letters between them."""
+    return "-".join(re.findall(r"\d+", mask_key(path))) or None
+
+
+def first_photo_key(path: Path) -> str | None:
+    """The first source photo's number and the forgery's."""
+    return _photo_and_forgery(path, 0)
+
+
+def second_photo_key(path: Path) -> str | None:
+    """The second source photo's number and the forgery's."""
+    return _photo_and_forgery(path, 1)
+
+
+def _photo_and_forgery(path: Path, photo: int) -> str | None:
+    numbers = re.findall(r"\d+", mask_key(path))
+    return f"{numbers[photo]}-{numbers[2]}" if len(numbers) == 3 else None
+
 
 SUPPORTED_KEYS = (
     (image_key, mask_key),

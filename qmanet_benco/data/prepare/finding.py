@@ -6,18 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmanet_benco.data.prepare.archive import Archive, Found, Pair
-from qmanet_benco.data.prepare.pairing import (
-    Key,
-    LeftOut,
-    Matching,
-    grouped,
-    image_key,
-    mask_key,
-    match,
-    without_copies,
-)
+from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
 from qmanet_benco.data.sets import AUTHENTIC
+from qmanet_benco.pairing import Key, Matching, grouped, image_key, mask_key, match, without_copies
 
 NO_MASK = "no mask in the archive belongs to this image"
 NO_IMAGE = "no image in the archive belongs to this mask"

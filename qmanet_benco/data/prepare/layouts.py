@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qmanet_benco.data.masks import ARRAY_ENDINGS
-from qmanet_benco.data.prepare.archive import IMAGE_ENDINGS, Archive, Found, Pair
+from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
 from qmanet_benco.data.prepare.casia import find_casiav1, find_casiav2
 from qmanet_benco.data.prepare.finding import (
     NO_IMAGE,
@@ -20,8 +20,9 @@ from qmanet_benco.data.prepare.finding import (
     found_by_name,
 )
 from qmanet_benco.data.prepare.nist16 import find_nist16
-from qmanet_benco.data.prepare.pairing import LeftOut, grouped, image_key, mask_key, match
 from qmanet_benco.data.sets import AUTHENTIC, COPY_MOVE, GENERATED, SPLICE
+from qmanet_benco.images import ENDINGS, FORMATS
+from qmanet_benco.pairing import grouped, image_key, mask_key, match
 
 TIFF = (".tif", ".tiff")
 
@@ -89,10 +90,11 @@ def find_fantasticreality(archive: Archive, _options: FindOptions) -> Found:
     masks = [
         path
         for path in archive.files
-        if archive.inside(path, "segmentationfake") and path.suffix.lower() in (*IMAGE_ENDINGS, *ARRAY_ENDINGS)
+        if archive.inside(path, "segmentationfake") and path.suffix.lower() in ENDINGS.union(ARRAY_ENDINGS)
     ]
     preferred: dict[str, Path] = {}
-    for path in sorted(masks, key=lambda path: ((*ARRAY_ENDINGS, *IMAGE_ENDINGS).index(path.suffix.lower()), path)):
+    worst_first = (ARRAY_ENDINGS, FORMATS["JPEG"])
+    for path in sorted(masks, key=lambda path: (*(path.suffix.lower() not in each for each in worst_first), path)):
         preferred[mask_key(path)] = path
     fakes = [path for path in archive.images if archive.inside(path, "colorfakeimages")]
     real = [path for path in archive.images if archive.inside(path, "colorrealimages")]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from qmanet_benco.data.prepare.pairing import LeftOut
+from qmanet_benco.data.prepare.archive import LeftOut
 from qmanet_benco.errors import RequestError
 
 MANIFEST, LEFT_OUT, JOURNAL, HEADER = "manifest.csv", "left_out.csv", ".journal.jsonl", ".prepared.json"

@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from qmanet_benco.data.prepare.archive import Archive, Found, Pair
+from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
 from qmanet_benco.data.prepare.finding import FindOptions
-from qmanet_benco.data.prepare.pairing import LeftOut
 from qmanet_benco.data.sets import AUTHENTIC, COPY_MOVE, REMOVAL, SPLICE
 
 REFERENCE = re.compile(r".*manipulation-ref\.csv")

@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from qmanet_benco.data.prepare import manifest
-from qmanet_benco.data.prepare.archive import Archive, Found, Pair
+from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
 from qmanet_benco.data.prepare.finding import FindOptions
 from qmanet_benco.data.prepare.layouts import FINDERS
 from qmanet_benco.data.prepare.manifest import LIST, NEGATIVE, Prepared, Row
 from qmanet_benco.data.prepare.ownership import Written, refuse_strangers, remove_stale, written_by
-from qmanet_benco.data.prepare.pairing import LeftOut
 from qmanet_benco.data.prepare.tampcoco import prepare_lists
 from qmanet_benco.data.prepare.writer import PrepareOptions, Writer, folder_of, names_of
 from qmanet_benco.data.sets import DataSet, data_set
@@ -67,6 +66,8 @@ def prepare(
     if row.name == "tampcoco":
         return prepare_lists(archive.root, out, progress)
     found = FINDERS[row.name](archive, FindOptions(options.jpeg_level))
+    if archive.listing.foreign:
+        log.warning("%s: passed over %s", raw, archive.listing.told())
     if not any(pair.mask for pair in found.pairs):
         raise RequestError(f"{raw} holds no pair of {row.title}", row.layout, f"the archive: {row.source}")
     manifest.claim(out, {"set": row.name, **asdict(options)})

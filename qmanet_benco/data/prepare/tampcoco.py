@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO
 
 from qmanet_benco.data.prepare import manifest
-from qmanet_benco.data.prepare.archive import IMAGE_ENDINGS, safe_name
+from qmanet_benco.data.prepare.archive import safe_name
 from qmanet_benco.data.prepare.manifest import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.images import ENDINGS, UnusableFileError, load_whole, open_image
 from qmanet_benco.lock import locked
 from qmanet_benco.pixels import THRESHOLD, mask_colours
 
@@ -211,7 +211,7 @@ def _scanned(raw: Path, images: Path) -> Iterator[tuple[str, str, str, str]]:
     place = images.relative_to(raw).as_posix()
     for name in sorted(os.listdir(images)):  # noqa: PTH208  # names only: a Path each would be ten times the memory
         stem, dot, ending = name.rpartition(".")
-        if f"{dot}{ending}".lower() in IMAGE_ENDINGS:
+        if f"{dot}{ending}".lower() in ENDINGS:
             mask = _mask_beside(str(masks), stem, f".{ending}") if masks else ""
             yield f"{place}/{name}", f"{images}/{name}", mask, "" if mask else "no mask of the same name"
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from qmanet_benco.benco import scoring
-from qmanet_benco.benco.seam.pairs import Pair, stem_of
+from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.processes import Processes
@@ -38,7 +38,7 @@ class OpenSet:
 
     def stem(self, index: int) -> str:
         """The image's name in the records."""
-        return stem_of(self.pairs[index].image)
+        return Path(self.pairs[index].image).stem
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from qmanet_benco.benco.seam.pairs import Pair, stem_of
+from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.evaluation.suite.records import safe_name
 from qmanet_benco.images import open_image
 from qmanet_benco.pixels import as_rgb, mask_colours
@@ -20,7 +20,7 @@ LONG_SIDE = 256
 
 def keep_inputs(root: Path, name: str, pair: Pair) -> None:
     """Write ``photo/<set>/<stem>.jpg`` and ``truth/<set>/<stem>.png`` where they are not there yet."""
-    stem = safe_name(stem_of(pair.image))
+    stem = safe_name(Path(pair.image).stem)
     photo = root / "photo" / safe_name(name) / f"{stem}.jpg"
     truth = root / "truth" / safe_name(name) / f"{stem}.png"
     if photo.is_file() and truth.is_file():
@@ -46,7 +46,7 @@ def keep_mask(
         rows, columns = int(valid.any(dim=1).sum()), int(valid.any(dim=0).sum())
         probability = probability[:rows, :columns]
     grey = (probability.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    target = root / "mask" / safe_name(model) / safe_name(name) / f"{safe_name(stem_of(pair.image))}.png"
+    target = root / "mask" / safe_name(model) / safe_name(name) / f"{safe_name(Path(pair.image).stem)}.png"
     _save(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR), target)
 
 

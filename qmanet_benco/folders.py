@@ -1,0 +1,108 @@
+"""The files of a folder that are the user's own: one rule for every command, and what it passed over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qmanet_benco.images import ENDINGS
+
+HELPERS = frozenset(
+    # systems
+    {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "system volume information"}
+    | {"$recycle.bin", "recycler", "lost+found", "#recycle", "#snapshot", "@eadir", "@recycle", "@recently-snapshot"}
+    # programs
+    | {"picasa.ini", "zbthumbnail.info", "__pycache__", "lost.dir"}
+)
+"""Names of what systems, network storage and programs write beside a user's files, in small letters. Names that begin
+with a full stop are theirs as well: .DS_Store, ._photo.jpg, .ipynb_checkpoints, .thumbnails, .Trash, .git."""
+NAMED = 4
+"""Names of what was passed over that are told."""
+
+
+@dataclass
+class Listing:
+    """The files below a folder."""
+
+    files: list[Path] = field(default_factory=list)
+    """Sorted."""
+    foreign: Counter[str] = field(default_factory=Counter)
+    """Files of other programs, by the name that told them."""
+
+    def images(self) -> list[Path]:
+        """Those with the ending of an image."""
+        return [path for path in self.files if path.suffix.lower() in ENDINGS]
+
+    def told(self) -> str:
+        """What was passed over for being other programs'; empty where nothing was."""
+        return f"{_files(self.foreign)} of other programs ({_names(self.foreign)})" if self.foreign else ""
+
+    def others_told(self) -> str:
+        """What has no image's ending; empty where there is nothing."""
+        endings = (path.suffix.lower() for path in self.files)
+        others = Counter(ending or "no ending" for ending in endings if ending not in ENDINGS)
+        return f"{_files(others)} that are no images by their ending ({_names(others)})" if others else ""
+
+
+def foreign_name(parts: Iterable[str]) -> str | None:
+    """The first of a path's names that tells a file of another program; None for a file of the user's.
+
+    Args:
+        parts: names below the folder that the user named; the folder itself may be hidden.
+    """
+    for part in parts:
+        if part.startswith(".") or part.casefold() in HELPERS:
+            return part
+    return None
+
+
+def files_below(root: Path) -> Listing:
+    """All files below a folder; links to folders are followed, each folder once."""
+    listing = Listing()
+    for path in _walk(root):
+        name = foreign_name(path.relative_to(root).parts)
+        if name is None:
+            listing.files.append(path)
+        else:
+            listing.foreign["._*" if name.startswith("._") else name] += 1
+    listing.files.sort()
+    return listing
+
+
+def files_in(folder: Path) -> Listing:
+    """The entries of one folder, folders included; the names of other programs are passed over."""
+    listing = Listing()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = foreign_name([entry.name])
+            if name is None:
+                listing.files.append(folder / entry.name)
+            else:
+                listing.foreign["._*" if name.startswith("._") else name] += 1
+    listing.files.sort()
+    return listing
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    visited = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in visited:  # a link that leads back
+            below.clear()
+            continue
+        visited.add(real)
+        for name in names:
+            path = Path(folder, name)
+            if path.is_file():
+                yield path
+
+
+def _files(counts: Counter[str]) -> str:
+    return "1 file" if counts.total() == 1 else f"{counts.total()} files"
+
+
+def _names(counts: Counter[str]) -> str:
+    shown = [name if count == 1 else f"{name} {count}" for name, count in counts.most_common(NAMED)]
+    return ", ".join(shown) + (", ..." if len(counts) > NAMED else "")
