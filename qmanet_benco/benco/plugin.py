@@ -50,6 +50,7 @@ class QMANet(nn.Module):
         literal_first_block: 1: MFAM's first block has keys R and values N, as equation 6 is printed
         fusion_ratio: inner width of DCM relative to the level's
         checkpointing: 1 recomputes activations in backward: less memory, more time
+        noiseprint_arithmetic: of NoisePrint++ on CUDA: fp32, tf32 or tf32x3 (three products in TF32)
 
     Raises:
         RequestError: a flag has a wrong value, or a file does not fit.
@@ -77,6 +78,7 @@ class QMANet(nn.Module):
         literal_first_block: int = 0,
         fusion_ratio: float = 0.75,
         checkpointing: int = 0,
+        noiseprint_arithmetic: str = "fp32",
     ) -> None:
         super().__init__()
         if edge_target not in EDGE_TARGETS:
@@ -101,6 +103,8 @@ class QMANet(nn.Module):
             fusion_ratio=fusion_ratio,
         )
         self.network.set_checkpointing(bool(checkpointing))
+        if self.network.noise_view.noiseprint is not None:
+            self.network.noise_view.noiseprint.set_arithmetic(noiseprint_arithmetic)
         self.edge_target = edge_target
         self.noiseprint_cache = noiseprint_cache
         self.residual_folder: Path | None = None

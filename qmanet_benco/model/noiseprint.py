@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model import noiseprint_cpu
+from qmanet_benco.model.noiseprint_arithmetic import ARITHMETICS, FLOAT32, convolution, precision
 
 DEPTH = 17
 WIDTH = 64
@@ -49,9 +49,12 @@ class NoisePrintPP(nn.Module):
     """
 
     filled: bool
+    arithmetic: str
+    """Of the convolutions on CUDA; see :meth:`set_arithmetic`."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.arithmetic = FLOAT32
         widths = [3, *[WIDTH] * (DEPTH - 1), 1]
         self.layers = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 3, padding=1) for i in range(DEPTH))
         for index in CENTRED_LAYERS:
@@ -81,7 +84,7 @@ class NoisePrintPP(nn.Module):
         """
         if not self.filled:
             raise RequestError("NoisePrint++ has no weights", "weights that were loaded", CURE)
-        with torch.no_grad(), torch.autocast(rgb.device.type, enabled=False), _full_float32():
+        with torch.no_grad(), torch.autocast(rgb.device.type, enabled=False), precision(self.arithmetic):
             x = rgb.float() * INPUT_SCALE
             if noiseprint_cpu.fused_on(x):
                 return noiseprint_cpu.in_parts(x, lambda part: self._residual(part, fused=True), reach=DEPTH)
@@ -103,7 +106,7 @@ class NoisePrintPP(nn.Module):
         if fused:
             x = noiseprint_cpu.fused_convolution(x, weight, layer.bias, padding, rectified)
         else:
-            x = F.conv2d(x, weight, layer.bias, padding=padding)
+            x = convolution(x, weight, layer.bias, padding, self.arithmetic)
             x = F.relu(x) if rectified else x
         return self._centred(index, x, fused) if index in CENTRED_LAYERS else x
 
@@ -146,9 +149,22 @@ class NoisePrintPP(nn.Module):
                 nn.init.kaiming_normal_(tensor, nonlinearity="relu")
         self.filled = True
 
+    def set_arithmetic(self, name: str) -> None:
+        """Choose how convolutions are computed on CUDA.
+
+        Args:
+            name: ``fp32``, ``tf32`` or ``tf32x3``; see :mod:`qmanet_benco.model.noiseprint_arithmetic`.
+
+        Raises:
+            RequestError: the name is unknown.
+        """
+        if name not in ARITHMETICS:
+            raise RequestError(f"noiseprint_arithmetic {name!r}", f"one of {', '.join(ARITHMETICS)}")
+        self.arithmetic = name
+
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name these weights."""
-        digest = hashlib.sha256()
+        """Twelve hexadecimal digits that name these weights and the arithmetic."""
+        digest = hashlib.sha256(b"" if self.arithmetic == FLOAT32 else self.arithmetic.encode())
         for tensor in self.state_dict().values():
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:12]
@@ -163,16 +179,6 @@ class NoisePrintPP(nn.Module):
                 "the checkpoint holds no NoisePrint++ weights (it was saved before they were loaded)", "", CURE
             )
         self.filled = True
-
-
-def _full_float32() -> AbstractContextManager[Any]:
-    """Forbid TF32 in cuDNN; a compiler cannot trace the switch, so compiled CUDA code must set it outside."""
-    if torch.compiler.is_compiling() or not torch.backends.cudnn.is_available():
-        return nullcontext()
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
-    )
 
 
 def _published_shapes() -> dict[str, tuple[int, ...]]:

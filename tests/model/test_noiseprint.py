@@ -106,20 +106,41 @@ def test_precision_around_it_does_not_matter(precision: torch.dtype) -> None:
     assert torch.equal(output, expected)
 
 
-def test_float32_switches_are_restored() -> None:
+@pytest.mark.parametrize(("arithmetic", "inside"), [("fp32", "ieee"), ("tf32", "tf32"), ("tf32x3", "tf32")])
+@pytest.mark.parametrize("outside", ["ieee", "tf32"])
+def test_cudnn_s_precision_is_the_arithmetic_s_inside_and_as_it_was_afterwards(
+    outside: str, arithmetic: str, inside: str
+) -> None:
     cudnn = torch.backends.cudnn
     if not cudnn.is_available():
         pytest.skip("this build of torch has no cuDNN, so there is no switch to restore")
     network = NoisePrintPP()
     network.randomise()
-    inside = []
-    layer = network._layer
-    network._layer = lambda *given: inside.append(cudnn.allow_tf32) or layer(*given)
-    for allowed in (True, False):
-        with cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=allowed):
-            network(torch.rand(1, 3, 16, 16))
-            assert (cudnn.allow_tf32, cudnn.benchmark) == (allowed, True)
-    assert inside == [False] * 2 * DEPTH
+    network.set_arithmetic(arithmetic)
+    seen, layer, former = [], network._layer, cudnn.conv.fp32_precision
+    network._layer = lambda *given: seen.append(cudnn.conv.fp32_precision) or layer(*given)
+    try:
+        cudnn.conv.fp32_precision = outside  # alone, so that the older switch can no longer be read
+        network(torch.rand(1, 3, 16, 16))
+        assert cudnn.conv.fp32_precision == outside
+    finally:
+        cudnn.conv.fp32_precision = former
+    assert seen == [inside] * DEPTH
+
+
+def test_an_unknown_arithmetic_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"noiseprint_arithmetic 'fp16'; expected one of fp32, tf32, tf32x3"):
+        NoisePrintPP().set_arithmetic("fp16")
+
+
+def test_the_arithmetic_is_part_of_what_names_kept_residuals() -> None:
+    network = NoisePrintPP()
+    network.randomise()
+    names = set()
+    for arithmetic in ("fp32", "tf32", "tf32x3"):
+        network.set_arithmetic(arithmetic)
+        names.add(network.fingerprint())
+    assert len(names) == 3
 
 
 def test_no_gradient_is_kept() -> None:

@@ -37,6 +37,8 @@ _STORAGE_FAILS = {
     errno.ENOTDIR,
 }
 """A full disk, a folder that is read-only or gone, a lost mount."""
+_MEMORY_FAILS = ("out of memory", "can't allocate memory")
+"""In the messages of libraries below torch, which raise no error of its own class."""
 _HOLDERS = ("torch.distributed.optim", "torch.distributed.nn")
 """Their functions have the group of the moment of their import as a default (torch 2.14). A group that is held is never
 freed; its threads go on, and one that wants the interpreter while the process ends aborts it, after all its work."""
@@ -95,7 +97,7 @@ def run_script(run: Run, only_check: bool) -> int:
                 return 0
             return _run(run.script, shaping.shaped(patches, own, run.script, arguments, run.processes))
     except Exception as error:
-        clear = _clear(error)
+        clear = _clear(error, run)
         elastic.report(clear)
         if clear is error:
             raise
@@ -174,7 +176,7 @@ def _choose_levels(patches: Patches, run: Run) -> None:
     choose_levels(patches, run.levels)
 
 
-def _clear(error: Exception) -> Exception:
+def _clear(error: Exception, run: Run) -> Exception:
     """The error in the user's terms: without a loader worker's traceback, without the names of a thousand tensors."""
     text = str(error)
     if isinstance(error, RequestError):
@@ -192,6 +194,8 @@ def _clear(error: Exception) -> Exception:
         return RequestError(
             "some of the model's weights got no gradient", "every weight in the loss", "add --find_unused_parameters"
         )
+    if _is_out_of_memory(error):
+        return _memory_request(run)
     if isinstance(error, OSError) and error.errno in _STORAGE_FAILS:
         return RequestError(
             f"{error.filename or 'a file'} cannot be read or written ({error.strerror})",
@@ -199,6 +203,27 @@ def _clear(error: Exception) -> Exception:
             "checkpoints written before are as they were; go on with --resume auto",
         )
     return error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    said = isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_FAILS)
+    return said or isinstance(error, (torch.OutOfMemoryError, MemoryError))
+
+
+def _memory_request(run: Run) -> RequestError:
+    """What to do where a batch does not fit into the memory, with the flags that decide on it."""
+    option, default = ("--batch_size", "1") if run.script == "train" else ("--test_batch_size", "2")
+    arguments = flags.with_defaults(run.script, run.flags, cuda=True)
+    batch = flags.value_of(arguments, option) or default
+    size = flags.value_of(arguments, "--image_size") or "512"
+    cure = f"a smaller {option}"
+    if run.script == "train":
+        cure += " (with a larger --accum_iter the effective batch stays)"
+        if (flags.value_of(arguments, "--model") or "").lower() == "qmanet":
+            cure += ", or --checkpointing 1"
+    return RequestError(f"the memory is full: {option} {batch} at --image_size {size}", "a batch that fits", cure)
 
 
 def _import_framework() -> None:
