@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ def precision(arithmetic: str) -> AbstractContextManager[None]:
 @contextmanager
 def _cudnn_precision(name: str) -> Iterator[None]:
     # Reading the older switch, cudnn.allow_tf32, is an error where a user has set this one.
-    setting = torch.backends.cudnn.conv
+    setting = cast(Any, torch.backends.cudnn).conv
     former = setting.fp32_precision
     setting.fp32_precision = name
     try:

@@ -1,6 +1,6 @@
 """What TF32 will cost NoisePrint++, predicted on a CPU: its rounding is imitated, factor by factor.
 
-    python -m runs.measure.tf32 noiseprint++.th PHOTO...        (from the project's root)
+``python runs/measure/tf32.py noiseprint++.th PHOTO...``
 
 Printed for each way to compute: correlation with float64 and the largest difference in units of the residual's
 standard deviation, of a crop of each photo. "Sums toward zero" also imitates sums of tensor cores: eight exact products

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from qmanet_benco.model.noiseprint import NoisePrintPP
 from qmanet_benco.model.noiseprint_arithmetic import convolution, rounded
 from qmanet_benco.model.weights.naming import read_noiseprint
-from runs.measure.tf32 import correlation, cut_off, in_tf32, in_three_products, predicted, sums_toward_zero
+from tf32 import correlation, cut_off, in_tf32, in_three_products, predicted, sums_toward_zero
 
 STEP = 2.0**-10
 """Between TF32 numbers from 1 to 2."""

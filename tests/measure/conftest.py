@@ -1,9 +1,0 @@
-"""What is measured by scripts below ``runs/measure`` is found from the project's root."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
