@@ -19,12 +19,23 @@ _HOME = {
     "load_model": "qmanet_benco.model.weights.builder",
     "predict": "qmanet_benco.apps.predict",
     "RequestError": "qmanet_benco.errors",
+    "without_cuda": "qmanet_benco.benco.corrections.cpu",
 }
 
-__all__ = ["VARIANTS", "QMANet", "QMANetConfig", "RequestError", "create_model", "load_model", "predict"]
+__all__ = [
+    "VARIANTS",
+    "QMANet",
+    "QMANetConfig",
+    "RequestError",
+    "create_model",
+    "load_model",
+    "predict",
+    "without_cuda",
+]
 
 if TYPE_CHECKING:
     from qmanet_benco.apps.predict import predict
+    from qmanet_benco.benco.corrections.cpu import without_cuda
     from qmanet_benco.benco.plugin import QMANet
     from qmanet_benco.errors import RequestError
     from qmanet_benco.model.config import VARIANTS, QMANetConfig

@@ -116,7 +116,7 @@ def test_commands_parse(block: Block) -> None:
             assert found is not None
             context, command = click.Context(found, parent=context, info_name=(arguments and arguments[0]) or ""), found
         if words[0] == "benco":
-            assert words[1] in SCRIPTS, words
+            assert words[1] in (*SCRIPTS, "run"), words
             continue  # the script's own flags: the blocks that run
         command.make_context(words[0], arguments)
 
@@ -145,14 +145,15 @@ def test_scripts_take_the_arguments_that_the_pages_give_them(script: str, argume
 RUN = [block for block in ALL if block.language in ("bash", "python") and not block.marked]
 
 
-GOES_ON = {ROOT / "docs/compare.md": ROOT / "docs/train.md"}
+GOES_ON = {ROOT / "docs/compare.md": ROOT / "docs/train.md", ROOT / "docs/project.md": ROOT / "docs/train.md"}
 """Pages whose commands need what another page's commands made."""
 
 
 def pages_that_run() -> list[Any]:
-    """README's commands are those of the other pages but for names, so they wait for the night."""
+    """README repeats other pages and a project has tests of its own, so both wait for the night."""
     pages = sorted({block.page for block in RUN})
-    return [pytest.param(one, marks=[pytest.mark.slow] * (one.name == "README.md"), id=one.name) for one in pages]
+    later = ("README.md", "project.md")
+    return [pytest.param(one, marks=[pytest.mark.slow] * (one.name in later), id=one.name) for one in pages]
 
 
 @pytest.mark.parametrize("page_path", pages_that_run())

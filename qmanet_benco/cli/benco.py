@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qmanet_benco.cli.options import debugging
+from qmanet_benco.cli.options import Plugins, debugging
 from qmanet_benco.errors import RequestError
 
 app = typer.Typer(help="Run the framework's own scripts, unmodified, with QMA-Net.", no_args_is_help=True)
@@ -20,6 +20,10 @@ _BENCO_SCRIPTS = {
     "test_complexity": "Parameters and multiply-adds.",
     "test_save_images": "A checkpoint's predicted masks as PNG files at the images' sizes.",
 }
+
+
+_RUN = "run"
+_ABOUT_RUN = "Run your own copy of one of these scripts (`benco init`), with the corrections that apply to it."
 
 
 def _add_benco_command(script: str, about: str) -> None:
@@ -41,24 +45,41 @@ def _add_benco_command(script: str, about: str) -> None:
         allow_pickle: Annotated[
             bool, typer.Option("--allow-pickle", help="Let checkpoints run code; only if you trust their source.")
         ] = False,
+        plugins: Plugins = None,
         show_help: Annotated[bool, typer.Option("--help", "-h", help="With --model NAME also all flags.")] = False,
     ) -> None:
         from qmanet_benco.benco.seam.flags import model_name
         from qmanet_benco.benco.seam.options import help_text
+        from qmanet_benco.benco.seam.own_scripts import kind_of
 
         model = model_name(context.args)
+        words = list(context.args)
+        file = words.pop(0) if script == _RUN and words else ""
+        kind = script
+        if script == _RUN and (file or not show_help):
+            kind = kind_of(file)
         if show_help:
             typer.echo(context.get_help())
-            if script == "train":
+            if kind == "train":
                 typer.echo(f"\n{help_text()}")
             if not model:
-                typer.echo(f"\nFlags of the script and of a model: qmanet benco {script} --model QMANet --help")
+                command = f"{script} SCRIPT.py" if script == _RUN else script
+                typer.echo(f"\nFlags of the script and of a model: qmanet benco {command} --model QMANet --help")
                 return
         from qmanet_benco.benco.launch.elastic import Group
         from qmanet_benco.benco.launch.launcher import Run, launch, show_flags
 
-        flags, left_out = tuple(context.args), tuple(without or ())
-        run = Run(script, flags, stock, left_out, allow_pickle, levels, debugging(context))
+        run = Run(
+            kind,
+            tuple(words),
+            stock=stock,
+            without=tuple(without or ()),
+            allow_pickle=allow_pickle,
+            levels=levels,
+            debug=debugging(context),
+            file=file,
+            plugins=tuple(plugins or ()),
+        )
         if show_help:
             show_flags(run, model)
             return
@@ -66,14 +87,14 @@ def _add_benco_command(script: str, about: str) -> None:
 
     app.command(
         script,
-        help=f"{about} FLAGS are the stock script's and the model's own; without CUDA the CPU is used.",
-        options_metavar="[OPTIONS] [FLAGS]",
+        help=f"{about} FLAGS are the script's and the model's own; without CUDA the CPU is used.",
+        options_metavar="SCRIPT.py [OPTIONS] [FLAGS]" if script == _RUN else "[OPTIONS] [FLAGS]",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
         add_help_option=False,
     )(command)
 
 
-for _script, _about in _BENCO_SCRIPTS.items():
+for _script, _about in {**_BENCO_SCRIPTS, _RUN: _ABOUT_RUN}.items():
     _add_benco_command(_script, _about)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qmanet_benco.cli.options import AsJson, print_json
+from qmanet_benco.cli.options import AsJson, Plugins, print_json
 
 if TYPE_CHECKING:
     from qmanet_benco.evaluation.cost import Cost
@@ -18,6 +18,7 @@ def cost(
         list[str] | None, typer.Option("--model", help="A registered model; repeat. By default all of Table 10.")
     ] = None,
     variants: Annotated[list[str] | None, typer.Option("--variant", help="Of QMA-Net; repeat.")] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Table 10: parameters, multiply-adds, FLOPs, latency and peak memory on this machine's CPU, published beside."""
@@ -25,7 +26,7 @@ def cost(
 
     from qmanet_benco.evaluation import cost as room
 
-    rows, failures = room.measure_all(room.subjects(models or (), variants or ()))
+    rows, failures = room.measure_all(room.subjects(models or (), variants or (), tuple(plugins or ())))
     if as_json:
         print_json([asdict(row) for row in rows])
     else:

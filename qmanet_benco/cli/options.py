@@ -15,6 +15,10 @@ AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth fi
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")]
 ImageSide = Annotated[int, typer.Option(help="Side to resize to; 0: the one of the weights.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE_OR_FILE", help="Registers models of your own; repeat for several."),
+]
 Weights = Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")]
 Workers = Annotated[int, typer.Option(help="Processes.")]
 

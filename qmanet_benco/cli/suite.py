@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qmanet_benco.cli.options import debugging
+from qmanet_benco.cli.options import Plugins, debugging
 from qmanet_benco.errors import RequestError
 
 app = typer.Typer(help="Score models x sets x attacks, and make the paper's tables.", no_args_is_help=True)
@@ -28,6 +28,7 @@ def suite_run(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out models and sets whose files are missing.")
     ] = False,
+    plugins: Plugins = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let checkpoints run code.")] = False,
 ) -> None:
     """Score every image of models x sets x attacks once; a killed run continues; exit code 1 if a model failed."""
@@ -43,6 +44,7 @@ def suite_run(
         skip_missing=skip_missing,
         allow_pickle=allow_pickle,
         debug=debugging(context),
+        plugins=tuple(plugins or ()),
     )
     raise typer.Exit(launch_suite(order, nproc))
 

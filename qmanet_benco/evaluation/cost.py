@@ -62,6 +62,8 @@ class Subject:
     model: str
     variant: str = ""
     image_size: int = IMAGE_SIZE
+    plugins: tuple[str, ...] = ()
+    """Modules and files that register models of the user's own."""
 
     @property
     def label(self) -> str:
@@ -69,15 +71,22 @@ class Subject:
         return f"{self.model} {self.variant}".strip()
 
 
-def subjects(models: Iterable[str], variants: Iterable[str]) -> list[Subject]:
+def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str, ...] = ()) -> list[Subject]:
     """The named models and variants of QMA-Net; without any, every baseline and the paper's QMA-Net.
 
+    Args:
+        models: registered names.
+        variants: of QMA-Net.
+        plugins: modules and files that register models of the user's own.
+
     Raises:
-        RequestError: a name is unknown.
+        RequestError: a name is unknown, or a plugin fails.
     """
     from qmanet_benco.benco.zoo import build as zoo
+    from qmanet_benco.benco.zoo.own_models import load_plugins
     from qmanet_benco.model.config import VARIANTS
 
+    load_plugins(plugins)
     models, variants = list(models), list(variants)
     if not models and not variants:
         models, variants = list(DEFAULT_MODELS), [PAPER]
@@ -88,7 +97,7 @@ def subjects(models: Iterable[str], variants: Iterable[str]) -> list[Subject]:
     for name in models:
         zoo.check_flags(name, {})
         if name != QMANET:
-            found.append(Subject(zoo.registered_name(name), image_size=_published_size(name)))
+            found.append(Subject(zoo.registered_name(name), image_size=_published_size(name), plugins=plugins))
         elif not variants:
             variants = [PAPER]
     return [*found, *(Subject(QMANET, variant) for variant in variants)]
@@ -238,8 +247,9 @@ def main() -> int:
     from qmanet_benco.benco.launch import session
 
     try:
-        with session.prepared(False):
-            row = measure(Subject(**json.loads(sys.argv[1])))
+        subject = Subject(**json.loads(sys.argv[1]))
+        with session.prepared(False, subject.plugins):
+            row = measure(subject)
     except Exception as error:
         sys.stderr.write(f"{type(error).__name__}: {' '.join(str(error).split())}\n")
         return 1

@@ -187,7 +187,22 @@ ROWS = (
 
 @contextmanager
 def without_cuda() -> Iterator[None]:
-    """Redirect the framework to the CPU within the block; nothing at all where CUDA is available."""
+    """Let a script of the framework run on the CPU within the block; it does nothing where CUDA is available.
+
+    For scripts of one's own, as ``benco init`` makes them::
+
+        from qmanet_benco import QMANet, without_cuda
+
+        if __name__ == "__main__":
+            args, model_args = get_args_parser()
+            with without_cuda():
+                main(args, model_args)
+
+    What the scripts take from CUDA is redirected, row by row of :data:`ROWS`: gloo in place of nccl, no devices for
+    DistributedDataParallel, metrics reduced on the CPU. It does not change flags: give ``--device cpu --if_not_amp``.
+    Everything is put back at the end of the block. It changes modules of torch and of the framework, so it is for the
+    main thread of a script, not for a part of a program that uses CUDA elsewhere.
+    """
     with Patches() as patches:
         if not torch.cuda.is_available():
             for row in ROWS:

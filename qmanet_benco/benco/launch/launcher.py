@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 
 from qmanet_benco.benco.launch.elastic import Group, asked_before, end_with_parent, run_group
 from qmanet_benco.benco.launch.plan import Run
-from qmanet_benco.benco.seam.flags import SCRIPTS, check_model, show
+from qmanet_benco.benco.seam.flags import DEFINITIONS, SCRIPTS, check_model, execute, show
 from qmanet_benco.benco.seam.patches import environment
 from qmanet_benco.benco.seam.world import world_of, world_of_one
 from qmanet_benco.errors import RequestError
@@ -71,16 +71,18 @@ def show_flags(run: Run, model: str) -> None:
     """
     from qmanet_benco.benco.launch import session
 
-    with session.prepared(run.debug), session.corrections(run):
+    with session.prepared(run.debug, run.plugins, run.file), session.corrections(run):
+        if run.file:
+            execute(run.file, DEFINITIONS)
         check_model(["--model", model])
-        show(run.script, model)
+        show(run.source, model)
 
 
 def _work(run: Run, world: dict[str, str], only_check: bool = False) -> int:
     """Check the inputs, then run the script in this process."""
     from qmanet_benco.benco.launch import session
 
-    with environment(world), session.prepared(run.debug):
+    with environment(world), session.prepared(run.debug, run.plugins, run.file):
         return session.run_script(run, only_check)
 
 
@@ -110,7 +112,7 @@ def main() -> int:
     end_with_parent()
     keep_freed_memory()
     fields = json.loads(sys.argv[1])
-    run = Run(**fields | {name: tuple(fields[name]) for name in ("flags", "without")})
+    run = Run(**fields | {name: tuple(fields[name]) for name in ("flags", "without", "plugins")})
     if asked_before():
         return 2
     try:

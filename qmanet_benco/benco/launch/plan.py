@@ -1,4 +1,4 @@
-"""What is to be run: one stock script with its flags."""
+"""What is to be run: one stock script, or a copy of it, with its flags."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ class Run:
     """The parent process has checked the inputs."""
     processes: int = 1
     """Processes of the whole group."""
+    file: str = ""
+    """The user's own copy of the script; empty: the framework's."""
+    plugins: tuple[str, ...] = ()
+    """Modules and files that register models of the user's own."""
+
+    @property
+    def source(self) -> str:
+        """What is executed: a file, or the name of a stock script."""
+        return self.file or self.script

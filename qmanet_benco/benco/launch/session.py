@@ -18,9 +18,10 @@ from typing import Any
 from qmanet_benco.benco.launch import elastic, shaping
 from qmanet_benco.benco.launch.doctor import opencv_cure
 from qmanet_benco.benco.launch.plan import Run
-from qmanet_benco.benco.seam import flags, options
+from qmanet_benco.benco.seam import flags, options, own_scripts
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.benco.zoo import own_models
 from qmanet_benco.errors import RequestError, missing_module
 
 logger = logging.getLogger(__name__)
@@ -46,14 +47,25 @@ _QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".
 
 
 @contextlib.contextmanager
-def prepared(debug: bool) -> Iterator[None]:
-    """The framework and the plugin imported; afterwards what the scripts change in a process is as it was."""
+def prepared(debug: bool, plugins: Sequence[str] = (), file: str = "") -> Iterator[None]:
+    """The framework and the plugin imported; afterwards what the scripts change in a process is as it was.
+
+    Args:
+        debug: let warnings through.
+        plugins: modules and files that register models of the user's own; they stay registered.
+        file: the user's own script, which finds the modules beside it within the block.
+
+    Raises:
+        RequestError: something is missing, or a plugin fails.
+    """
     with Patches() as patches:
         if not debug:
             _silence(patches)
         _import_framework()
+        own_models.load_plugins(plugins)
         _put_back_later(patches)
-        yield
+        with own_scripts.beside(file):
+            yield
 
 
 @contextlib.contextmanager
@@ -88,14 +100,16 @@ def run_script(run: Run, only_check: bool) -> int:
         with corrections(run), Patches() as patches:
             own, arguments = options.split(run.script, run.flags)
             shaping.check_corrections(own, _selected(run))
+            if run.file:  # its own models are registered before --model is looked up
+                flags.execute(run.file, flags.DEFINITIONS)
             arguments = _arguments(replace(run, flags=tuple(arguments)))
             _choose_levels(patches, run)
             if not run.checked:
-                with shaping.tried(own, run.script, arguments) as tried:
+                with shaping.tried(own, run.source, arguments) as tried:
                     _check(run, tried)
             if only_check:
                 return 0
-            return _run(run.script, shaping.shaped(patches, own, run.script, arguments, run.processes))
+            return _run(run.source, shaping.shaped(patches, own, run.source, arguments, run.processes))
     except Exception as error:
         clear = _clear(error, run)
         elastic.report(clear)
@@ -104,10 +118,10 @@ def run_script(run: Run, only_check: bool) -> int:
         raise clear from error
 
 
-def _run(script: str, arguments: Sequence[str]) -> int:
-    flags.set_arguments(script, arguments)
+def _run(source: str, arguments: Sequence[str]) -> int:
+    flags.set_arguments(source, arguments)
     try:
-        flags.execute(script, "__main__")
+        flags.execute(source, "__main__")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
@@ -160,10 +174,15 @@ def _check(run: Run, arguments: Sequence[str]) -> None:
     from qmanet_benco.benco.seam import inputs
 
     flags.check_model(arguments)
-    args, model_args = flags.parse(run.script, arguments)
+    args, model_args = flags.parse(run.source, arguments)
     flags.check_required(args.model, model_args)
     if hardening.INPUT_CHECKS in _selected(run):
-        inputs.check_request(run.script, args, model_args, run.processes, run.allow_pickle, logger.warning)
+        try:
+            inputs.check_request(run.script, args, model_args, run.processes, run.allow_pickle, logger.warning)
+        except AttributeError as error:
+            if not run.file or error.obj is not args:
+                raise
+            logger.warning("%s has no flag --%s, so its inputs are not checked", run.file, error.name)
 
 
 def _choose_levels(patches: Patches, run: Run) -> None:

@@ -56,7 +56,7 @@ def shaped(patches: Patches, own: Options, script: str, arguments: Sequence[str]
     Args:
         patches: of the run.
         own: the launcher's flags.
-        script: the stock script.
+        script: the stock script, or the file of a copy.
         arguments: its flags.
         processes: of the whole group.
 

@@ -8,6 +8,7 @@ import difflib
 import importlib.util
 import inspect
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -15,10 +16,13 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, NoReturn
 
+from qmanet_benco.benco.seam.own_scripts import PARSER
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
 
 SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
+DEFINITIONS = "stock_flags"
+"""The ``__name__`` under which a script is executed for its definitions only."""
 _DEVICE_SCRIPTS = ("train", "test", "test_robust", "test_save_images")
 _ENTRY = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
@@ -28,6 +32,10 @@ def execute(script: str, name: str) -> dict[str, Any]:
 
     Not by runpy, which refuses under an import hook that does not hand out code, such as pytest's for ``test*.py``.
 
+    Args:
+        script: a stock script's name, or the file of a copy.
+        name: :data:`DEFINITIONS` or ``__main__``.
+
     Returns:
         The names that the script defined.
     """
@@ -35,11 +43,23 @@ def execute(script: str, name: str) -> dict[str, Any]:
     code = SourceFileLoader(script, path).get_code(script)
     assert code is not None, path
     names: dict[str, Any] = {"__name__": name, "__file__": path, "__builtins__": builtins}
+    _forget_definitions()
     exec(code, names)
     return names
 
 
+def _forget_definitions() -> None:
+    """Unregister what the script itself has registered before: it does so again, and no name is given twice."""
+    from IMDLBenCo.registry import MODELS, POSTFUNCS
+
+    for registry in (MODELS.module_dict, POSTFUNCS.module_dict):
+        for name in [key for key, entry in registry.items() if getattr(entry, "__module__", "") == DEFINITIONS]:
+            del registry[name]
+
+
 def _path_of(script: str) -> str:
+    if script.endswith(".py"):
+        return script
     spec = importlib.util.find_spec(f"IMDLBenCo.training_scripts.{script}")
     assert spec is not None, "the launcher has imported the framework"
     assert spec.origin is not None
@@ -118,11 +138,15 @@ def check_required(model: str, given: argparse.Namespace) -> None:
 def parse(script: str, flags: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace]:
     """Let the stock script parse the flags.
 
+    Args:
+        script: a stock script's name, or the file of a copy.
+        flags: of the script and of the model.
+
     Returns:
         The script's own flags, and the model's.
     """
     set_arguments(script, flags)
-    args, model_args = execute(script, "stock_flags")["get_args_parser"]()
+    args, model_args = execute(script, DEFINITIONS)[PARSER]()
     return args, model_args
 
 
@@ -140,7 +164,8 @@ def show(script: str, model: str) -> None:
 
 def set_arguments(script: str, flags: Sequence[str]) -> None:
     """Set ``sys.argv`` as if the stock script had been called with the flags."""
-    sys.argv[:] = [f"qmanet benco {script}", *flags]
+    own = script.endswith(".py")
+    sys.argv[:] = [f"qmanet benco run {shlex.quote(script)}" if own else f"qmanet benco {script}", *flags]
 
 
 def explained(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
@@ -205,7 +230,7 @@ def parser_command() -> str:
 
 def _stock_flags() -> list[str]:
     """The flags that the stock script declares; its parser hands on what it does not know, so it is out of reach."""
-    source = Path(_path_of(sys.argv[0].split()[-1])).read_text(encoding="utf-8")
+    source = Path(_path_of(shlex.split(sys.argv[0])[-1])).read_text(encoding="utf-8")
     return re.findall(r"add_argument\(\s*['\"](--\w+)", source)
 
 

@@ -35,6 +35,8 @@ class Order:
     skip_missing: bool = False
     allow_pickle: bool = False
     debug: bool = False
+    plugins: tuple[str, ...] = ()
+    """Modules and files that register models of the user's own, beside those that the suite names."""
 
 
 def launch_suite(order: Order, nproc: str = "1") -> int:
@@ -66,6 +68,7 @@ def _read(order: Order) -> Suite:
     from qmanet_benco.evaluation.suite.suite_file import read_suite, with_choices
 
     suite = with_choices(read_suite(order.suite), order.sets, order.checkpoints, order.models)
+    suite = replace(suite, plugins=(*suite.plugins, *order.plugins))
     return replace(suite, image_size=order.image_size) if order.image_size else suite
 
 
@@ -76,7 +79,7 @@ def _work(order: Order, world: Mapping[str, str] | None) -> int:
 
     suite = _read(order)
     try:
-        with environment(dict(world or {})), session.prepared(order.debug):
+        with environment(dict(world or {})), session.prepared(order.debug, suite.plugins):
             from qmanet_benco.evaluation.suite.processes import joined
             from qmanet_benco.evaluation.suite.run import run_suite
 
@@ -113,7 +116,7 @@ def main() -> int:
     elastic.end_with_parent()
     keep_freed_memory()
     fields = json.loads(sys.argv[1])
-    order = Order(**{**fields, "models": tuple(fields["models"])})
+    order = Order(**fields | {name: tuple(fields[name]) for name in ("models", "plugins")})
     try:
         code = _work(order, world_of(os.environ))
     except RequestError:

@@ -81,6 +81,8 @@ class Suite:
     save_predictions: bool = False
     previews: int = 24
     """Images of each set that are kept small for the report's gallery."""
+    plugins: tuple[str, ...] = ()
+    """Modules and files that register models of the user's own."""
     source: str = ""
 
 
@@ -171,10 +173,13 @@ class _Reader:
         models = self._entries(fields.pop("models"), ("models",), self._model)
         sets = self._entries(fields.pop("sets"), ("sets",), self._set)
         attacks = self._attacks(fields.pop("attacks", []))
+        plugins = fields.pop("plugins", [])
+        if not all(isinstance(word, str) and word for word in plugins):
+            raise self._wrong(("plugins",), f"plugins: {plugins!r}", "a list of modules or of .py files")
         self._unique([(entry.name, entry.seed) for entry in models], "models")
         self._unique([entry.name for entry in sets], "sets")
         fields.setdefault("name", self.path.stem)
-        suite = Suite(models=models, sets=sets, attacks=attacks, source=text, **fields)
+        suite = Suite(models=models, sets=sets, attacks=attacks, plugins=tuple(plugins), source=text, **fields)
         self._check_ranges(suite)
         return suite
 
@@ -321,6 +326,7 @@ _SUITE: dict[str, type | tuple[type, ...]] = dict(
     models=list,
     sets=list,
     attacks=list,
+    plugins=list,
 )
 _MODEL: dict[str, type | tuple[type, ...]] = dict(
     name=str, model=str, flags=dict, checkpoint=str, seed=int, row=str, footnotes=list
