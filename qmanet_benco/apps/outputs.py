@@ -17,7 +17,7 @@ from PIL import Image
 from qmanet_benco import __version__
 from qmanet_benco.apps.engines.engines import EngineModel
 from qmanet_benco.apps.photo import RESULTS, Pixels, read_photo
-from qmanet_benco.apps.predict import THRESHOLD, Prediction, checked_request, predict
+from qmanet_benco.apps.predict import Prediction, predict, resolved
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.files import write_bytes_atomically
@@ -36,9 +36,9 @@ def predict_all(
     out: Path,
     *,
     weights: str,
-    native: bool = False,
+    native: bool | None = None,
     image_size: int = 0,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Predict photos one after the other and write ``out/<stem>.*`` for each; one that fails does not stop the others.
 
@@ -60,11 +60,11 @@ def predict_all(
     Raises:
         RequestError: an argument makes no sense, or ``out`` cannot be written into; nothing is done then.
     """
-    side = checked_request(model, image_size, threshold)
+    way = resolved(model, native, image_size, threshold)
     _check_folder(out)
     settings = {
-        "resolution": "native" if native else f"{side}",
-        "threshold": threshold,
+        "resolution": "native" if way.native else f"{way.side}",
+        "threshold": way.threshold,
         "model": {
             "weights": weights,
             "fingerprint": model.fingerprint,
@@ -85,7 +85,9 @@ def predict_all(
                 "source": source,
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
-                "score": found.score,
+                "verdict": found.verdict,
+                "score": found.score if found.calibration else None,
+                "score_rule": found.score_rule,
                 "tampered_fraction": found.tampered_fraction,
                 "regions": [asdict(region) for region in found.regions],
                 **settings,

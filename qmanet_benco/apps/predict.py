@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,12 +16,15 @@ from qmanet_benco import images
 from qmanet_benco.apps.engines.engines import Localizer
 from qmanet_benco.apps.photo import Photo, Pixels, read_photo
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.network import SMALLEST_SIDE, image_score
 
 THRESHOLD = 0.5
 TILE, OVERLAP = 768, 256
 """Pixels. The overlap is blended; CHOICE: the paper resizes and has no tiles."""
 MOST_REGIONS = 50
+LEAST_REGION = 0.001
+"""Part of the photo that a region has to cover for the verdict to count it."""
 
 Plane = NDArray[np.float32]
 
@@ -46,23 +50,44 @@ class Prediction:
     mask: NDArray[np.bool_]
     """H x W, True where the probability is above the threshold."""
     score: float
-    """In [0, 1]: how suspicious the photo is as a whole."""
+    """In [0, 1]. With a calibration the chance that the photo was tampered with; without one a number that can only be
+    compared with other photos' under the same weights."""
     regions: tuple[Region, ...]
     """The largest first, at most :data:`MOST_REGIONS`."""
+    threshold: float = THRESHOLD
+    """Of the mask."""
+    calibration: Calibration | None = None
+    """What the score rests on; None where the weights have none, or none for this resolution."""
 
     @property
     def tampered_fraction(self) -> float:
         """Of the photo's pixels."""
         return float(self.mask.mean())
 
+    @property
+    def score_rule(self) -> str:
+        """Where the score comes from, in words."""
+        if self.calibration is None:
+            return "not calibrated (mean of the most suspicious thousandth)"
+        photos = f"{self.calibration.tampered} tampered and {self.calibration.authentic} authentic photos"
+        return f"chance that the photo was tampered with, calibrated on {photos}"
+
+    @property
+    def verdict(self) -> str:
+        """What a person wants to know first."""
+        count = sum(region.pixels >= LEAST_REGION * self.mask.size for region in self.regions)
+        more = " or more" if count == MOST_REGIONS else ""
+        what = f"{count}{more} region{'' if count == 1 else 's'} found" if count else "nothing found"
+        return what if self.calibration else f"{what}; not calibrated"
+
 
 def predict(
     model: Localizer,
     photo: Photo,
     *,
-    native: bool = False,
+    native: bool | None = None,
     image_size: int = 0,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
 ) -> Prediction:
     """Find what was tampered with in a photo.
 
@@ -70,42 +95,66 @@ def predict(
         model: of :func:`~qmanet_benco.load_model`, in eval mode, or an
             :class:`~qmanet_benco.apps.engines.engines.EngineModel`.
         photo: a file, a Pillow image, or H x W x 3 in uint8, RGB.
-        native: at the photo's own resolution, in overlapping tiles where it is larger than one; otherwise resized to
-            a square, as the paper does it, and the probability scaled back.
+        native: at the photo's own resolution, in overlapping tiles where it is larger than one; if False, resized to
+            a square, as the paper does it, and the probability scaled back; None: the way that the weights were
+            calibrated for, else the square.
         image_size: the square's side; 0: the one that the model was trained for (512 where it does not say).
-        threshold: of the mask.
+        threshold: of the mask; None: the calibrated one, else 0.5.
 
     Returns:
-        Its ``score`` is the mean of the most suspicious thousandth of the pixels that the network saw; with ``native``
-        the largest of the tiles'. Scores of the two ways cannot be compared.
+        Its ``score`` is calibrated if the weights are, for this resolution; otherwise it is the mean of the most
+        suspicious thousandth of the pixels that the network saw, with ``native`` the largest of the tiles'. Scores of
+        the two ways cannot be compared.
 
     Raises:
         RequestError: the photo cannot be read, an argument makes no sense, or the network's answer is not finite.
     """
-    side = checked_request(model, image_size, threshold)
+    way = resolved(model, native, image_size, threshold)
     pixels = read_photo(photo)
     with torch.inference_mode():
-        probability, score = _tiled(model, pixels) if native else _resized(model, pixels, side)
+        probability, score = _tiled(model, pixels) if way.native else _resized(model, pixels, way.side)
     if not np.isfinite(probability).all():
         raise RequestError("the network's answer is not finite", "numbers from 0 to 1", "its weights are damaged")
-    mask = probability > threshold
-    return Prediction(probability, mask, score, tuple(regions(mask, probability)))
+    mask = probability > way.threshold
+    if way.calibration is not None:
+        score = way.calibration.score(probability)
+    return Prediction(
+        probability, mask, score, tuple(regions(mask, probability)), way.threshold, calibration=way.calibration
+    )
 
 
-def checked_request(model: Localizer, image_size: int, threshold: float) -> int:
-    """The side of the square that a photo is resized to; arguments as for :func:`predict`.
+class Way(NamedTuple):
+    """How photos are looked at: what the caller asks for, completed by what the weights know."""
+
+    native: bool
+    side: int
+    """Of the square, in pixels."""
+    threshold: float
+    calibration: Calibration | None
+    """The weights' own, where it holds for this resolution."""
+
+
+def resolved(model: Localizer, native: bool | None, image_size: int, threshold: float | None) -> Way:
+    """Completes a request by what the weights know; arguments as for :func:`predict`.
 
     Raises:
         RequestError: the model is not in eval mode, or an argument makes no sense.
     """
     if getattr(model, "training", False):
         raise RequestError("a network in training mode", "one in eval mode", "call its eval()")
-    if not 0 < threshold < 1:
+    if threshold is not None and not 0 < threshold < 1:
         raise RequestError(f"threshold {threshold}", "above 0 and below 1")
     side = image_size or model.image_size
     if side < SMALLEST_SIDE:
         raise RequestError(f"image size {side}", f"{SMALLEST_SIDE} pixels or more")
-    return side
+    calibration: Calibration | None = getattr(model, "calibration", None)
+    if native is None:
+        native = calibration is not None and calibration.native and not image_size
+    if calibration is not None and (calibration.native != native or (not native and side != model.image_size)):
+        calibration = None
+    if threshold is None:
+        threshold = THRESHOLD if calibration is None else calibration.threshold
+    return Way(native, side, threshold, calibration)
 
 
 def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:

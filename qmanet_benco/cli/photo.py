@@ -19,9 +19,21 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for masks, heat maps, probabilities and records.")] = Path(
         "predictions"
     ),
-    native: Annotated[bool, typer.Option("--native", help="At the photo's own resolution, in tiles.")] = False,
+    native: Annotated[
+        bool | None,
+        typer.Option(
+            "--native/--square",
+            help="At the photo's own resolution, in tiles, or resized to a square; by default as the weights say.",
+            show_default=False,
+        ),
+    ] = None,
     image_size: ImageSide = 0,
-    threshold: Annotated[float, typer.Option(help="Probability above which a pixel is called tampered.")] = 0.5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability above which a pixel is called tampered; by default as the weights say, else 0.5."
+        ),
+    ] = None,
     device: Device = "",
     engine: Annotated[
         str, typer.Option(help="torch, openvino or onnx (both on the CPU); by default the file's own, else torch.")
@@ -52,7 +64,8 @@ def predict(
             if "error" in record:
                 typer.echo(record["error"], err=True)
             elif not as_json:
-                said = f"score {record['score']:.3f}, {record['tampered_fraction']:.1%} tampered"
+                score = "" if record["score"] is None else f", score {record['score']:.2f}"
+                said = f"{record['verdict']}{score}, {record['tampered_fraction']:.1%} of the pixels"
                 typer.echo(f"{printable(record['file'])}: {said}, {printable(str(out / record['outputs'][0]))}")
     if as_json:
         print_json(records)

@@ -44,3 +44,36 @@ def weights_convert(
 
     report = convert_file(source, target, to)
     typer.echo(f"{target}: {report.landed} tensors from {report.naming} to {to}; left out: {len(report.ignored)}")
+
+
+@app.command("calibrate")
+def weights_calibrate(
+    weights: Annotated[str, typer.Argument(help="A checkpoint of the trainer, .safetensors, owner/name, or demo.")],
+    target: Annotated[Path, typer.Argument(help="File to write: .safetensors.")],
+    images: Annotated[
+        Path,
+        typer.Option(help='JSON list [["photo", "mask"], ["photo", "Negative"], ...] that nothing was trained on.'),
+    ],
+    native: Annotated[
+        bool, typer.Option("--native/--square", help="For photos at their own resolution, or resized to a square.")
+    ] = True,
+    false_alarms: Annotated[float, typer.Option(help="Part of the authentic photos that may get a mask.")] = 0.1,
+    half: Annotated[bool, typer.Option("--half", help="16-bit floats: half the size.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the mask's threshold and make the score a probability, on photos with known answers; both are stored."""
+    from qmanet_benco.apps.calibrate import calibrate, read_image_list
+    from qmanet_benco.model.weights.builder import load_model
+    from qmanet_benco.model.weights.release import export_safetensors
+    from qmanet_benco.progress import shown
+
+    pairs = read_image_list(images)
+    with shown("photos") as progress:
+        found = calibrate(load_model(weights), pairs, native=native, false_alarms=false_alarms, progress=progress)
+    export_safetensors(weights, target, half=half, calibration=found.calibration)
+    if as_json:
+        print_json(found.summary())
+        return
+    for line in found.lines():
+        typer.echo(line)
+    typer.echo(target)

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.aggregation import QueryAggregation
 from qmanet_benco.model.backbone import Encoder
+from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.config import STAGES, QMANetConfig
 from qmanet_benco.model.decoder import DECODER_CLASSES, Level, upsample
 from qmanet_benco.model.edges import EDGE_SUPERVISION_CLASSES
@@ -69,6 +70,7 @@ class QMANetwork(nn.Module, HubModel):
         super().__init__()
         self.config = config
         self.image_size = PAPER_IMAGE_SIZE  # side in pixels of the square that the weights were trained for
+        self.calibration: Calibration | None = None  # of trained weights, where it travelled with them
         self.noise_view = NoiseView(config.noise_sources, config.residual_gain)
         self.gae = Encoder(config)
         self.lae = Encoder(config)

@@ -130,12 +130,12 @@ def make_demo(
         rows = _write_all(plan, tasks, workers, progress)
         write_rows(unfinished / "manifest.csv", COLUMNS, rows)
         for split, name in zip(SPLITS, LISTS, strict=True):
-            listed = _image_list(out.resolve(), [row for row in rows if row["split"] == split])
-            (unfinished / name).write_text(json.dumps(listed), encoding="utf-8")
+            images = _image_list(out.resolve(), [row for row in rows if row["split"] == split])
+            (unfinished / name).write_text(json.dumps(images), encoding="utf-8")
         listed = json.dumps({"demo": str((out.resolve() / "test").resolve())})
         (unfinished / "test.json").write_text(listed, encoding="utf-8")
-    lists = (out / name for name in LISTS)
-    return DemoSet(out / "train", out / "test", out / "test.json", *lists, out / "manifest.csv")
+    train_list, test_list = (out / name for name in LISTS)
+    return DemoSet(out / "train", out / "test", out / "test.json", train_list, test_list, out / "manifest.csv")
 
 
 def _all_for(split: str, photos: tuple[Photo, ...]) -> tuple[Photo, ...]:

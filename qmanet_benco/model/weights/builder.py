@@ -11,7 +11,7 @@ import torch
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig, parse_noise_sources, variant_config
 from qmanet_benco.model.network import QMANetwork, stored_config
-from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of, stored_image_size
+from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of, stored_calibration, stored_image_size
 from qmanet_benco.model.weights.hub import HUB_FILE
 from qmanet_benco.model.weights.naming import load_encoder, read_noiseprint
 from qmanet_benco.model.weights.pretrained import find_weights
@@ -78,7 +78,8 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
 
     Returns:
         The network in eval mode, built from the configuration stored with the weights; its ``image_size`` is the side
-        that they were trained at, 512 with a warning where the file does not say.
+        that they were trained at, 512 with a warning where the file does not say, and its ``calibration`` that of the
+        file, or None.
 
     Raises:
         RequestError: there is no such file, or it holds no QMA-Net.
@@ -94,6 +95,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pic
         network.image_size = image_size
     else:
         logger.warning("%s does not say which image size it was trained at: %d is taken", path, network.image_size)
+    network.calibration = stored_calibration(path)
     return network.eval().to(device)
 
 

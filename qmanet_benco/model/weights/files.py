@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.calibration import Calibration
 
 HARMLESS: list[Any] = [argparse.Namespace]
 """Classes that a checkpoint may name although they are no tensors: the stock trainer stores its flags in one."""
@@ -38,6 +39,8 @@ PICKLE_CURE = "if you trust its source, pass --allow-pickle (it then runs whatev
 
 IMAGE_SIZE = "image_size"
 """Entry in a ``.safetensors`` file's metadata, and flag of the stock trainer."""
+CALIBRATION = "calibration"
+"""Entry in a ``.safetensors`` file's metadata."""
 LARGEST_SIDE = 8192
 """Pixels, of the images that weights may say they were trained for."""
 _PART = 1 << 20
@@ -217,8 +220,10 @@ def write_text_atomically(path: str | Path, text: str) -> None:
     write_bytes_atomically(path, text.encode("utf-8"))
 
 
-def write_safetensors(path: str | Path, state: Mapping[str, Tensor], image_size: int) -> None:
-    """Write tensors as safetensors, with the side in pixels that they were trained for.
+def write_safetensors(
+    path: str | Path, state: Mapping[str, Tensor], image_size: int, calibration: Calibration | None = None
+) -> None:
+    """Write tensors as safetensors, with the side in pixels that they were trained for and their calibration.
 
     Raises:
         OSError: there is no room; nothing is left then.
@@ -227,8 +232,11 @@ def write_safetensors(path: str | Path, state: Mapping[str, Tensor], image_size:
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+    metadata = {"format": "pt", IMAGE_SIZE: str(image_size)}
+    if calibration is not None:
+        metadata[CALIBRATION] = calibration.to_json()
     try:
-        write_atomically(path, lambda part: save_file(contiguous, part, {"format": "pt", IMAGE_SIZE: str(image_size)}))
+        write_atomically(path, lambda part: save_file(contiguous, part, metadata))
     except SafetensorError as error:  # the library has no other class for it
         raise OSError(errno.EIO, str(error)) from error
 
@@ -288,6 +296,21 @@ def stored_image_size(path: Path, content: Mapping[str, Any]) -> int:
         return checked_side(str(side), path) if isinstance(side, int | str) else 0
     with safe_open(path, "pt") as opened:
         return checked_side((opened.metadata() or {}).get(IMAGE_SIZE, "0"), path)
+
+
+def stored_calibration(path: Path) -> Calibration | None:
+    """The calibration that a ``.safetensors`` file states; None where it states none.
+
+    Raises:
+        RequestError: what it states is no calibration.
+    """
+    from safetensors import safe_open
+
+    if path.suffix != ".safetensors":
+        return None
+    with safe_open(path, "pt") as opened:
+        stored = (opened.metadata() or {}).get(CALIBRATION)
+    return Calibration.from_json(stored) if stored else None
 
 
 def checked_side(stored: str, path: Path) -> int:

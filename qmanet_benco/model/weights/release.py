@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 from qmanet_benco.model.weights.builder import as_name, load_model, locate
 from qmanet_benco.model.weights.files import LARGEST_SIDE, write_safetensors
@@ -18,7 +19,14 @@ LARGEST_DIFFERENCE = {False: 1e-6, True: 0.05}
 """Of a probability between source and file, in 32 bits and in 16 (CHOICE)."""
 
 
-def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0, half: bool = False) -> float:
+def export_safetensors(
+    source: str | Path,
+    target: Path,
+    *,
+    image_size: int = 0,
+    half: bool = False,
+    calibration: Calibration | None = None,
+) -> float:
     """Write a model's weights as safetensors, load them again and compare.
 
     Args:
@@ -26,6 +34,7 @@ def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0,
         target: ``.safetensors``.
         image_size: side in pixels that the weights were trained for, stored with them; 0: the source's.
         half: floating-point tensors in 16 bits; they load as 32.
+        calibration: threshold and score, stored with the weights; None: the source's, if it has one.
 
     Returns:
         The largest difference of a probability between source and file, on a seeded image of that size.
@@ -48,7 +57,7 @@ def export_safetensors(source: str | Path, target: Path, *, image_size: int = 0,
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             written = Path(folder) / target.name
-            write_safetensors(written, state, side)
+            write_safetensors(written, state, side, calibration or model.calibration)
             difference = _compare(model, load_model(written), half)
             written.replace(target)
     except OSError as error:

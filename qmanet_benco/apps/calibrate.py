@@ -1,0 +1,205 @@
+"""Chooses the threshold of a model's masks and turns its score into a probability, on photos with known answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from qmanet_benco.apps.predict import predict
+from qmanet_benco.errors import RequestError
+from qmanet_benco.images import open_image
+from qmanet_benco.model.calibration import ALARM_FRACTION, Calibration, evidence
+from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.pixels import mask_colours
+
+THRESHOLDS = np.linspace(0.02, 0.98, 49)
+FEWEST = 10
+"""Photos of each kind."""
+FOLDS, BINS = 5, 5
+NEGATIVE = "Negative"
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A calibration and how good it is on the photos that it was chosen on."""
+
+    calibration: Calibration
+    pixel_f1: float
+    """Mean over the tampered photos at the chosen threshold."""
+    auc: float
+    """Image-level area under the ROC curve, each photo scored by a regression that did not see it."""
+    brier: float
+    """Mean squared error of these scores, classes weighted equally."""
+    reliability: tuple[tuple[float, float, int], ...]
+    """Mean score, part of tampered photos and number of photos, in bins of equal width from 0 to 1."""
+
+    def summary(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Everything, for a person."""
+        chosen = self.calibration
+        curve = ", ".join(f"{score:.2f}: {part:.2f} of {count}" for score, part, count in self.reliability)
+        return [
+            f"threshold {chosen.threshold:.2f}: pixel-F1 {self.pixel_f1:.3f} on {chosen.tampered} tampered photos,"
+            f" a mask of over {ALARM_FRACTION:.0%} on {chosen.false_alarms:.1%} of {chosen.authentic} authentic ones",
+            f"score: AUC {self.auc:.3f}, Brier score {self.brier:.3f} (cross-validated)",
+            f"reliability, score: part that is tampered: {curve}",
+        ]
+
+
+def read_image_list(path: Path) -> list[tuple[str, str]]:
+    """Reads the framework's list of images.
+
+    Args:
+        path: JSON, ``[["photo", "mask"], ["photo", "Negative"], ...]``.
+
+    Raises:
+        RequestError: it is no such list, or a file of it is missing.
+    """
+    expected = '[["photo", "mask"], ["photo", "Negative"], ...]'
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(listed, list):
+            raise ValueError(f"a {type(listed).__name__}")
+        pairs = [(str(photo), str(mask)) for photo, mask in listed]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise RequestError(f"{path} is no list of images ({' '.join(str(error).split())[:80]})", expected) from error
+    for photo, mask in pairs:
+        for name in (photo, *([] if mask == NEGATIVE else [mask])):
+            if not Path(name).is_file():
+                raise RequestError(f"{name}, named in {path}, is not a file", expected)
+    return pairs
+
+
+def calibrate(
+    model: QMANetwork,
+    pairs: Pairs,
+    *,
+    native: bool = True,
+    false_alarms: float = 0.1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibrated:
+    """Chooses threshold and score.
+
+    The threshold is the one with the best mean pixel-F1 among those that give at most ``false_alarms`` of the authentic
+    photos a mask of over 1 % of their pixels. The score is a logistic regression in which both kinds of photos weigh
+    the same.
+
+    Args:
+        model: in eval mode; its own calibration is not used.
+        pairs: photo and mask, or photo and ``"Negative"``; nothing may have been trained on them.
+        native: see :func:`~qmanet_benco.predict`.
+        false_alarms: in [0, 1).
+        progress: called with the finished and all photos.
+
+    Raises:
+        RequestError: there are fewer than ten photos of a kind, a file cannot be used, or no threshold keeps the
+            promise.
+    """
+    if not 0 <= false_alarms < 1:
+        raise RequestError(f"false_alarms {false_alarms}", "from 0, below 1")
+    authentic = sum(mask == NEGATIVE for _, mask in pairs)
+    if min(authentic, len(pairs) - authentic) < FEWEST:
+        raise RequestError(
+            f"{len(pairs) - authentic} tampered and {authentic} authentic photos", f"{FEWEST} or more of each"
+        )
+    features, tampered, marked, f1 = [], [], [], []
+    for index, (photo, mask) in enumerate(pairs):
+        plane = predict(model, photo, native=native).probability
+        features.append(evidence(plane))
+        tampered.append(mask != NEGATIVE)
+        if mask == NEGATIVE:
+            marked.append([(plane > threshold).mean() > ALARM_FRACTION for threshold in THRESHOLDS])
+        else:
+            truth = _truth(Path(mask), plane.shape)
+            f1.append([_f1(plane > threshold, truth) for threshold in THRESHOLDS])
+        if progress is not None:
+            progress(index + 1, len(pairs))
+    alarms, scores = np.mean(marked, axis=0), np.mean(f1, axis=0)
+    allowed = np.flatnonzero(alarms <= false_alarms)
+    if not len(allowed):
+        raise RequestError(f"{alarms[-1]:.0%} false alarms at the highest threshold", f"at most {false_alarms:.0%}")
+    best = int(allowed[np.argmax(scores[allowed])])
+    fitted = _Fitted.of(np.array(features), np.array(tampered))
+    calibration = Calibration(
+        threshold=round(float(THRESHOLDS[best]), 4),
+        native=native,
+        intercept=fitted.intercept,
+        slopes=fitted.slopes,
+        authentic=authentic,
+        tampered=len(pairs) - authentic,
+        false_alarms=float(alarms[best]),
+    )
+    return Calibrated(calibration, float(scores[best]), fitted.auc, fitted.brier, fitted.reliability)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A logistic regression, and how good it is on photos that it did not see."""
+
+    intercept: float
+    slopes: tuple[float, ...]
+    auc: float
+    brier: float
+    reliability: tuple[tuple[float, float, int], ...]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float64], tampered: NDArray[np.bool_]) -> _Fitted:
+        regression = LogisticRegression(class_weight="balanced", C=0.1, max_iter=1000)
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+        chance = cross_val_predict(regression, features, tampered, cv=folds, method="predict_proba")[:, 1]
+        regression.fit(features, tampered)
+        weight = np.where(tampered, 0.5 / tampered.mean(), 0.5 / (1 - tampered.mean()))
+        return cls(
+            float(regression.intercept_[0]),
+            tuple(float(slope) for slope in regression.coef_[0]),
+            float(roc_auc_score(tampered, chance)),
+            float(np.average((chance - tampered) ** 2, weights=weight)),
+            tuple(_bins(chance, tampered, weight)),
+        )
+
+
+def _bins(
+    chance: NDArray[np.float64], tampered: NDArray[np.bool_], weight: NDArray[np.float64]
+) -> list[tuple[float, float, int]]:
+    """The reliability curve: mean score, weighted part of tampered photos, number; empty bins are left out."""
+    curve = []
+    of = np.minimum((chance * BINS).astype(int), BINS - 1)
+    for index in range(BINS):
+        inside = of == index
+        if inside.any():
+            part = np.average(tampered[inside], weights=weight[inside])
+            curve.append((float(chance[inside].mean()), float(part), int(inside.sum())))
+    return curve
+
+
+def _truth(path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The mask, H x W.
+
+    Raises:
+        RequestError: it has another size than its photo.
+    """
+    with open_image(path) as image:
+        truth = np.asarray(mask_colours(image).mean(axis=2) > 127.5, bool)
+    if truth.shape != size:
+        raise RequestError(
+            f"{path} has {truth.shape[1]} x {truth.shape[0]} pixels", f"{size[1]} x {size[0]}, as its photo"
+        )
+    return truth
+
+
+def _f1(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    return float(2 * (mask & truth).sum() / max(1, mask.sum() + truth.sum()))
