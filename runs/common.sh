@@ -17,6 +17,27 @@ need_path() {  # need_path NAME "what it is"
     fi
 }
 
+need_number() {  # need_number NAME: a whole number of 1 or more, where it is set
+    if [ -n "${!1:-}" ] && ! [[ ${!1} =~ ^[1-9][0-9]*$ ]]; then
+        echo "$(basename "$0"): $1=${!1}; expected a whole number of 1 or more" >&2
+        exit 2
+    fi
+}
+
+accumulation() {  # accumulation BATCH: steps until the paper's effective batch of 32; in ACCUMULATE
+    local world=$(( ${NPROC:-1} * ${NNODES:-1} ))
+    [ -z "${SLURM_PROCID:-}" ] || world=${SLURM_NTASKS:-$world}  # started by srun: one task for each GPU
+    ACCUMULATE=$(( 32 / ($1 * world) ))
+    if [ $(( ACCUMULATE * $1 * world )) -ne 32 ]; then
+        echo "$(basename "$0"): BATCH=$1 on $world processes cannot make the paper's effective batch of 32" >&2
+        exit 2
+    fi
+}
+
+for name in NPROC NNODES BATCH IMAGE_SIZE EPOCHS; do
+    need_number "$name"
+done
+
 if ! command -v qmanet >/dev/null; then
     echo "$(basename "$0"): no qmanet command; activate its environment (runs/setup.sh makes one)" >&2
     exit 2

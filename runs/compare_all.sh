@@ -17,6 +17,7 @@ need_path TEST_JSON "a JSON {name: path} of the sets to compare on"
 need OUTPUT_DIR "a folder for checkpoints, logs and the report"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$OUTPUT_DIR
+mkdir -p "$root"
 failed=()
 for model in ${MODELS:-QMANet MantraNet PSCC_Net MVSSNet Cat_Net Trufor IML_ViT SAM Mesorch}; do
     [ ! -e "$root/$model/done" ] || continue
@@ -29,10 +30,14 @@ for model in ${MODELS:-QMANet MantraNet PSCC_Net MVSSNet Cat_Net Trufor IML_ViT 
         failed+=("$model")
     fi
 done
+if ! compgen -G "$root/*/checkpoint-*.pth" >/dev/null; then
+    echo "$(basename "$0"): no model was trained, so there is nothing to compare; failed: ${failed[*]}" >&2
+    exit 1
+fi
 python -m qmanet_benco.evaluation.suite.comparison "$root" "$TEST_JSON" "$IMAGE_SIZE" "${MODEL_FLAGS[@]}" >"$root/suite.yaml.part"
 mv "$root/suite.yaml.part" "$root/suite.yaml"
 qmanet suite run "$root/suite.yaml" --out "$root/suite" --nproc "${NPROC:-1}" || failed+=(suite)
-qmanet suite report "$root/suite"
+qmanet suite report "$root/suite" || failed+=(report)
 if [ ${#failed[@]} -gt 0 ]; then
     echo "$(basename "$0"): failed: ${failed[*]}" >&2
     exit 1

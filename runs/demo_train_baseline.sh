@@ -22,13 +22,7 @@ need_path TEST_DATA "a ManiDataset folder or a JSON {name: path} to test on"
 need OUTPUT_DIR "a folder for checkpoints and logs"
 
 BATCH=${BATCH:-8}
-WORLD=$(( ${NPROC:-1} * ${NNODES:-1} ))
-[ -z "${SLURM_PROCID:-}" ] || WORLD=${SLURM_NTASKS:-$WORLD}
-ACCUMULATE=$(( 32 / (BATCH * WORLD) ))
-if [ $(( ACCUMULATE * BATCH * WORLD )) -ne 32 ]; then
-    echo "$(basename "$0"): BATCH=$BATCH on $WORLD processes cannot make the paper's effective batch of 32" >&2
-    exit 2
-fi
+accumulation "$BATCH"
 RECIPE=$(python -m qmanet_benco.benco.zoo.baselines "$MODEL") || exit 2
 read -r -a RECIPE <<<"$RECIPE"
 

@@ -17,13 +17,7 @@ need_path TEST_DATA "a ManiDataset folder or a JSON {name: path} to test on"
 need OUTPUT_DIR "a folder for checkpoints and logs"
 
 BATCH=${BATCH:-8}
-WORLD=$(( ${NPROC:-1} * ${NNODES:-1} ))
-[ -z "${SLURM_PROCID:-}" ] || WORLD=${SLURM_NTASKS:-$WORLD}  # started by srun: one task for each GPU
-ACCUMULATE=$(( 32 / (BATCH * WORLD) ))
-if [ $(( ACCUMULATE * BATCH * WORLD )) -ne 32 ]; then
-    echo "$(basename "$0"): BATCH=$BATCH on $WORLD processes cannot make the paper's effective batch of 32" >&2
-    exit 2
-fi
+accumulation "$BATCH"
 if [ "$MODEL" = QMANet ]; then
     case "${VARIANT:-paper}" in
         b[0-5]) BACKBONE=${BACKBONE:-mit_$VARIANT} ;;

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The paper's recipe on all GPUs of this machine. Variables as for demo_train_qmanet.sh.
 set -euo pipefail
-NPROC=${NPROC:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}
-if [ "$NPROC" -eq 0 ]; then
+NPROC=${NPROC:-$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)}
+if [ "$NPROC" = 0 ]; then
     echo "$(basename "$0"): no GPU found by nvidia-smi; expected one or more, or set NPROC (processes on CPU)" >&2
     exit 2
 fi
-BATCH=${BATCH:-$(( 32 / NPROC > 8 ? 8 : 32 / NPROC ))}
-export NPROC BATCH
+if [[ $NPROC =~ ^[1-9][0-9]*$ ]] && [ "$NPROC" -le 32 ]; then  # demo_train_qmanet.sh says what else is wrong
+    export BATCH=${BATCH:-$(( 32 / NPROC > 8 ? 8 : 32 / NPROC ))}
+fi
+export NPROC
 exec "$(dirname "${BASH_SOURCE[0]}")/demo_train_qmanet.sh" "$@"

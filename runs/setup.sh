@@ -24,7 +24,11 @@ qmanet_install() {
     local extra=${1:-} target stamp
     if [ -z "${VIRTUAL_ENV:-}" ]; then
         local folder=${QMANET_VENV:-$qmanet_root/.venv}
-        [ -x "$folder/bin/python" ] || "$(qmanet_python)" -m venv "$folder"
+        if [ ! -x "$folder/bin/python" ]; then
+            local python
+            python=$(qmanet_python) || return 2
+            "$python" -m venv "$folder"
+        fi
         # shellcheck disable=SC1091
         source "$folder/bin/activate"
     fi
