@@ -10,7 +10,7 @@ import pytest
 
 from qmanet_benco.benco.corrections import cpu as compat
 from qmanet_benco.benco.corrections import table as hardening
-from qmanet_benco.benco.launch import doctor
+from qmanet_benco.benco.launch import doctor, requirements
 
 
 def test_json_is_one_document_and_names_every_patch(
@@ -67,3 +67,29 @@ def test_another_release_and_a_broken_opencv_are_noticed(
 def test_extras_are_read_from_the_packages_own_metadata() -> None:
     listed = ["torch>=2", 'pytest>=8 ; extra == "test"', "ruff; extra == 'dev'"]
     assert doctor._extras(listed) == {"test": ["pytest"], "dev": ["ruff"]}
+
+
+def test_packages_that_installed_ones_ask_for_are_named_where_they_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {
+        "mine": ["Framework>=1", "opencv_python", "absent-extra; extra == 'x'", "old; python_version < '3'"],
+        "framework": ["Yapf", "opencv-python-headless"],
+        "yapf": ["platformdirs>=3", "setuptools"],
+        "opencv-python-headless": [],
+    }
+    monkeypatch.setattr(requirements, "_requirements", asked.get)
+    assert requirements.absent_packages("mine") == ["platformdirs"]
+    asked["yapf"] = []
+    assert requirements.absent_packages("mine") == []
+    del asked["opencv-python-headless"]
+    assert requirements.absent_packages("mine") == ["opencv-python", "opencv-python-headless"]
+
+
+def test_doctor_gives_the_command_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "absent_packages", lambda name: ["platformdirs", "wcwidth"])
+    expected = doctor.Missing("packages: platformdirs, wcwidth", "pip install --no-deps platformdirs wcwidth")
+    assert expected in doctor.diagnose().missing
+
+
+@pytest.mark.compat
+def test_nothing_is_absent_here() -> None:
+    assert requirements.absent_packages(doctor.PACKAGE) == []

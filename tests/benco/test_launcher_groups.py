@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from forgeries import COMMON_FLAGS, F1, logged, output_flags, train_flags, write_json
 
-from qmanet_benco.benco.launch.elastic import Group
+from qmanet_benco.benco.launch.elastic import Group, arguments_of
 from qmanet_benco.benco.launch.launcher import Run, launch
 from qmanet_benco.benco.seam.world import free_port
 
@@ -218,3 +218,18 @@ def test_no_thread_of_a_group_is_left_to_abort_the_process_at_its_end() -> None:
         [sys.executable, "-c", LEFT], env=ENVIRONMENT | world, capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.compat
+def test_a_process_of_a_group_takes_no_module_from_the_current_folder(tmp_path: Path) -> None:
+    """Not even one of Python's name; Python 3.10 has no -P."""
+    (tmp_path / "json.py").write_text("raise SystemExit('the folder json.py was imported')", encoding="utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    module = "import json, sys\ndef main():\n    print(json.__file__, sys.argv[1])\n    return 3\n"
+    (tmp_path / "elsewhere" / "a_module.py").write_text(module, encoding="utf-8")
+    command = [sys.executable, *arguments_of("a_module", "{}")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "elsewhere")}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 3, ended.stderr
+    assert str(tmp_path) not in ended.stdout
+    assert ended.stdout.endswith(" {}\n")

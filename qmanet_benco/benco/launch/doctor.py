@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from qmanet_benco.benco.launch.requirements import absent_packages
 from qmanet_benco.benco.resume.determinism import CAUSES, Cause
 
 PACKAGES = (
@@ -103,7 +104,12 @@ def diagnose() -> Diagnosis:
         opencv=opencv,
         patches=_patches(cuda),
         weights=weights,
-        missing=[*_missing_opencv(opencv), *_missing_extras(), *_missing_weights(weights)],
+        missing=[
+            *_missing_opencv(opencv),
+            *_missing_packages(),
+            *_missing_extras(),
+            *_missing_weights(weights),
+        ],
     )
 
 
@@ -186,6 +192,11 @@ def _version(name: str) -> str | None:
 
 def _missing_opencv(opencv: str) -> list[Missing]:
     return [] if opencv[:1].isdigit() else [Missing("a working OpenCV", opencv_cure())]
+
+
+def _missing_packages() -> list[Missing]:
+    absent = absent_packages(PACKAGE)
+    return [Missing(f"packages: {', '.join(absent)}", f"pip install --no-deps {' '.join(absent)}")] if absent else []
 
 
 def _missing_extras() -> list[Missing]:

@@ -1,0 +1,51 @@
+"""What the installed packages ask for and is not there: with ``pip install --no-deps`` nobody else looks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import metadata
+
+OPENCV = {"opencv-python", "opencv-python-headless"}
+"""Two packages of the same module: either does."""
+BUILDERS = {"setuptools", "wheel"}
+"""Asked for by packages that only needed them to be built."""
+
+
+def absent_packages(name: str) -> list[str]:
+    """The packages that an installed one asks for, and those that these ask for, which are not installed.
+
+    Args:
+        name: of the package; extras are left out.
+
+    Returns:
+        Their names, sorted; nothing if the package itself is not installed.
+    """
+    from packaging.requirements import Requirement
+
+    absent, seen, waiting = set[str](), set[str](), [name]
+    while waiting:
+        current = _normal(waiting.pop())
+        if current in seen:
+            continue
+        seen.add(current)
+        lines = _requirements(current)
+        if lines is None:
+            absent.add(current)
+            continue
+        asked = [Requirement(line) for line in lines]
+        waiting += [each.name for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
+    if any(_requirements(each) is not None for each in OPENCV):
+        absent -= OPENCV
+    return sorted(absent - BUILDERS - {_normal(name)})
+
+
+def _requirements(name: str) -> Iterable[str] | None:
+    try:
+        return metadata.requires(name) or ()
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
