@@ -259,7 +259,9 @@ def _import_framework() -> None:
     except ImportError as error:
         if "cannot open shared object file" in str(error):
             raise RequestError(f"OpenCV cannot be imported ({error})", "", opencv_cure()) from error
-        raise missing_module(error) from error
+        if isinstance(error, ModuleNotFoundError):
+            raise missing_module(error) from error
+        raise
 
 
 def _silence(patches: Patches) -> None:
