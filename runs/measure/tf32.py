@@ -3,8 +3,8 @@
 ``python runs/measure/tf32.py noiseprint++.th PHOTO...``
 
 Printed for each way to compute: correlation with float64 and the largest difference in units of the residual's
-standard deviation, of a crop of each photo. "Sums toward zero" also imitates sums of tensor cores: eight exact products
-at a time are added to a float32 number, and what does not fit is cut off. A card may order its sums differently.
+standard deviation, of two crops of each photo. "Sums toward zero" also imitates sums of tensor cores: eight exact
+products at a time are added to a float32 number, and what does not fit is cut off. A card may order its sums otherwise.
 """
 
 from __future__ import annotations
@@ -118,30 +118,39 @@ def _toward_zero(x: Tensor) -> Tensor:
     return torch.where(nearest.double().abs() > x.abs(), smaller, nearest)
 
 
-def _crop(path: Path) -> Tensor:
+def _crops(path: Path) -> dict[str, Tensor]:
+    """1 x 3 x CROP x CROP in [0, 1] out of the middle and of the upper left corner."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
-    top, left = (max(0, (side - CROP) // 2) for side in pixels.shape[:2])
-    part = pixels[top : top + CROP, left : left + CROP].copy()
-    return torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
+    found = {}
+    for place, parts in (("middle", 2), ("corner", len(pixels))):
+        top, left = (max(0, (side - CROP) // parts) for side in pixels.shape[:2])
+        part = pixels[top : top + CROP, left : left + CROP].copy()
+        found[place] = torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description="Predict on a CPU what TF32 will cost NoisePrint++.")
+    made.add_argument("weights", type=Path, help="noiseprint++.th")
+    made.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    return made
 
 
 def main() -> int:
     from qmanet_benco.model.weights.naming import read_noiseprint
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", type=Path, help="noiseprint++.th")
-    parser.add_argument("photos", type=Path, nargs="+")
-    given = parser.parse_args()
+    given = parser().parse_args()
     network = NoisePrintPP()
     network.load_published(read_noiseprint(given.weights))
     for photo in given.photos:
-        rgb = _crop(photo)
-        reference = in_float64(network, rgb)
-        for way in WAYS:
-            output = predicted(network, rgb, way)
-            figures = f"{correlation(output, reference):.7f} {largest_difference(output, reference):8.1e}"
-            print(f"{figures}  {way:45} {photo.name}", flush=True)  # noqa: T201 - a script's result
+        for place, rgb in _crops(photo).items():
+            reference = in_float64(network, rgb)
+            for way in WAYS:
+                output = predicted(network, rgb, way)
+                figures = f"{correlation(output, reference):.8f} {largest_difference(output, reference):8.1e}"
+                print(f"{figures}  {way:45} {place} of {photo.name}", flush=True)  # noqa: T201 - a script's result
     return 0
 
 

@@ -85,6 +85,7 @@ def phases_of(out: Path, sizes: Sizes) -> list[Phase]:
         work("speed-inference", 25),
         work("speed-tuned", 45),
         work("speed-loader", 15, "data"),
+        work("speed-compiled", 60),
     ]
 
 
@@ -170,17 +171,22 @@ def _output(*command: str) -> str:
         return ""
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description="Does everything work on this machine's GPU, and how fast is it?")
+    made.add_argument("out", type=Path, metavar="OUT")
+    made.add_argument("--minutes", type=float, default=8.0)
+    made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    made.add_argument("--noiseprint", default="random", help="NoisePrint++ weights: a file, or random")
+    return made
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--noiseprint", default="random", help="NoisePrint++ weights: a file, or random")
-    given = parser.parse_args()
+    given = parser().parse_args()
     if given.minutes <= 0:
-        parser.error(f"--minutes {given.minutes}; expected a number above 0")
+        parser().error(f"--minutes {given.minutes}; expected a number above 0")
     if given.noiseprint != "random" and not Path(given.noiseprint).is_file():
-        parser.error(f"--noiseprint {given.noiseprint} is not a file")
+        parser().error(f"--noiseprint {given.noiseprint} is not a file")
     return check(given.out.absolute(), given.device, given.minutes, given.noiseprint)
 
 

@@ -24,6 +24,7 @@ PHASES = {
     "speed-inference": "gpu_speed.inference",
     "speed-tuned": "gpu_tuned.tuned",
     "speed-loader": "gpu_speed.loading",
+    "speed-compiled": "gpu_tuned.compiled",
 }
 """What does the work of a phase; only its own module is imported, since importing the framework takes seconds."""
 
