@@ -1,4 +1,4 @@
-"""Forgeries as people make them: outlines follow things, nothing outside the mask changes, authentic ones are marked."""
+"""Forgeries as people make them: outlines follow things, nothing else changes, authentic pictures are marked."""
 
 from __future__ import annotations
 
