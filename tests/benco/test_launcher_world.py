@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from qmanet_benco.benco.launch import session
+from qmanet_benco.benco.launch.defaults import with_defaults
 from qmanet_benco.benco.launch.elastic import Group
 from qmanet_benco.benco.launch.levels import parse_levels
 from qmanet_benco.benco.seam import flags
@@ -107,13 +108,13 @@ def test_a_meeting_point_has_a_port(rdzv: str) -> None:
 
 def test_what_the_user_gives_comes_after_what_the_machine_needs() -> None:
     given = ["--model", "QMANet", "--device", "cuda"]
-    assert flags.with_defaults("train", given, cuda=True) == given
-    completed = flags.with_defaults("train", given, cuda=False)
+    assert with_defaults("train", given, cuda=True) == given
+    completed = with_defaults("train", given, cuda=False)
     assert completed[-4:] == given
     assert "--if_not_amp" in completed
     assert flags.value_of(completed, "--device") == "cuda"
-    assert "--if_not_amp" not in flags.with_defaults("test", given, cuda=False)
-    assert "random" in flags.with_defaults("test_complexity", given, cuda=True)
+    assert "--if_not_amp" not in with_defaults("test", given, cuda=False)
+    assert "random" in with_defaults("test_complexity", given, cuda=True)
 
 
 def test_values_of_flags_are_found_in_both_forms() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qmanet_benco.benco.launch import elastic, shaping
+from qmanet_benco.benco.launch.defaults import with_defaults
 from qmanet_benco.benco.launch.doctor import opencv_cure
 from qmanet_benco.benco.launch.plan import Run
 from qmanet_benco.benco.seam import flags, options, own_scripts
@@ -139,7 +140,7 @@ def _arguments(run: Run) -> list[str]:
 
     from qmanet_benco.benco.corrections import table as hardening
 
-    arguments = flags.with_defaults(run.script, run.flags, torch.cuda.is_available())
+    arguments = with_defaults(run.script, run.flags, torch.cuda.is_available())
     checkpoint = flags.value_of(arguments, "--checkpoint_path")
     if checkpoint and hardening.RELATIVE_CHECKPOINT in _selected(run):
         arguments += ["--checkpoint_path", str(Path(checkpoint).absolute())]

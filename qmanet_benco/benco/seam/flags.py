@@ -1,4 +1,4 @@
-"""The stock scripts' flags: help that explains, errors in one line, defaults for machines without CUDA."""
+"""The stock scripts' flags: help that explains, errors in one line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qmanet_benco.benco.seam.own_scripts import PARSER
-from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
 
 SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
 DEFINITIONS = "stock_flags"
 """The ``__name__`` under which a script is executed for its definitions only."""
-_DEVICE_SCRIPTS = ("train", "test", "test_robust", "test_save_images")
 _ENTRY = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
 
@@ -80,28 +78,6 @@ def value_of(flags: Sequence[str], name: str) -> str:
         elif flag.startswith(f"{name}="):
             value = flag.partition("=")[2]
     return value
-
-
-def with_defaults(script: str, flags: Sequence[str], cuda: bool) -> list[str]:
-    """The flags behind those that this machine or this script needs; what the user gives comes later and wins.
-
-    Args:
-        script: a stock script.
-        flags: the user's.
-        cuda: whether CUDA is available; then only the models get defaults.
-    """
-    size = value_of(flags, "--image_size")
-    defaults = zoo.script_defaults(script, model_name(flags), int(size) if size.isdecimal() and len(size) < 9 else 512)
-    if not cuda and script in _DEVICE_SCRIPTS:
-        defaults += ["--device", "cpu"]
-    if not cuda and script == "train":
-        defaults += ["--if_not_amp"]
-    if model_name(flags) == "QMANet" and script == "test_complexity":
-        # values do not matter for a count, and without any NoisePrint++ refuses to run
-        defaults += ["--noiseprint_weights", "random", "--backbone_weights", "random"]
-    elif model_name(flags) == "QMANet" and script != "train":
-        defaults += ["--backbone_weights", "checkpoint"]  # nothing starts from random weights, so nothing to warn about
-    return [*defaults, *flags]
 
 
 def check_model(flags: Sequence[str]) -> None:

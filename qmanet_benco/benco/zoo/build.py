@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from qmanet_benco.benco.corrections import cpu, model_zoo, table
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo.baselines import BASELINES, PUBLISHED_ONLY, Baseline
 from qmanet_benco.errors import RequestError
@@ -179,12 +180,7 @@ def source_hash(name: str) -> str:
 @contextlib.contextmanager
 def construction() -> Iterator[None]:
     """Within the block the zoo's models can be built on this machine: no CUDA, no download, no file needed."""
-    from qmanet_benco.benco.corrections import cpu as compat
-    from qmanet_benco.benco.corrections import table as hardening
-    from qmanet_benco.benco.corrections import zoo_seams
-
-    rows = [row for row in hardening.ROWS if row.name in zoo_seams.NAMES]
-    with compat.without_cuda(), hardening.corrected(hardening.Request("test"), rows):
+    with cpu.without_cuda(), table.corrected(table.Request("test"), table.BUILDING):
         yield
 
 
@@ -268,22 +264,18 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def _portable(model: nn.Module) -> nn.Module:
     """The model with a ``forward`` that also works outside of :func:`construction`."""
-    from qmanet_benco.benco.corrections import zoo_seams
-
-    if isinstance(model, zoo_seams.class_of("mesorch.mesorch", "Mesorch")):
-        model.register_forward_pre_hook(zoo_seams.resize_as_input, with_kwargs=True)
-    if isinstance(model, zoo_seams.class_of("cat_net.cat_net", "Cat_Net")) and not torch.cuda.is_available():
+    if isinstance(model, model_zoo.class_of("mesorch.mesorch", "Mesorch")):
+        model.register_forward_pre_hook(model_zoo.resize_as_input, with_kwargs=True)
+    if isinstance(model, model_zoo.class_of("cat_net.cat_net", "Cat_Net")) and not torch.cuda.is_available():
         model.forward = _on_cpu(model.forward)
     return model
 
 
 def _on_cpu(forward: Callable[..., Any]) -> Callable[..., Any]:
-    from qmanet_benco.benco.corrections import cpu as compat
-
     @wraps(forward)
     def on_cpu(*args: Any, **kwargs: Any) -> Any:
         with Patches() as patches:
-            compat.stay_on_cpu(patches)
+            cpu.stay_on_cpu(patches)
             return forward(*args, **kwargs)
 
     return on_cpu

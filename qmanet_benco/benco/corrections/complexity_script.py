@@ -1,4 +1,4 @@
-"""The stock complexity script: measured with the post function, attention counted, both conventions printed."""
+"""Corrects the stock ``test_complexity.py``: the post function applied, attention counted, both conventions printed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import sys
 from functools import wraps
 from typing import Any, NoReturn
 
-import fvcore.nn
-from fvcore.nn.jit_handles import get_shape
-from IMDLBenCo.datasets import DummyDataset
-from IMDLBenCo.registry import POSTFUNCS
-
+from qmanet_benco.benco.corrections.row import Correction, Request
 from qmanet_benco.benco.seam.flags import model_name
 from qmanet_benco.benco.seam.patches import Patches
 
+_COMPLEXITY = "training_scripts/test_complexity.py"
 ATTENTION = "aten::scaled_dot_product_attention"
 
 
@@ -25,6 +22,8 @@ def attention_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
     ``B H L S (D + E)``, which is ``2 B H L S D`` for E = D. Scaling and softmax are not counted, as fvcore does not
     count elementwise operations elsewhere.
     """
+    from fvcore.nn.jit_handles import get_shape
+
     del outputs
     query, key, value = (get_shape(tensor) for tensor in inputs[:3])
     assert query is not None
@@ -33,8 +32,11 @@ def attention_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
     return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
-def measure_with_post_function(patches: Patches) -> None:
+def measure_with_post_function(patches: Patches, _: Request) -> None:
     """Send the script into the only branch that measures, and give that branch's data set the post function."""
+    from IMDLBenCo.datasets import DummyDataset
+    from IMDLBenCo.registry import POSTFUNCS
+
     stock_look_up = POSTFUNCS.get_lower
     stock_init = DummyDataset.__init__
 
@@ -52,8 +54,10 @@ def measure_with_post_function(patches: Patches) -> None:
     patches.set(DummyDataset, "__init__", init)
 
 
-def count_attention(patches: Patches) -> None:
+def count_attention(patches: Patches, _: Request) -> None:
     """Give every analysis of the script the rule for attention."""
+    import fvcore.nn
+
     stock = fvcore.nn.FlopCountAnalysis
 
     @wraps(stock)
@@ -63,8 +67,10 @@ def count_attention(patches: Patches) -> None:
     patches.set(fvcore.nn, "FlopCountAnalysis", analysis)
 
 
-def report_both_conventions(patches: Patches) -> None:
+def report_both_conventions(patches: Patches, _: Request) -> None:
     """Append the totals in both conventions to the script's table."""
+    import fvcore.nn
+
     stock = fvcore.nn.flop_count_table
 
     @wraps(stock)
@@ -77,3 +83,31 @@ def report_both_conventions(patches: Patches) -> None:
         )
 
     patches.set(fvcore.nn, "flop_count_table", table)
+
+
+ROWS = (
+    Correction(
+        "complexity-post-function",
+        f"{_COMPLEXITY}:113",
+        "dataset_test = DummyDataset",
+        "a model with a post function is not measured at all",
+        measure_with_post_function,
+        ("test_complexity",),
+    ),
+    Correction(
+        "complexity-attention",
+        f"{_COMPLEXITY}:158",
+        "FlopCountAnalysis",
+        "fvcore does not count scaled_dot_product_attention",
+        count_attention,
+        ("test_complexity",),
+    ),
+    Correction(
+        "complexity-conventions",
+        f"{_COMPLEXITY}:160",
+        "flop_count_table",
+        "the table calls multiply-adds FLOPs; both are printed after it",
+        report_both_conventions,
+        ("test_complexity",),
+    ),
+)

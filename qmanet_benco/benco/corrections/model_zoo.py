@@ -1,7 +1,7 @@
-"""What keeps the framework's baselines from starting: downloads, hard-wired paths, fixed sizes.
+"""Corrects what keeps the framework's baselines from starting: downloads, hard-wired paths, fixed sizes.
 
-Each function is a patch of a row of :mod:`~qmanet_benco.benco.corrections.table`. Apart from ``train``, no script needs
-pretrained weights: a checkpoint fills the model, or it is only counted; so nothing is fetched there.
+Apart from ``train``, no script needs pretrained weights, because a checkpoint fills the model or it is only counted; so
+nothing is fetched there.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from qmanet_benco.benco.corrections.defects import Request
+from qmanet_benco.benco.corrections.row import Correction, Request
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
+from qmanet_benco.model.weights.naming import to_official
+from qmanet_benco.model.weights.pretrained import find_weights
 
-NAMES = ("jpegio", "mvss-download", "mesorch-download", "mesorch-size", "trufor-weights")
-"""The corrections that building and feeding a baseline needs."""
 ZOO = "IMDLBenCo.model_zoo"
 RANDOM = "random"
 
@@ -39,6 +40,11 @@ class Overlay(ModuleType):
 
 class NothingToLoad(dict[str, Any]):
     """In place of weights that are not wanted: loading them changes nothing."""
+
+
+def class_of(module: str, name: str) -> Any:
+    """A class of the framework's zoo."""
+    return getattr(importlib.import_module(f"{ZOO}.{module}"), name)
 
 
 def fetch_resnet_for_training(patches: Patches, request: Request) -> None:
@@ -100,17 +106,6 @@ def size_of_mesorch(patches: Patches, _: Request) -> None:
     patches.set(model, "forward", forward)
 
 
-def resize_as_input(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Set Mesorch's output to the size of the image that it is called with; a forward pre-hook."""
-    image = args[0] if args else kwargs["image"]
-    model.resize.size = tuple(int(side) for side in image.shape[-2:])
-
-
-def class_of(module: str, name: str) -> Any:
-    """A class of the framework's zoo."""
-    return getattr(importlib.import_module(f"{ZOO}.{module}"), name)
-
-
 def weights_of_trufor(patches: Patches, _: Request) -> None:
     """TruFor's files as published, by path or by name; ``random`` for none."""
     module: Any = importlib.import_module(f"{ZOO}.trufor.trufor")
@@ -118,11 +113,13 @@ def weights_of_trufor(patches: Patches, _: Request) -> None:
     _accept_nothing(patches)
 
 
-def _read_for_trufor(source: str | None, *_: Any, **__: Any) -> dict[str, Any]:
-    from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
-    from qmanet_benco.model.weights.naming import to_official
-    from qmanet_benco.model.weights.pretrained import find_weights
+def resize_as_input(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Set Mesorch's output to the size of the image that it is called with; a forward pre-hook."""
+    image = args[0] if args else kwargs["image"]
+    model.resize.size = tuple(int(side) for side in image.shape[-2:])
 
+
+def _read_for_trufor(source: str | None, *_: Any, **__: Any) -> dict[str, Any]:
     if source is None:
         raise RequestError(
             "Trufor without weights",
@@ -144,3 +141,35 @@ def _accept_nothing(patches: Patches) -> None:
         return None if isinstance(state_dict, NothingToLoad) else stock(self, state_dict, *args, **kwargs)
 
     patches.set(nn.Module, "load_state_dict", load_state_dict)
+
+
+ROWS = (
+    Correction(
+        "mvss-download",
+        "model_zoo/mvss_net/mvssnet.py:223",
+        r"model_zoo\.load_url",
+        "MVSS-Net fetches ImageNet weights at every construction; only training needs them",
+        fetch_resnet_for_training,
+    ),
+    Correction(
+        "mesorch-download",
+        "model_zoo/mesorch/mesorch.py:23",
+        r"timm\.create_model",
+        "Mesorch fetches ImageNet weights at every construction with --conv_pretrain; only training needs them",
+        fetch_convnext_for_training,
+    ),
+    Correction(
+        "mesorch-size",
+        "model_zoo/mesorch/mesorch.py:506",
+        r"nn\.Upsample\(size=\(512, 512\)",
+        "Mesorch's output is 512 x 512 whatever its input; it gets the input's size, at 512 nothing changes",
+        size_of_mesorch,
+    ),
+    Correction(
+        "trufor-weights",
+        "model_zoo/trufor/trufor.py:28",
+        r"torch\.load\(np_pretrain_weights\)",
+        "TruFor's constructor refuses the published NoisePrint++ file, and wants files also where a checkpoint follows",
+        weights_of_trufor,
+    ),
+)

@@ -1,0 +1,163 @@
+"""Corrects how the framework's data sets read images, masks and lists (``datasets/``)."""
+
+from __future__ import annotations
+
+from functools import wraps
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qmanet_benco.benco.corrections.row import INPUT_CHECKS, TESTS, Correction, Request, nothing
+from qmanet_benco.benco.resume import samples
+from qmanet_benco.benco.seam import inputs, jpeg_coefficients, pairs
+from qmanet_benco.benco.seam.patches import Patches
+
+JPEG_COEFFICIENTS = "jpegio"
+
+
+def pair_by_name(patches: Patches, _: Request) -> None:
+    from IMDLBenCo.datasets import ManiDataset
+
+    def pairs_of_folder(self: Any, path: str) -> tuple[list[str], list[str]]:
+        self.entry_path = path
+        paired = pairs.pair_folder(Path(path), "data set")
+        return [pair.image for pair in paired], [pair.mask for pair in paired]
+
+    patches.set(ManiDataset, "_init_dataset_path", pairs_of_folder)
+
+
+def read_every_mode(patches: Patches, _: Request) -> None:
+    from IMDLBenCo.datasets import utils
+    from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
+
+    stock = AbstractDataset._get_image
+
+    @wraps(stock)
+    def _get_image(self: Any, index: int) -> Any:
+        if self.img_loader is not utils.pil_loader:
+            return stock(self, index)
+        pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
+        image = pairs.read_photo(pair.image)
+        negative = pair.mask == pairs.NEGATIVE
+        mask = np.zeros(image.shape) if negative else pairs.read_mask(pair.mask)
+        sizes = [(each.shape[1], each.shape[0]) for each in (image, mask)]
+        if sizes[0] != sizes[1]:
+            raise pairs.different_sizes(pair, *sizes)
+        return image, mask, int(not negative), *sizes, *pair
+
+    patches.set(AbstractDataset, "_get_image", _get_image)
+
+
+def name_bad_files(patches: Patches, _: Request) -> None:
+    from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
+
+    stock = AbstractDataset._get_image
+
+    @wraps(stock)
+    def _get_image(self: Any, index: int) -> Any:
+        pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
+        try:
+            sample = stock(self, index)
+        except (AssertionError, OSError, ValueError, SyntaxError) as error:
+            pairs.check_pairs([pair], "data set")  # says which of the two, and why
+            raise pairs.unreadable(pair.image, error) from error
+        if pair.mask != pairs.NEGATIVE:
+            pairs.check_mask(sample[1], pair.mask)
+        return sample
+
+    patches.set(AbstractDataset, "_get_image", _get_image)
+
+
+def explain_lists(patches: Patches, _: Request) -> None:
+    from IMDLBenCo.datasets import BalancedDataset, JsonDataset
+
+    stock = BalancedDataset.__init__
+
+    def pairs_of_list(self: Any, path: str) -> tuple[list[str], list[str]]:
+        self.entry_path = path
+        read = inputs.read_pair_list(Path(path), "data set")
+        return [pair.image for pair in read], [pair.mask for pair in read]
+
+    @wraps(stock)
+    def init(self: Any, path: str | None = None, *args: Any, **kwargs: Any) -> None:
+        # train.py comes here whatever was wrong with the file as a list of pairs
+        if path is not None and not inputs.is_balanced_list(Path(path)):
+            inputs.read_pair_list(Path(path), "data set")
+        stock(self, path, *args, **kwargs)
+
+    patches.set(JsonDataset, "_init_dataset_path", pairs_of_list)
+    patches.set(BalancedDataset, "__init__", init)
+
+
+def read_coefficients(patches: Patches, _: Request) -> None:
+    """CAT-Net's post function with jpeglib where jpegio is not installed."""
+    if find_spec("jpegio") is not None:
+        return
+    from IMDLBenCo.datasets import utils
+
+    patches.set(utils, "import_jpegio", lambda: jpeg_coefficients)
+
+
+def seed_each_sample(patches: Patches, _: Request) -> None:
+    samples.seed_samples(patches)
+
+
+ROWS = (
+    Correction(
+        INPUT_CHECKS,
+        "datasets/abstract_dataset.py:45",
+        "assert tp_shape == gt_shape",
+        "wrong paths, stray files, shifted pairs, grey masks and damaged checkpoints are refused before the run",
+        nothing,
+    ),
+    Correction(
+        "paired-names",
+        "datasets/iml_datasets.py:23",
+        r"gt_list\.sort\(\)",
+        "images and masks are paired by sorted position, whatever their names say: 10.jpg with the mask of 1.jpg",
+        pair_by_name,
+        ("train", *TESTS),
+    ),
+    Correction(
+        "every-mode",
+        "datasets/utils.py:29",
+        r"img\.convert\('RGB'\)",
+        "16-bit grey becomes white, transparency uncovers what is hidden, a mask in the alpha channel is all white",
+        read_every_mode,
+        ("train", *TESTS),
+    ),
+    Correction(
+        "named-files",
+        "datasets/utils.py:28",
+        r"Image\.open",
+        "an unreadable image, unequal sizes or a grey mask are reported with their file names while loading",
+        name_bad_files,
+        ("train", *TESTS),
+    ),
+    Correction(
+        "list-errors",
+        "training_scripts/train.py:238",
+        "except:",
+        'a bare except hides what is wrong with a JSON list ("is not registered in DATASETS")',
+        explain_lists,
+        ("train", *TESTS),
+    ),
+    Correction(
+        JPEG_COEFFICIENTS,
+        "datasets/utils.py:11",
+        "import jpegio as jio",
+        "CAT-Net needs jpegio, which nothing declares and which has no wheel; jpeglib reads the same coefficients",
+        read_coefficients,
+        ("train", *TESTS),
+    ),
+    Correction(
+        "seeded-samples",
+        "datasets/abstract_dataset.py:97",
+        r"self\.common_transforms\(image",
+        "augmentations depend on the number of loader workers",
+        seed_each_sample,
+        ("train",),
+    ),
+)
