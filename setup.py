@@ -24,7 +24,7 @@ REQUIREMENTS = [
     "torch>=2.9,<2.15",
     "torchvision>=0.24,<0.30",
     "timm>=1.0.9",  # LayerNorm2d, SqueezeExcite and Mlp under timm.layers, as used here; tried by runs/compat.sh
-    # MixVisionTransformer without compiled operators: mmcv-lite, see model/backbone.py
+    # MixVisionTransformer without compiled operators: mmcv-lite, see model/mmseg_mit.py
     "mmengine==0.10.7",
     "mmsegmentation==1.2.2",
     "mmcv-lite==2.1.0",

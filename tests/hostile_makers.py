@@ -272,7 +272,7 @@ def network(metadata: dict[str, str] | None = None, **changes: Any) -> Make:
         import torch
         from safetensors.torch import load_file, save_file
 
-        from qmanet_benco.model.weights.builder import DEMO_FILE
+        from qmanet_benco.model.weights.sources import DEMO_FILE
 
         state = load_file(DEMO_FILE)
         config = json.loads(bytes(state["_extra_state"].tolist()))

@@ -45,7 +45,7 @@ def read_resume(path: Path) -> str:
 
 
 def read_convert(path: Path) -> str:
-    from qmanet_benco.model.weights.naming import convert_file
+    from qmanet_benco.model.weights.encoders import convert_file
 
     return str(convert_file(path, path.with_name("out.safetensors"), "mmseg"))
 
@@ -59,7 +59,7 @@ def read_backbone(path: Path) -> str:
 
 def read_noiseprint(path: Path) -> str:
     from qmanet_benco.model.noiseprint import NoisePrintPP
-    from qmanet_benco.model.weights.naming import read_noiseprint
+    from qmanet_benco.model.weights.encoders import read_noiseprint
     from qmanet_benco.model.weights.pretrained import find_weights
 
     NoisePrintPP().load_published(read_noiseprint(find_weights(str(path))))

@@ -16,7 +16,7 @@ from qmanet_benco.benco import noise_transforms, scoring
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.noise_view import Denormalise
 from qmanet_benco.model.noiseprint import NoisePrintPP
-from qmanet_benco.model.weights.naming import read_noiseprint
+from qmanet_benco.model.weights.encoders import read_noiseprint
 from qmanet_benco.model.weights.pretrained import find_weights
 
 logger = logging.getLogger(__name__)

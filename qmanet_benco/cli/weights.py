@@ -40,7 +40,7 @@ def weights_convert(
     to: Annotated[str, typer.Option(help="official, smp, mmseg or huggingface.")] = "mmseg",
 ) -> None:
     """Write a SegFormer encoder's weights under another naming."""
-    from qmanet_benco.model.weights.naming import convert_file
+    from qmanet_benco.model.weights.encoders import convert_file
 
     report = convert_file(source, target, to)
     typer.echo(f"{target}: {report.landed} tensors from {report.naming} to {to}; left out: {len(report.ignored)}")

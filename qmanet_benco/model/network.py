@@ -25,16 +25,10 @@ from qmanet_benco.model.edges import EDGE_SUPERVISION_CLASSES
 from qmanet_benco.model.interaction import Interaction
 from qmanet_benco.model.noise_view import NoiseView
 from qmanet_benco.model.weights.hub import HubModel
-
-TRAINING_FIELDS = frozenset(
-    {"variant", "drop_path", "segmentation_weight", "edge_weight", "bce_weight", "edge_width", "dice"}
-)
-"""Fields of the configuration that may differ between saving and loading: they change no tensor's meaning."""
+from qmanet_benco.model.weights.trained import check_architecture
 
 SMALLEST_SIDE = 64
 """Below 64 pixels stage 4 has less than 2 x 2 tokens and the reduced keys of stage 1 vanish."""
-LONGEST_CONFIG = 100_000
-"""Bytes; the paper's configuration has less than a thousand."""
 
 
 PAPER_IMAGE_SIZE = 512
@@ -54,7 +48,7 @@ class Localization(NamedTuple):
     """(R_i, N_i, Q_i) of the four levels."""
 
 
-class QMANetwork(nn.Module, HubModel):
+class QMANetwork(HubModel):
     """The network. Parts are built from the configuration; nothing else decides a size.
 
     In eval mode a call returns the probability of tampering, B x 1 x H x W in [0, 1]; in training mode it returns
@@ -202,30 +196,3 @@ def image_score(probability: Tensor, valid: Tensor | None = None) -> Tensor:
         probability = probability * valid
     pixels = probability.flatten(1)
     return pixels.topk(max(1, pixels.shape[1] // 1000), dim=1).values.mean(dim=1)
-
-
-def stored_config(state: Tensor) -> QMANetConfig:
-    """Read the configuration that :meth:`QMANetwork.get_extra_state` stored."""
-    if state.dim() != 1 or state.numel() > LONGEST_CONFIG:
-        raise RequestError(f"a stored configuration of shape {tuple(state.shape)}", f"at most {LONGEST_CONFIG} bytes")
-    return QMANetConfig.from_json(bytes(state.to(torch.uint8).tolist()).decode("utf-8", "replace"))
-
-
-def check_architecture(state: Tensor, own: QMANetConfig) -> None:
-    """Compare a stored configuration with a network's own; what only training reads may differ.
-
-    Raises:
-        RequestError: the stored configuration builds another network.
-    """
-    stored, wanted = asdict(stored_config(state)), asdict(own)
-    for name in wanted.keys() - TRAINING_FIELDS:
-        if stored[name] != wanted[name]:
-            raise RequestError(
-                f"the weights are of a network with {name}={_words(stored[name])}",
-                f"{name}={_words(wanted[name])}",
-                f"pass the flags that it was trained with (variant {stored['variant']}), or use load_model",
-            )
-
-
-def _words(value: Any) -> str:
-    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

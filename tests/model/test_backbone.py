@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.backbone import Encoder, FusedAttention, TokenMixFFN, _MissingOperators, _mix_vision_transformer
+from qmanet_benco.model.backbone import Encoder
 from qmanet_benco.model.config import VARIANTS
-from qmanet_benco.model.weights.naming import load_encoder
+from qmanet_benco.model.mmseg_mit import FusedAttention, TokenMixFFN, _MissingOperators, _mix_vision_transformer
+from qmanet_benco.model.weights.encoders import load_encoder
 
 pytestmark = pytest.mark.compat
 

@@ -14,9 +14,10 @@ from tiny_networks import tiny_network
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import VARIANTS
-from qmanet_benco.model.network import QMANetwork, stored_config
+from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.builder import create_model, load_model
-from qmanet_benco.model.weights.naming import load_encoder
+from qmanet_benco.model.weights.encoders import load_encoder
+from qmanet_benco.model.weights.trained import stored_config
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import VARIANTS
-from qmanet_benco.model.network import TRAINING_FIELDS, QMANetwork, image_score
+from qmanet_benco.model.network import QMANetwork, image_score
+from qmanet_benco.model.weights.trained import TRAINING_FIELDS
 
 pytestmark = pytest.mark.compat
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from made_noiseprint import published_form, random_published_form
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.noiseprint import DEPTH, INPUT_SCALE, NoisePrintPP
-from qmanet_benco.model.weights.naming import read_noiseprint
+from qmanet_benco.model.weights.encoders import read_noiseprint
 
 
 @torch.no_grad()

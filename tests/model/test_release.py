@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.builder import DEMO_FILE, create_model, load_model
+from qmanet_benco.model.weights.builder import create_model, load_model
 from qmanet_benco.model.weights.release import export_safetensors
+from qmanet_benco.model.weights.sources import DEMO_FILE
 
 
 @pytest.fixture

@@ -16,17 +16,9 @@ from torch import Tensor, nn
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.backbone import Encoder
 from qmanet_benco.model.config import VARIANTS
+from qmanet_benco.model.weights.encoders import LoadReport, convert_file, load_encoder, read_noiseprint
 from qmanet_benco.model.weights.files import read_checkpoint
-from qmanet_benco.model.weights.naming import (
-    NAMINGS,
-    LoadReport,
-    convert_file,
-    detect_naming,
-    from_official,
-    load_encoder,
-    read_noiseprint,
-    to_official,
-)
+from qmanet_benco.model.weights.naming import NAMINGS, detect_naming, from_official, to_official
 
 CONFIG = tiny(VARIANTS["b2"], embed_dim=8, depths=(2, 1, 2, 1))
 MARKS = {

@@ -269,7 +269,8 @@ def run_page(
     """
     _require_gradio()
     from qmanet_benco.apps.engines.engines import chosen_device
-    from qmanet_benco.model.weights.builder import DEMO, load_model
+    from qmanet_benco.model.weights.builder import load_model
+    from qmanet_benco.model.weights.sources import DEMO
 
     model = load_model(weights, chosen_device(device), allow_pickle)
     former = signal.signal(signal.SIGTERM, _interrupt)

@@ -218,10 +218,10 @@ def _check_device(args: Namespace) -> None:
 def _check_qmanet(script: str, args: Namespace, model_args: Namespace) -> None:
     # here, since the table of corrections is read without the network's packages
     from qmanet_benco.model.config import parse_noise_sources, variant_config
-    from qmanet_benco.model.network import SMALLEST_SIDE, check_architecture
+    from qmanet_benco.model.network import SMALLEST_SIDE
     from qmanet_benco.model.noiseprint import CURE as NOISEPRINT_CURE
-    from qmanet_benco.model.weights.builder import trained_state
     from qmanet_benco.model.weights.pretrained import find_weights
+    from qmanet_benco.model.weights.trained import check_architecture, trained_state
 
     if args.image_size < SMALLEST_SIDE:
         raise RequestError(f"--image_size {args.image_size}", f"{SMALLEST_SIDE} or more for QMANet")

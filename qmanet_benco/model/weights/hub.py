@@ -1,8 +1,7 @@
 """The Hugging Face hub: a model as a folder of weights, configuration and a card that says what it is.
 
-``save_pretrained`` and ``push_to_hub`` are huggingface_hub's own; ``from_pretrained`` is
-:func:`~qmanet_benco.load_model`, so that both read the same files. The weights carry the configuration;
-``config.json`` repeats it for readers.
+``save_pretrained`` and ``push_to_hub`` are huggingface_hub's own; ``from_pretrained`` reads the same files as
+:func:`~qmanet_benco.load_model`. The weights carry the configuration; ``config.json`` repeats it for readers.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Self
 
 from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin
 from torch import nn
@@ -21,13 +20,11 @@ from torch import nn
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.weights.files import write_safetensors, write_text_atomically
-
-if TYPE_CHECKING:
-    from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.weights.sources import HUB_FILE, as_name, locate
+from qmanet_benco.model.weights.trained import filled, trained_state
 
 logger = logging.getLogger(__name__)
 
-HUB_FILE = "model.safetensors"
 NOISEPRINT_TERMS = (
     "The file contains the weights of NoisePrint++ (GRIP-UNINA, Guillaro et al. 2023, TruFor), whose licence allows "
     "non-profit research only. It therefore binds whoever uses or passes on this file: "
@@ -64,7 +61,7 @@ class Measured:
                 raise RequestError(f"{name} {score} on {self.images}", "a number from 0 to 1")
 
 
-class HubModel(ModelHubMixin):
+class HubModel(nn.Module, ModelHubMixin):
     """What a network needs for ``from_pretrained``, ``save_pretrained`` and ``push_to_hub``.
 
     The card's facts are given as ``model_card_kwargs`` of either: ``data`` (what it was trained on), ``results``
@@ -101,7 +98,7 @@ class HubModel(ModelHubMixin):
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *, map_location: str = "cpu", **options: Any
-    ) -> QMANetwork:
+    ) -> Self:
         """Load what ``save_pretrained`` or ``push_to_hub`` wrote; in eval mode.
 
         Args:
@@ -113,14 +110,13 @@ class HubModel(ModelHubMixin):
         Raises:
             RequestError: there is no such file, or it holds no QMA-Net.
         """
-        from qmanet_benco.model.weights.builder import as_name, load_model, locate
-
-        return load_model(locate(as_name(pretrained_model_name_or_path), **options), map_location)
+        path = locate(as_name(pretrained_model_name_or_path), **options)
+        return filled(cls, trained_state(str(path.absolute()))).eval().to(map_location)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         if "noiseprint" in self.config.noise_sources:
             logger.warning("%s: %s", save_directory, NOISEPRINT_TERMS)
-        state = cast(nn.Module, self).state_dict()
+        state = self.state_dict()
         write_safetensors(save_directory / HUB_FILE, state, self.image_size)
         content = json.dumps({"image_size": self.image_size, **asdict(self.config)}, indent=2, sort_keys=True)
         write_text_atomically(save_directory / "config.json", content)
@@ -156,7 +152,7 @@ class HubModel(ModelHubMixin):
     def _card_text(self, data: str, results: Sequence[Measured], licence: str) -> str:
         config = self.config
         terms = NOISEPRINT_TERMS if "noiseprint" in config.noise_sources else (licence or "Not stated.")
-        parameters = sum(parameter.numel() for parameter in cast(nn.Module, self).parameters())
+        parameters = sum(parameter.numel() for parameter in self.parameters())
         return f"""# QMA-Net, variant `{config.variant}`
 
 Image manipulation localization: a photo in, the probability of tampering of each pixel out. An implementation of

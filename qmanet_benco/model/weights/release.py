@@ -12,8 +12,9 @@ from torch import Tensor
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
-from qmanet_benco.model.weights.builder import as_name, load_model, locate
+from qmanet_benco.model.weights.builder import load_model
 from qmanet_benco.model.weights.files import LARGEST_SIDE, write_safetensors
+from qmanet_benco.model.weights.sources import as_name, locate
 
 LARGEST_DIFFERENCE = {False: 1e-6, True: 0.05}
 """Of a probability between source and file, in 32 bits and in 16 (CHOICE)."""
