@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    from qmanet_benco.model.weights.naming import read_noiseprint
+    from qmanet_benco.model.weights.encoders import read_noiseprint
 
     given = parser().parse_args()
     network = NoisePrintPP()

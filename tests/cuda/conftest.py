@@ -72,7 +72,7 @@ def noiseprint() -> NoisePrintPP:
         torch.manual_seed(0)
         network.load_published(random_published_form(OFFSET).state_dict())
     else:
-        from qmanet_benco.model.weights.naming import read_noiseprint
+        from qmanet_benco.model.weights.encoders import read_noiseprint
 
         network.load_published(read_noiseprint(Path(WEIGHTS)))
     return network

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from qmanet_benco.model.noiseprint import NoisePrintPP
 from qmanet_benco.model.noiseprint_arithmetic import convolution, rounded
-from qmanet_benco.model.weights.naming import read_noiseprint
+from qmanet_benco.model.weights.encoders import read_noiseprint
 from tf32 import correlation, cut_off, in_tf32, in_three_products, predicted, sums_toward_zero
 
 STEP = 2.0**-10

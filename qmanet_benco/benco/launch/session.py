@@ -235,7 +235,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _memory_request(run: Run) -> RequestError:
     """What to do where a batch does not fit into the memory, with the flags that decide on it."""
     option, default = ("--batch_size", "1") if run.script == "train" else ("--test_batch_size", "2")
-    arguments = flags.with_defaults(run.script, run.flags, cuda=True)
+    arguments = with_defaults(run.script, run.flags, cuda=True)
     batch = flags.value_of(arguments, option) or default
     size = flags.value_of(arguments, "--image_size") or "512"
     cure = f"a smaller {option}"

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin
 from torch import nn
@@ -22,6 +22,9 @@ from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.weights.files import write_safetensors, write_text_atomically
 from qmanet_benco.model.weights.sources import HUB_FILE, as_name, locate
 from qmanet_benco.model.weights.trained import filled, trained_state
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
