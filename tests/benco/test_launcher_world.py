@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,44 @@ def test_scontrol_names_the_hosts_where_it_is_there(tmp_path: Path, monkeypatch:
     world = world_of({**SLURM, "SLURM_JOB_NODELIST": "odd[1-2]x"})
     assert world is not None
     assert world["MASTER_ADDR"] == "odd1x"
+
+
+def test_a_task_that_srun_did_not_start_with_others_is_alone() -> None:
+    environ = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "1"}
+    assert world_of(environ)["WORLD_SIZE"] == "1"
+
+
+def test_a_command_in_an_allocation_does_not_wait_for_ever(tmp_path: Path) -> None:
+    slurm = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "localhost", "SLURM_JOB_ID": "77"}
+    command = [sys.executable, "-m", "qmanet_benco", "benco", "test", "--model", "QMANet"]
+    environ = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        command,
+        env={**environ, **slurm, "MASTER_ADDR": "127.0.0.1", "QMANET_GROUP_SECONDS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "of the 2 processes that SLURM_NTASKS announces, not all came within 2 s" in done.stderr
+    assert "SLURM_NTASKS=1 qmanet" in done.stderr
+
+
+def test_all_tasks_of_srun_meet() -> None:
+    script = (
+        "import os; from qmanet_benco.benco.seam.world import await_group, world_of; "
+        "await_group(os.environ, world_of(os.environ)); print('met')"
+    )
+    slurm = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "78", "MASTER_ADDR": "127.0.0.1", "QMANET_GROUP_SECONDS": "60"}
+    environ = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], env={**environ, **slurm, "SLURM_PROCID": str(rank)}, stdout=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    assert [task.communicate(timeout=120)[0] for task in tasks] == [b"met\n"] * 2
 
 
 def test_a_slurm_task_that_starts_processes_itself_is_a_machine() -> None:

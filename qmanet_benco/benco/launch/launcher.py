@@ -19,7 +19,7 @@ from qmanet_benco.benco.launch.elastic import Group, asked_before, end_with_pare
 from qmanet_benco.benco.launch.plan import Run
 from qmanet_benco.benco.seam.flags import DEFINITIONS, SCRIPTS, check_model, execute, show
 from qmanet_benco.benco.seam.patches import environment
-from qmanet_benco.benco.seam.world import world_of, world_of_one
+from qmanet_benco.benco.seam.world import await_group, world_of, world_of_one
 from qmanet_benco.errors import RequestError
 from qmanet_benco.memory import keep_freed_memory
 
@@ -55,6 +55,7 @@ def launch(run: Run, group: Group | None = None) -> int:
         if world is not None:
             if several or group.max_restarts:
                 logger.warning("the processes belong to a group that was started before: its launcher decides on them")
+            await_group(os.environ, world)
             return _as_member(replace(run, processes=int(world["WORLD_SIZE"])), world)
         if several or group.max_restarts:
             return _start(replace(run, processes=group.size()), group)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
+from datetime import timedelta
 
 from qmanet_benco.errors import RequestError
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 _PORTS = (20_000, 20_000)
 """First port for Slurm jobs, and how many."""
+PATIENCE = 120
+"""Seconds: srun starts all tasks at once, and this is before the slow imports."""
+PATIENCE_VARIABLE = "QMANET_GROUP_SECONDS"
+_meetings: list[object] = []
 
 
 def world_of(environ: Mapping[str, str], launching: bool = False) -> dict[str, str] | None:
@@ -31,6 +39,39 @@ def world_of(environ: Mapping[str, str], launching: bool = False) -> dict[str, s
     if "SLURM_PROCID" in environ and "SLURM_NTASKS" in environ and not launching:
         return _slurm_world(environ)
     return None
+
+
+def await_group(environ: Mapping[str, str], world: Mapping[str, str]) -> None:
+    """Wait until all processes that Slurm announces have come, and no longer than :data:`PATIENCE`.
+
+    A batch script and an interactive allocation have SLURM_NTASKS too, though nobody started the other tasks: a single
+    command would wait for them for ever. A launcher such as torchrun sets RANK, and looks after its processes itself.
+
+    Args:
+        environ: the environment that the world was made of.
+        world: of :func:`world_of`.
+
+    Raises:
+        RequestError: not all came.
+    """
+    if "RANK" in environ or int(world["WORLD_SIZE"]) == 1:
+        return
+    from torch.distributed import TCPStore
+
+    size, rank, port = int(world["WORLD_SIZE"]), int(world["RANK"]), int(world["MASTER_PORT"])
+    meeting = port + _PORTS[1] if port + _PORTS[1] < 65_536 else port - _PORTS[1]
+    limit = environ.get(PATIENCE_VARIABLE, "")
+    seconds = int(limit) if limit.isdecimal() and int(limit) > 0 else PATIENCE
+    logger.warning("SLURM_NTASKS=%d: waiting for the other processes, at most %d s", size, seconds)
+    try:
+        # kept: the first process's end would be the others' as long as they have not all seen that all are there
+        _meetings.append(TCPStore(world["MASTER_ADDR"], meeting, size, rank == 0, timedelta(seconds=seconds)))
+    except RuntimeError as error:
+        raise RequestError(
+            f"of the {size} processes that SLURM_NTASKS announces, not all came within {seconds} s",
+            f"srun, which starts them all; {PATIENCE_VARIABLE} is how long they are waited for",
+            "for one process: SLURM_NTASKS=1 qmanet ...",
+        ) from error
 
 
 def world_of_one() -> dict[str, str]:
@@ -77,7 +118,7 @@ def _completed(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _slurm_world(environ: Mapping[str, str]) -> dict[str, str]:
     """The group of an srun: one process for each task."""
-    if environ["SLURM_NTASKS"] == "1":
+    if environ["SLURM_NTASKS"] == "1" or environ.get("SLURM_STEP_NUM_TASKS") == "1":  # of the job; of this srun
         return world_of_one()
     job = int(environ.get("SLURM_JOB_ID", "0")) if environ.get("SLURM_JOB_ID", "0").isdecimal() else 0
     first, count = _PORTS

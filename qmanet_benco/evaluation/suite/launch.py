@@ -53,11 +53,13 @@ def launch_suite(order: Order, nproc: str = "1") -> int:
         RequestError: the request was wrong.
     """
     from qmanet_benco.benco.launch.elastic import Group, run_group
-    from qmanet_benco.benco.seam.world import world_of
+    from qmanet_benco.benco.seam.world import await_group, world_of
 
     group = Group(nproc)
     group.check()
     world = world_of(os.environ, launching=not group.is_single())
+    if world is not None:
+        await_group(os.environ, world)
     if world is not None or group.is_single():
         return _work(order, world)
     _read(order)  # a mistake in the file is told by this process
