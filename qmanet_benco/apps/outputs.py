@@ -26,6 +26,8 @@ VEIL = 0.55
 """How much of a pixel the heat covers where the probability is 1."""
 BAND = 256
 """Rows of a photo that are coloured at a time."""
+MOST_SQUEEZED = 3.0
+"""Factor by which the aspect may change without a word; training saw photos of at most about 2 : 1 (CHOICE)."""
 LONGEST_STEM = 200
 """Bytes."""
 
@@ -90,6 +92,7 @@ def predict_all(
                 "score_rule": found.score_rule,
                 "tampered_fraction": found.tampered_fraction,
                 "regions": [asdict(region) for region in found.regions],
+                **_aspect(pixels.shape[1], pixels.shape[0], native),
                 **settings,
                 "outputs": [f"{stem}{ending}" for ending in RESULTS],
             }
@@ -104,6 +107,18 @@ def predict_all(
                 held.pop(stem.casefold())
                 (out / f"{stem}.json").unlink(missing_ok=True)
             yield {"file": str(path), "error": failure}
+
+
+def _aspect(width: int, height: int, native: bool) -> dict[str, Any]:
+    """How far the network's square is from the photo's shape; beyond :data:`MOST_SQUEEZED` with advice."""
+    change = 1.0 if native else max(width, height) / min(width, height)
+    told: dict[str, Any] = {"aspect_change": round(change, 3)}
+    if change > MOST_SQUEEZED:
+        told["advice"] = (
+            f"{width} x {height} pixels became a square, as in the paper: the aspect changed by a factor of "
+            f"{change:.1f}; --native keeps it"
+        )
+    return told
 
 
 def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, record: dict[str, Any]) -> None:

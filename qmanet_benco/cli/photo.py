@@ -63,7 +63,9 @@ def predict(
             progress(len(records), len(photos))
             if "error" in record:
                 typer.echo(record["error"], err=True)
-            elif not as_json:
+            elif "advice" in record:
+                typer.echo(f"{printable(record['file'])}: {record['advice']}", err=True)
+            if "error" not in record and not as_json:
                 score = "" if record["score"] is None else f", score {record['score']:.2f}"
                 said = f"{record['verdict']}{score}, {record['tampered_fraction']:.1%} of the pixels"
                 typer.echo(f"{printable(record['file'])}: {said}, {printable(str(out / record['outputs'][0]))}")
