@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.metrics import f1_score
 
 from qmanet_benco.data.forge.demo import DemoSet, all_tampered_f1, constant_mask_f1, make_demo
 from qmanet_benco.data.forge.forgery import KINDS, ForgeryKnobs, random_region
-from qmanet_benco.data.forge.photos import PHOTOS, photos_of, pixels
+from qmanet_benco.data.forge.photos import PHOTOS, photos_in, photos_of, pixels
 from qmanet_benco.errors import RequestError
 
 
@@ -187,3 +188,44 @@ def test_floors_agree_with_scikit_learn(demo: DemoSet) -> None:
     expected = np.mean([f1_score(mask, np.ones_like(mask)) for mask in masks])
     assert all_tampered_f1(demo.test, 96) == pytest.approx(expected)
     assert constant_mask_f1(demo.train, demo.test, 96) >= 0.5 * expected
+
+
+def hosts_of(made: DemoSet) -> dict[str, set[str]]:
+    with made.manifest.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return {
+        split: {row[part] for row in rows if row["split"] == split for part in ("host", "donor") if row[part]}
+        for split in ("train", "test")
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_of_a_photo_are_in_one_split(seed: int, tmp_path: Path) -> None:
+    photos = folder_of_photos(tmp_path / "photos", 8)
+    for path in list(photos.iterdir()):
+        shutil.copy(path, path.with_name(f"{path.stem} (1).png"))
+    split = {photo.name: photo.split for photo in photos_in(photos, seed)}
+    assert set(split.values()) == {"train", "test"}
+    assert all(split[f"photo {index}.png"] == split[f"photo {index} (1).png"] for index in range(8))
+
+
+def test_one_folder_for_both_sides_shares_no_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos = folder_of_photos(tmp_path / "photos", 9)
+    copies = shutil.copytree(photos, tmp_path / "copies")
+    for path in list(copies.iterdir()):
+        path.rename(path.with_name(f"renamed {path.name}"))
+    for further in (photos, copies):
+        out = tmp_path / f"out {further.name}"
+        made = make_demo(out, train_count=30, test_count=9, size=64, photos=photos, train_photos=further)
+        seen = {split: {name[-5:] for name in names} for split, names in hosts_of(made).items()}
+        assert not seen["train"] & seen["test"]
+        assert "photos to train on are left out: photos to test on show the same" in caplog.text
+
+
+def test_files_of_other_programs_are_no_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos = folder_of_photos(tmp_path / "photos", 6)
+    for name in (".ipynb_checkpoints", "@eaDir", "__MACOSX"):
+        (photos / name).mkdir()
+        shutil.copy(photos / "photo 0.png", photos / name)
+    assert len(photos_in(photos, 0)) == 6
+    assert "passed over 3 files of other programs" in caplog.text

@@ -22,7 +22,7 @@ from PIL import Image as PillowImage
 from qmanet_benco.data.forge.cut_paste import paste_crops
 from qmanet_benco.data.forge.edits import AUTHENTIC, Edit, EditKnobs, edit
 from qmanet_benco.data.forge.forgery import Forgery, ForgeryKnobs, finished, forge
-from qmanet_benco.data.forge.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels
+from qmanet_benco.data.forge.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels, without_test_photos
 from qmanet_benco.data.forge.staging import Contents, staged, write_rows
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import open_image
@@ -124,6 +124,8 @@ def make_demo(
         chosen += _all_for("train", photos_in(train_photos, seed))
     if test_photos is not None:
         chosen = _all_for("train", chosen) + _all_for("test", photos_in(test_photos, seed))
+    if train_photos is not None or test_photos is not None:
+        chosen = without_test_photos(chosen)
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     with staged(out, CONTENTS, check) as unfinished:
         plan = _Plan(unfinished, chosen, size, seed, pasted, edited, authentic, knobs or ForgeryKnobs())

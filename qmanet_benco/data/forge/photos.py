@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image as PillowImage
 from qmanet_benco.data.prepare.archive import Archive
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, open_image
+from qmanet_benco.likeness import alike, linked, look_at, look_at_all, look_of
 from qmanet_benco.pixels import upright_rgb
 
 logger = logging.getLogger(__name__)
@@ -65,10 +67,11 @@ def photos_of(split: str) -> tuple[Photo, ...]:
 def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
     """The photos below a folder, a quarter of them for testing; which ones depends on the seed and their names only.
 
-    Files that Pillow cannot read, and photos smaller than 64 pixels, are left out with a warning.
+    Copies of one photo, and pictures that look alike, are in one split. Files that Pillow cannot read, and photos
+    smaller than 64 pixels, are left out with a warning.
 
     Raises:
-        RequestError: there are fewer than four photos, two for each split.
+        RequestError: there are fewer than four photos, two for each split, or too few that do not look alike.
     """
     archive = Archive(folder)
     for passed_over in filter(None, (archive.listing.told(), archive.listing.others_told())):
@@ -78,10 +81,40 @@ def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
         raise RequestError(f"{folder} has {len(readable)} usable photos", "four or more, of 64 pixels or more a side")
     names = {path: path.relative_to(archive.root).as_posix() for path in readable}
     shuffled = sorted(readable, key=lambda path: hashlib.sha256(f"{seed}:{names[path]}".encode()).digest())
-    tests = max(2, round(TEST_PART * len(shuffled)))
-    return tuple(
-        Photo(names[path], "", "test" if index < tests else "train", path=path) for index, path in enumerate(shuffled)
-    )
+    wanted = max(2, round(TEST_PART * len(shuffled)))
+    tests: set[Path] = set()
+    for group in linked(len(shuffled), alike(look_at_all(shuffled))):
+        fits = len(tests) + len(group) <= max(wanted, 2) or len(tests) < 2
+        if len(tests) < wanted and fits and len(shuffled) - len(tests) - len(group) >= 2:
+            tests |= {shuffled[position] for position in group}
+    if len(tests) < 2:
+        got = f"{folder} has {len(shuffled)} usable photos, too many of them copies of one"
+        raise RequestError(got, "two or more for each split that do not look alike")
+    return tuple(Photo(names[path], "", "test" if path in tests else "train", path=path) for path in shuffled)
+
+
+def without_test_photos(photos: Sequence[Photo]) -> tuple[Photo, ...]:
+    """Photos without those to train on that show what a photo to test on shows, whatever the files' names.
+
+    Raises:
+        RequestError: fewer than two to train on are left.
+    """
+    links = alike([look_at(photo.path) if photo.path else look_of(pixels(photo)) for photo in photos])
+    tested = {
+        position
+        for group in linked(len(photos), links)
+        if any(photos[position].split == "test" for position in group)
+        for position in group
+        if photos[position].split == "train"
+    }
+    left = tuple(photo for position, photo in enumerate(photos) if position not in tested)
+    if tested:
+        some = ", ".join(photos[position].name for position in sorted(tested)[:3])
+        logger.warning("%d photos to train on are left out: photos to test on show the same (%s)", len(tested), some)
+    if sum(photo.split == "train" for photo in left) < 2:
+        got = f"{len(tested)} photos to train on are copies of photos to test on"
+        raise RequestError(got, "two or more others", "name other photos")
+    return left
 
 
 def _is_usable(path: Path) -> bool:
