@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from PIL import Image as PillowImage
 from qmanet_benco.data.prepare.arrays import read_arrays
 from qmanet_benco.images import UnusableFileError, load_whole, open_image
 from qmanet_benco.pixels import THRESHOLD, mask_colours
+
+Value = TypeVar("Value", bound=np.generic)
 
 RULES = ("bright", "dark", "nonzero", "green")
 ARRAY_ENDINGS = (".mat", ".npz", ".npy")
@@ -68,6 +71,21 @@ def binarise(values: NDArray[np.generic], rule: str) -> NDArray[np.bool_]:
 def turn_clockwise(mask: NDArray[np.bool_], quarter_turns: int) -> NDArray[np.bool_]:
     """Turn a mask by that many times 90 degrees clockwise."""
     return np.rot90(mask, -quarter_turns)
+
+
+def stored_from_shown(values: NDArray[Value], orientation: int) -> NDArray[Value]:
+    """From a picture as it is shown to the pixels as they are stored, which the framework reads.
+
+    Args:
+        values: H x W (x C).
+        orientation: of EXIF, 1 to 8.
+    """
+    if orientation in (5, 7):
+        laid = np.swapaxes(values, 0, 1)
+        return laid if orientation == 5 else np.rot90(laid, 2)
+    if orientation in (2, 4):
+        return np.flip(values, axis=1 if orientation == 2 else 0)
+    return np.rot90(values, {3: 2, 6: 1, 8: -1}.get(orientation, 0))
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:

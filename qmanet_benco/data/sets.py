@@ -62,7 +62,7 @@ _ROWS = (
             "end and one photo's, and by the number at its end alone where nothing else can have it, sizes agreeing "
             "(the masks carry the corrected names: casia1groundtruth)",
             "the image ..._0542 has no mask and is left out (casia1groundtruth)",
-            "the mask of Sp_D_CNN_A_sec0012_ani0007_0275 is turned back by 90 degrees clockwise",
+            "the mask of Sp_D_CNN_A_sec0012_ani0007_0275 lies clockwise and is turned back, as Au_sec_0012 proves",
         ),
     ),
     DataSet(

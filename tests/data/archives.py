@@ -60,7 +60,7 @@ def casiav1(raw: Path, *, folders: str = "Tp/{}", names: list[str] | None = None
         mask = region(index)
         wrong = _wrong(name, index) if 100 <= index < 206 else name
         image = save(raw / folders.format(kind) / f"{wrong}.jpg", picture(index))
-        stored = np.rot90(mask, 1) if name.endswith("ani0007_0275") else mask
+        stored = np.rot90(mask, -1) if name.endswith("ani0007_0275") else mask
         save(raw / "CASIA 1.0 groundtruth" / kind / f"{name}_gt.png", stored)
         truth[name] = (image, mask)
     save(raw / folders.format("Sp") / "Sp_D_NRN_A_cha0011_sec0011_0542.jpg", picture(5000))

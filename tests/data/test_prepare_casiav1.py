@@ -37,7 +37,7 @@ def test_corrections_are_noted(casiav1_archive, tmp_path):
     prepare("casiav1", casiav1_archive[0], tmp_path / "out")
     notes = [line["note"] for line in manifest(tmp_path / "out")]
     assert sum(note.startswith("named Sp_") for note in notes) == 106
-    assert sum("turned 90 degrees clockwise" in note for note in notes) == 1
+    assert sum("turned 90 degrees counter-clockwise" in note for note in notes) == 1
     kinds = [line["kind"] for line in manifest(tmp_path / "out")]
     assert (kinds.count("copy-move"), kinds.count("splice")) == (459, 461)
 
@@ -101,6 +101,37 @@ def test_a_mask_that_was_turned_already_stays(tmp_path):
     assert np.array_equal(pairs_of(tmp_path / "out")[name][1], archives.region(1))
 
 
+@pytest.mark.parametrize("photo", [True, False])
+def test_the_one_turned_mask_is_turned_counter_clockwise(photo, shared_data, tmp_path):
+    """The real pair: its mask lies clockwise in the archive, and the photo it was made from proves it."""
+    name, folder = "Sp_D_CNN_A_sec0012_ani0007_0275", shared_data("casia1_dev")
+    right = grey(folder / "Gt" / f"{name}.png")
+    for source, place in ((f"Tp/{name}.jpg", f"Tp/Sp/{name}.jpg"), ("Au/Au_sec_0012.jpg", "Au/Au_sec_0012.jpg")):
+        (tmp_path / "raw" / place).parent.mkdir(parents=True, exist_ok=True)
+        if photo or not place.startswith("Au"):
+            shutil.copy(folder / source, tmp_path / "raw" / place)
+    archives.save(tmp_path / "raw" / "CASIA 1.0 groundtruth" / "Sp" / f"{name}_gt.png", np.rot90(right, -1))
+    prepare("casiav1", tmp_path / "raw", tmp_path / "out")
+    assert np.array_equal(pairs_of(tmp_path / "out")[name][1], right)
+    proof = ", as the authentic photo proves" if photo else ""
+    assert manifest(tmp_path / "out")[0]["note"] == f"mask turned 90 degrees counter-clockwise{proof}"
+
+
+def test_the_photo_contradicts_a_turn_that_is_written_down(tmp_path):
+    name, size = "Sp_D_CNN_A_sec0012_ani0007_0275", (48, 32)
+    rng = np.random.default_rng(1)
+    host = rng.integers(0, 120, (size[1], size[0], 3), dtype=np.uint8)
+    truth = np.zeros((size[1], size[0]), bool)
+    truth[4:14, 6:30] = True
+    archives.save(
+        tmp_path / "raw" / "Sp" / f"{name}.png", np.where(truth[..., None], host + 100, host).astype(np.uint8)
+    )
+    archives.save(tmp_path / "raw" / "gt" / f"{name}_gt.png", np.rot90(truth, 1))
+    archives.save(tmp_path / "raw" / "Au" / "Au_sec_0012.png", host)
+    prepare("casiav1", tmp_path / "raw", tmp_path / "out")
+    assert np.array_equal(pairs_of(tmp_path / "out")[name][1], truth)
+
+
 def test_an_archive_unpacked_twice_counts_once(tmp_path):
     truth = archives.casiav1(tmp_path / "raw", names=archives.casiav1_names()[:20])
     shutil.copytree(tmp_path / "raw" / "Tp" / "CM", tmp_path / "raw" / "copy" / "CM")
@@ -138,7 +169,7 @@ def test_the_real_pairs_survive_misnaming(shared_data, tmp_path):
         shutil.copy(folder / "Gt" / f"{path.stem}.png", truth)
         if path.stem.endswith("sec0012_ani0007_0275"):
             with Image.open(truth) as mask:
-                turned = mask.transpose(Image.Transpose.ROTATE_90)
+                turned = mask.transpose(Image.Transpose.ROTATE_270)
             turned.save(truth)
     prepare("casiav1", tmp_path / "raw", tmp_path / "out", workers=2)
     pairs = pairs_of(tmp_path / "out")

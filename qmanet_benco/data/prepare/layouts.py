@@ -117,7 +117,11 @@ def find_cocoglide(archive: Archive, _options: FindOptions) -> Found:
             table.update(_cocoglide_table(archive, path, found))
     keys = ((table.get, table.get), (image_key, mask_key), (_coco_id, _coco_id))
     matching = match(fakes, masks, keys)
-    found.pairs += [Pair(image, mask, image.stem, GENERATED) for image, mask, _ in matching.pairs]
+    by_id = grouped(real, _coco_id)
+    found.pairs += [
+        Pair(image, mask, image.stem, GENERATED, hosts=tuple(by_id.get(_coco_id(image) or "", ())))
+        for image, mask, _ in matching.pairs
+    ]
     add_leftovers(archive, found, matching, _coco_id, _coco_id)
     add_authentic(found, real)
     return found
@@ -129,20 +133,23 @@ def find_autosplice(archive: Archive, options: FindOptions) -> Found:
     images = [path for path in archive.images if archive.inside(path, folder)]
     masks = {mask_key(path): path for path in archive.images if archive.inside(path, "mask", "masks")}
     found, used = Found(), set()
+    authentic = [path for path in archive.images if archive.inside(path, "authentic")]
+    by_number = grouped(authentic, image_key)
     for image in images:
         mask = masks.get(image_key(image)) or masks.get(image_key(image).split("_")[0])
         if mask is None:
             found.left_out.append(LeftOut(archive.relative(image), NO_MASK))
             continue
         used.add(mask)
-        found.pairs.append(Pair(image, mask, image.stem, GENERATED))
+        hosts = tuple(by_number.get(image_key(image).split("_")[0], ()))
+        found.pairs.append(Pair(image, mask, image.stem, GENERATED, hosts=hosts))
     found.left_out += [LeftOut(archive.relative(path), NO_IMAGE) for path in masks.values() if path not in used]
     for path in archive.images:
         if archive.inside(path, "forged_jpeg100", "forged_jpeg90", "forged_jpeg75") and not archive.inside(
             path, folder
         ):
             found.left_out.append(LeftOut(archive.relative(path), "another JPEG level: --jpeg-level chooses"))
-    add_authentic(found, [path for path in archive.images if archive.inside(path, "authentic")])
+    add_authentic(found, authentic)
     return found
 
 

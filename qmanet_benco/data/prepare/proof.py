@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from qmanet_benco.data.masks import resize_mask, turn_clockwise
-from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.data.masks import ARRAY_ENDINGS, resize_mask, stored_from_shown, turn_clockwise
+from qmanet_benco.data.prepare.archive import Pair
+from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of
 from qmanet_benco.pixels import as_rgb
 
 Value = TypeVar("Value", bound=np.generic)
@@ -29,6 +30,8 @@ AHEAD = 0.2
 """How far the overlap must be above that of any fit that says something else."""
 SAME = 0.8
 """Fits whose masks overlap more than this say the same."""
+NO_MATTER = 0.95
+"""A mask and itself turned that overlap more than this say the same."""
 SHAPE_TOLERANCE = 0.03
 """A mask is scaled only to an image of its shape."""
 MOST_OFFSETS = 400
@@ -152,6 +155,70 @@ def _overlap(fit: Fit, forged: Pixels) -> float:
 
 def _alike(one: Mask, other: Mask) -> float:
     return float((one & other).sum() / max(1, (one | other).sum()))
+
+
+def mask_of_equal_size(mask: Mask, pair: Pair, orientation: int) -> tuple[Mask, str]:
+    """A mask of its image's size, which EXIF may show otherwise than it is stored: which of both the mask lies on.
+
+    Args:
+        mask: H x W.
+        pair: image, mask and the authentic photos that the image may have been made from.
+        orientation: of the image, 1 to 8.
+
+    Returns:
+        The mask on the stored pixels, and what is known of it.
+
+    Raises:
+        UnusableFileError: both are possible and say different things.
+    """
+    if orientation == 1:
+        return mask, ""
+    stored = f"EXIF orientation {orientation}, mask and image as stored"
+    turned = stored_from_shown(mask, orientation)
+    if turned.shape != mask.shape or _alike(turned, mask) > NO_MATTER:
+        return mask, stored
+    by_photo = _proven_by_photo(pair, (mask, turned), orientation)
+    if by_photo is not None:
+        how = f"mask turned back from EXIF orientation {orientation}" if by_photo else stored
+        return (mask, turned)[by_photo], f"{how}, as the authentic photo proves"
+    if _orientation_of_file(pair.mask) == orientation:
+        return mask, f"{stored}: the mask has the same orientation"
+    raise UnusableFileError(
+        f"the image has EXIF orientation {orientation}: whether its mask lies on the picture as it is stored or as it "
+        "is shown is not known, and no authentic photo proves it"
+    )
+
+
+def _proven_by_photo(pair: Pair, masks: tuple[Mask, ...], orientation: int) -> int | None:
+    """The position of the mask that marks what changed; the photo may itself be stored as it is shown."""
+    try:
+        forged = _pixels(pair.image)
+    except UnusableFileError:
+        return None
+    for path in pair.hosts:
+        try:
+            host = _pixels(path)
+        except UnusableFileError:
+            continue
+        for laid in (host, stored_from_shown(host, orientation)):
+            if laid.shape != forged.shape:
+                continue
+            changed = np.abs(laid - forged).mean(axis=2) > VISIBLE_CHANGE
+            overlaps = [_alike(mask, changed) for mask in masks]
+            best = int(np.argmax(overlaps))
+            if overlaps[best] >= SURE and overlaps[best] - overlaps[1 - best] >= AHEAD:
+                return best
+    return None
+
+
+def _orientation_of_file(path: Path | None) -> int:
+    if path is None or path.suffix.lower() in ARRAY_ENDINGS:
+        return 1
+    try:
+        with open_image(path) as image:
+            return orientation_of(load_whole(image))
+    except UnusableFileError:
+        return 1
 
 
 def side_of_host(image: Path, mask: Mask, hosts: Iterable[Path]) -> tuple[bool, str] | None:

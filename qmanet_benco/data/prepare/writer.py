@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,14 @@ from qmanet_benco.data.masks import (
     encode_mask,
     read_mask,
     resize_mask,
+    stored_from_shown,
     turn_clockwise,
 )
 from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import Archive, Pair
 from qmanet_benco.data.prepare.manifest import NEGATIVE, Row
 from qmanet_benco.data.prepare.ownership import Written, is_to_write
-from qmanet_benco.data.prepare.proof import proven_fit, same_shape, side_of_host
+from qmanet_benco.data.prepare.proof import mask_of_equal_size, proven_fit, same_shape, side_of_host
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
@@ -161,17 +161,18 @@ def _fitted(
         UnusableFileError: the sizes differ and nothing documented or provable explains it.
     """
     width, height = mask.shape[1], mask.shape[0]
+    orientation = orientation_of(image)
     if (width, height) == size:
-        return mask, ""
-    if (height, width) == size:
-        if pair.clockwise:
-            return turn_clockwise(mask, pair.clockwise), "mask turned 90 degrees clockwise"
-        orientation = orientation_of(image)
-        if orientation in _STORED_FROM_SHOWN:
-            return _STORED_FROM_SHOWN[orientation](mask), f"mask turned back from EXIF orientation {orientation}"
+        return mask_of_equal_size(mask, pair, orientation)
     proven = proven_fit(pair.image, mask, pair.hosts)
     if proven is not None:
         return proven
+    if (height, width) == size:
+        if pair.clockwise:
+            side = "clockwise" if pair.clockwise == 1 else "counter-clockwise"
+            return turn_clockwise(mask, pair.clockwise), f"mask turned 90 degrees {side}"
+        if orientation >= 5:
+            return stored_from_shown(mask, orientation), f"mask turned back from EXIF orientation {orientation}"
     if row.scales_masks and same_shape((height, width), (size[1], size[0])):
         return resize_mask(mask, size), f"mask scaled from {_text((width, height))}"
     turned = ", the same turned by 90 degrees: which way is not known" if (height, width) == size else ""
@@ -195,15 +196,6 @@ def names_of(pair: Pair) -> tuple[str, ...]:
     image = f"{folder_of(pair)}/{pair.stem}"
     masks = () if pair.mask is None else (f"Gt/{pair.stem}.png",)
     return (f"{image}{pair.image.suffix.lower()}", f"{image}.png", *masks)
-
-
-_STORED_FROM_SHOWN: dict[int, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
-    5: lambda mask: mask.T,
-    6: lambda mask: np.rot90(mask, 1),
-    7: lambda mask: np.rot90(mask, 2).T,
-    8: lambda mask: np.rot90(mask, -1),
-}
-"""From a mask drawn on the picture as it is shown to the pixels as they are stored, which the framework reads."""
 
 
 def _scaled(size: tuple[int, int], long_side: int | None) -> tuple[int, int]:
