@@ -83,7 +83,7 @@ def read_check(path: Path) -> str:
 
 
 def read_list(path: Path) -> str:
-    from qmanet_benco.benco.seam.inputs import read_set
+    from qmanet_benco.benco.seam.lists import read_set
     from qmanet_benco.benco.seam.pairs import check_pairs
 
     pairs = read_set(path, "--data_path")

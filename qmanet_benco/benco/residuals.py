@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from qmanet_benco.benco import noise_transforms, scoring
+from qmanet_benco.benco.seam.padding import warn_of_cropping
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.noise_view import Denormalise
 from qmanet_benco.model.noiseprint import NoisePrintPP
@@ -57,7 +58,9 @@ def keep_residuals(
     denormalise = Denormalise()
     computed = 0
     with scoring.as_the_test_script():
-        scoring.pairs_of(data, "data")
+        pairs = scoring.pairs_of(data, "data")
+        if padding:
+            warn_of_cropping(pairs, image_size, "data", logger.warning)
         dataset = scoring.open_set(data, image_size, padding, None, None)
         indices = range(share[0], len(dataset), share[1])  # type: ignore[arg-type]
         for done, index in enumerate(indices, start=1):

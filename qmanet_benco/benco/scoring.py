@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from qmanet_benco.benco.corrections import cpu as compat
 from qmanet_benco.benco.corrections import table as hardening
-from qmanet_benco.benco.seam.inputs import read_set
+from qmanet_benco.benco.seam.lists import read_set
 from qmanet_benco.benco.seam.pairs import Pair, check_pairs
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
@@ -43,7 +43,11 @@ def pairs_of(path: Path, origin: str) -> list[Pair]:
     pairs = read_set(path, origin)
     check_pairs(pairs, origin)
     stems: dict[str, str] = {}
+    seen: set[str] = set()
     for pair in pairs:
+        if pair.image in seen:
+            raise RequestError(f"{origin} {path}: {pair.image} is listed twice", "each image once", "drop one")
+        seen.add(pair.image)
         other = stems.setdefault(Path(pair.image).stem, pair.image)
         if other != pair.image:
             raise RequestError(

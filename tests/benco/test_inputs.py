@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from forgeries import COMMON_FLAGS, MODEL_FLAGS, make_set, output_flags, train_f
 from PIL import Image
 
 from qmanet_benco.benco import scoring
-from qmanet_benco.benco.seam import pairs
+from qmanet_benco.benco.seam import lists, padding, pairs
 from qmanet_benco.data.check import check
 from qmanet_benco.errors import RequestError
 
@@ -284,7 +285,7 @@ def test_a_large_set_is_checked_evenly_and_says_so(
     pairs.check_pairs(found, "set")
     assert "headers of 2 of 5 pairs" in caplog.text
     assert "contents" not in caplog.text
-    assert sorted(pairs._spread(found)) == found
+    assert sorted(pairs.spread(found)) == found
 
 
 def test_decoding_ends_when_its_time_is_up_and_says_so(
@@ -309,3 +310,37 @@ def _assert_one_line(code: int, err: str, words: tuple[str, ...]) -> None:
     assert err.count("\n") == 1, err
     for word in words:
         assert word in err
+
+
+@pytest.mark.parametrize("side", [40, 96])
+def test_padding_says_how_many_images_it_crops(side: int, tmp_path: Path) -> None:
+    folder = make_set(tmp_path, 3)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[50:60, 45:60] = 255
+    for name in ("photo00", "photo01", "photo02"):
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / "Tp" / f"{name}.png")
+        Image.fromarray(mask if name == "photo00" else 255 - mask).save(folder / "Gt" / f"{name}.png")
+    said: list[str] = []
+    padding.warn_of_cropping(pairs.pair_folder(folder, "set"), side, "set", said.append)
+    if side == 96:
+        assert said == []
+        return
+    assert "3 of 3 images are larger than --image_size 40" in said[0]
+    assert "1 of 3 of them lose all that is tampered" in said[0]
+
+
+def test_a_list_names_files_as_other_systems_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Tp").mkdir()
+    name = unicodedata.normalize("NFD", "caf\u00e9.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "Tp" / name)
+    entry = [unicodedata.normalize("NFC", "Tp\\caf\u00e9.png"), "Negative"]
+    found = lists.read_pair_list(write_json(tmp_path / "list.json", [entry, entry]), "list")
+    assert found == [pairs.Pair(f"Tp/{name}", "Negative")] * 2
+    assert "1 entries repeat an earlier one" in caplog.text
+    with pytest.raises(RequestError, match="that is a path of Windows"):
+        lists.read_pair_list(write_json(tmp_path / "list.json", [["C:\\data\\Tp\\a.png", "Negative"]]), "list")
+    with pytest.raises(RequestError, match="is listed twice"):
+        scoring.pairs_of(write_json(tmp_path / "list.json", [entry, entry]), "set")

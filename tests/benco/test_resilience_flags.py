@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from forgeries import make_set, train_flags
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from qmanet_benco.benco.launch.launcher import Run, launch
+from qmanet_benco.benco.resume import holdout
 from qmanet_benco.benco.resume.holdout import photos_of, shared_photos, split_pairs
 from qmanet_benco.benco.resume.training import StepCount, batches_of_epoch
 from qmanet_benco.benco.seam import options
@@ -111,6 +115,10 @@ def test_without_augmentation_a_sample_is_what_a_test_gives(tmp_path: Path) -> N
         ("Au_ani_00001.jpg", ["CASIA:ani00001"]),
         ("splice_astronaut_00012.png", ["demo forgeries:astronaut"]),
         ("c8tf5mq_0.png", ["IMD2020:c8tf5mq"]),
+        ("39406_0.jpg", ["AutoSplice:39406"]),
+        ("39406_1.jpg", ["AutoSplice:39406"]),
+        ("12t.tif", ["Coverage:12"]),
+        ("12.tif", []),
         ("1a1ogs_c8_0.png", ["IMD2020:1a1ogs"]),
         ("splice_ani0001-cha0002_00003.jpg", ["CASIA:ani0001", "CASIA:cha0002"]),
         ("removal_ani0001_00004.png", ["CASIA:ani0001"]),
@@ -141,6 +149,45 @@ def test_a_split_shares_no_photo_and_does_not_depend_on_the_order(
     assert sorted([*split.train, *split.validation]) == sorted(pairs)
     assert len(split.validation) <= max(1, round(fraction * len(pairs)))
     assert set(split_pairs(pairs[::-1], fraction, seed).validation) == set(split.validation)
+
+
+def _photo(path: Path, seed: int) -> Image.Image:
+    tones = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(tones).resize((160, 160), Image.Resampling.BICUBIC)
+    image.save(path)
+    return image
+
+
+def test_copies_are_on_one_side_whatever_their_names(tmp_path: Path) -> None:
+    twins: list[tuple[str, str]] = []
+    for seed in range(10):
+        image = _photo(tmp_path / f"p{seed}.png", seed)
+        other = f"p{seed} (1).png" if seed % 2 else f"saved-again-{seed}.jpg"
+        if seed % 2:
+            shutil.copy(tmp_path / f"p{seed}.png", tmp_path / other)
+        else:
+            image.save(tmp_path / other, quality=70)
+        twins.append((f"p{seed}.png", other))
+    for name in ("39406_0.png", "39406_1.png", "39407_0.png"):
+        _photo(tmp_path / name, 100 + len(twins) + int(name[4:5]) * 7 + int(name[6:7]))
+    pairs = [Pair(str(path), "Negative") for path in sorted(tmp_path.iterdir())]
+    for seed in range(20):
+        split = split_pairs(pairs, 0.3, seed)
+        sides = [{Path(pair.image).name for pair in side} for side in (split.train, split.validation)]
+        for one, other in [*twins, ("39406_0.png", "39406_1.png")]:
+            assert {one, other} <= sides[0] or {one, other} <= sides[1]
+        assert (split.by_photo, split.compared, split.copies) == (3, 23, 0)
+
+
+def test_what_cannot_be_known_is_called_unknown(tmp_path: Path) -> None:
+    for seed in range(6):
+        _photo(tmp_path / f"{seed}.png", seed)
+    known = holdout._told(split_pairs([Pair(str(path), "Negative") for path in tmp_path.iterdir()], 0.3, 0), tmp_path)
+    assert "photos in both parts: 0 by the contents of 6" in known
+    assert "whether the 6 other names share a photo beyond copies is unknown" in known
+    absent = [Pair(f"/absent/x{number}.png", "Negative") for number in range(6)]
+    unread = holdout._told(split_pairs(absent, 0.3, 0), tmp_path)
+    assert "photos in both parts: unknown" in unread
 
 
 def test_equal_names_in_several_folders_are_drawn_alike_in_whatever_order() -> None:

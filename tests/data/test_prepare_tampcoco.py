@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+import unicodedata
 from pathlib import Path
 
 import archives
@@ -111,6 +112,37 @@ def test_one_run_at_a_time(archive, tmp_path):
     with locked(tmp_path / "out"), pytest.raises(RequestError, match="another run works in"):
         prepare("tampcoco", raw, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_repeated_lines_stay_and_are_said(archive, tmp_path, caplog):
+    raw = archive("tampcoco")
+    (listed,) = (raw / "tampCOCO").glob("sp_*.txt")
+    listed.write_text(listed.read_text() * 2)
+    made = prepare("tampcoco", raw, tmp_path / "out")
+    assert (made.tampered, made.left_out) == (20, 0)
+    assert "sp_COCO_list.txt: 4 lines repeat an earlier one" in caplog.text
+
+
+def test_windows_paths_and_accents_in_lists_are_found(archive, tmp_path):
+    raw = archive("tampcoco")
+    (listed,) = (raw / "tampCOCO").glob("sp_*.txt")
+    for folder, ending in (("sp_images", "jpg"), ("sp_masks", "png")):
+        path = raw / "tampCOCO" / folder / f"000000000000.{ending}"
+        path.rename(path.with_name(unicodedata.normalize("NFD", f"caf\u00e9.{ending}")))
+    text = listed.read_text().replace("000000000000", unicodedata.normalize("NFC", "caf\u00e9")).replace("/", "\\")
+    listed.write_text(text, encoding="utf-8")
+    assert prepare("tampcoco", raw, tmp_path / "out").tampered == 16
+    assert all(Path(file).is_file() for pair in entries(tmp_path / "out", "sp") for file in pair)
+
+
+def test_without_lists_a_mask_may_keep_its_images_ending(archive, tmp_path):
+    raw = archive("tampcoco")
+    for path in raw.rglob("*.txt"):
+        path.unlink()
+    for path in (raw / "tampCOCO" / "sp_masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}.jpg.png"))
+    prepare("tampcoco", raw, tmp_path / "out")
+    assert [Path(mask).name for _, mask in entries(tmp_path / "out", "sp")] == [f"{n:012d}.jpg.png" for n in range(4)]
 
 
 def test_dark_masks_are_noticed(archive, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 
 from qmanet_benco.benco.corrections.row import INPUT_CHECKS, TESTS, Correction, Request, nothing
 from qmanet_benco.benco.resume import samples
-from qmanet_benco.benco.seam import inputs, jpeg_coefficients, pairs
+from qmanet_benco.benco.seam import jpeg_coefficients, lists, pairs
 from qmanet_benco.benco.seam.patches import Patches
 
 JPEG_COEFFICIENTS = "jpegio"
@@ -77,14 +77,14 @@ def explain_lists(patches: Patches, _: Request) -> None:
 
     def pairs_of_list(self: Any, path: str) -> tuple[list[str], list[str]]:
         self.entry_path = path
-        read = inputs.read_pair_list(Path(path), "data set")
+        read = lists.read_pair_list(Path(path), "data set")
         return [pair.image for pair in read], [pair.mask for pair in read]
 
     @wraps(stock)
     def init(self: Any, path: str | None = None, *args: Any, **kwargs: Any) -> None:
         # train.py comes here whatever was wrong with the file as a list of pairs
-        if path is not None and not inputs.is_balanced_list(Path(path)):
-            inputs.read_pair_list(Path(path), "data set")
+        if path is not None and not lists.is_balanced_list(Path(path)):
+            lists.read_pair_list(Path(path), "data set")
         stock(self, path, *args, **kwargs)
 
     patches.set(JsonDataset, "_init_dataset_path", pairs_of_list)

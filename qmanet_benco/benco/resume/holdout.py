@@ -1,6 +1,7 @@
 """A part of the training set held out to choose the checkpoint on, so that nobody has to choose on a test set.
 
-Images that share a source photo stay together, where the file names tell the photo.
+Images that share a source photo stay together, where their contents show it (copies, and forgeries that leave most of
+the photo as it was) or their names tell it. What neither says is called unknown.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import json
 import logging
 import re
 from argparse import Namespace
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from qmanet_benco.benco.resume.retention import unwritable
-from qmanet_benco.benco.seam import inputs
+from qmanet_benco.benco.seam import lists
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
+from qmanet_benco.likeness import Look, alike, linked, look_at_all, same_label
 from qmanet_benco.model.weights.files import write_text_atomically
 
 logger = logging.getLogger(__name__)
@@ -39,24 +41,33 @@ NAMES: tuple[tuple[str, re.Pattern[str], tuple[tuple[int, ...], ...]], ...] = (
     ("CASIA", re.compile(rf"(?:pasted-)?(?:copy-move|removal)_{_CASIA_PHOTO}_\d{{5}}", re.I), ((1, 2),)),
     # this package's own generator: kind, host photo, number
     ("demo forgeries", re.compile(r"(?:splice|copy-?move|removal)_(.+)_\d{5}", re.I), ((1,),)),
-    # https://github.com/wenbihan/coverage: 12t, 12
-    ("Coverage", re.compile(r"(\d{1,3})t?(?:forged)?", re.I), ((1,),)),
+    # https://github.com/wenbihan/coverage: 12t; 12, the original, could be any set's
+    ("Coverage", re.compile(r"(\d{1,3})t(?:forged)?", re.I), ((1,),)),
+    # AutoSplice: 39406_0, the photo and the forgery's number
+    ("AutoSplice", re.compile(r"(\d{3,})_\d{1,2}", re.I), ((1,),)),
     # IMD2020 as `qmanet data prepare` names it: 1a1ogs_c8tf5mq_0, the original's folder first
     ("IMD2020", re.compile(r"((?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{5,8})_[a-z0-9]{2,8}_\d", re.I), ((1,),)),
     # IMD2020 as it comes: c8tf5mq_0, an identifier with a digit in it, and the forgery's number
     ("IMD2020", re.compile(r"((?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{5,8})_\d", re.I), ((1,),)),
 )
 """Names that tell their source photos: (what, pattern of the stem, groups of each photo)."""
+MOST_COMPARED = 50_000
+"""Images of a training set whose contents are compared, which takes some milliseconds each; those of a larger one are
+not, and it is said."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A training set in two, sharing no source photo that the names tell."""
+    """A training set in two, sharing no source photo that names or contents tell."""
 
     train: list[Pair]
     validation: list[Pair]
     by_photo: int
     """Images whose names tell their photo."""
+    compared: int = 0
+    """Images whose contents were compared."""
+    copies: int = 0
+    """Images to train on that look like a held-out one."""
 
 
 def photos_of(image: str) -> list[str]:
@@ -75,7 +86,8 @@ def split_pairs(pairs: Sequence[Pair], fraction: float, seed: int) -> Split:
     Raises:
         RequestError: nothing would be left on one of the sides.
     """
-    groups = sorted(_together(pairs), key=lambda group: (_draw(seed, group), min(str(pair.image) for pair in group)))
+    together, looks = _together(pairs)
+    groups = sorted(together, key=lambda group: (_draw(seed, group), min(str(pair.image) for pair in group)))
     wanted = max(1, round(fraction * len(pairs)))
     held: list[Pair] = []
     for group in groups:
@@ -91,7 +103,9 @@ def split_pairs(pairs: Sequence[Pair], fraction: float, seed: int) -> Split:
             "another fraction, or a larger training set",
         )
     validation = [pair for pair in pairs if pair in chosen]
-    return Split(train, validation, sum(bool(photos_of(pair.image)) for pair in pairs))
+    by_photo = sum(bool(photos_of(pair.image)) for pair in pairs)
+    compared = sum(look is not None for look in looks.values())
+    return Split(train, validation, by_photo, compared, _copies(train, validation, looks))
 
 
 def hold_out(args: Namespace, fraction: float, folder: Path, say: bool = False) -> list[str]:
@@ -110,11 +124,11 @@ def hold_out(args: Namespace, fraction: float, folder: Path, say: bool = False) 
         RequestError: the training set is wrong or too small, or the folder cannot be written to.
     """
     path = Path(args.data_path)
-    balanced = path.is_file() and inputs.is_balanced_list(path)
+    balanced = path.is_file() and lists.is_balanced_list(path)
     sets = (
-        inputs.read_balanced_list(path, "--data_path")
+        lists.read_balanced_list(path, "--data_path")
         if balanced
-        else [(str(path), inputs.read_set(path, "--data_path"))]
+        else [(str(path), lists.read_set(path, "--data_path"))]
     )
     every = [pair for _, pairs in sets for pair in pairs]
     whole = split_pairs(every, fraction, args.seed)
@@ -153,7 +167,9 @@ def _summary(args: Namespace, fraction: float, split: Split) -> dict[str, object
         "fraction": fraction,
         "seed": args.seed,
         "images_whose_name_tells_the_photo": split.by_photo,
+        "images_whose_content_was_compared": split.compared,
         "shared_photos": shared_photos(split.train, split.validation),
+        "shared_copies": split.copies if split.compared else None,
     }
 
 
@@ -164,36 +180,40 @@ def shared_photos(first: Iterable[Pair], second: Iterable[Pair]) -> list[str]:
 
 
 def _told(split: Split, path: Path) -> str:
-    by_name = split.by_photo
     every = len(split.train) + len(split.validation)
+    unknown = every - split.by_photo
     shared = len(shared_photos(split.train, split.validation))
-    how = f"the names of {by_name} of {every} images tell their source photo" if by_name else "by file name"
+    by_name = f"{shared} by the names of {split.by_photo} of {every} images"
+    by_content = f"{split.copies} by the contents of {split.compared}"
+    told = [by_name if split.by_photo else "", by_content if split.compared else ""]
+    known = ", ".join(filter(None, told)) or "unknown"
+    rest = "" if split.compared else f" (contents of more than {MOST_COMPARED:,} images are not compared)"
+    rest += f"; whether the {unknown} other names share a photo beyond copies is unknown" if unknown else ""
     return (
         f"--val-fraction: {len(split.train)} images to train on, {len(split.validation)} held out to choose the "
-        f"checkpoint ({how}; photos in both parts: {shared}); {path}"
+        f"checkpoint (photos in both parts: {known}{rest}); {path}"
     )
 
 
-def _together(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Images in groups that share no photo, by union and find."""
-    parent: dict[str, str] = {}
+def _together(pairs: Sequence[Pair]) -> tuple[list[list[Pair]], dict[str, Look | None]]:
+    """Images in groups that share no photo, and what they were recognised by."""
+    files = sorted({pair.image for pair in pairs})
+    looks = dict(zip(files, _looks(tuple(files)), strict=True)) if len(files) <= MOST_COMPARED else {}
+    names = [photos_of(pair.image) or [f"file:{pair.image}"] for pair in pairs]
+    links = [*same_label(names), *alike([looks.get(pair.image) for pair in pairs])]
+    return [[pairs[position] for position in group] for group in linked(len(pairs), links)], looks
 
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
 
-    firsts = []
-    for pair in pairs:
-        photos = photos_of(pair.image) or [f"file:{pair.image}"]
-        firsts.append(photos[0])
-        for photo in photos:
-            parent[root(photo)] = root(photos[0])
-    groups = defaultdict(list)
-    for pair, first in zip(pairs, firsts, strict=True):
-        groups[root(first)].append(pair)
-    return list(groups.values())
+@lru_cache(maxsize=2)  # the check before a run and the run itself split the same set
+def _looks(files: tuple[str, ...]) -> list[Look | None]:
+    return look_at_all([Path(file) for file in files])
+
+
+def _copies(train: Sequence[Pair], validation: Sequence[Pair], looks: Mapping[str, Look | None]) -> int:
+    """Images to train on that look like a held-out one: none, unless the grouping is wrong."""
+    both = [*train, *validation]
+    found = alike([looks.get(pair.image) for pair in both])
+    return len({low for low, high in (sorted(pair) for pair in found) if low < len(train) <= high})
 
 
 def _draw(seed: int, group: Sequence[Pair]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import Namespace
 from collections.abc import Callable
@@ -12,17 +11,24 @@ from typing import Any
 import torch
 
 from qmanet_benco.benco.seam.checkpoints import check_checkpoint, check_folder
-from qmanet_benco.benco.seam.pairs import NEGATIVE, Pair, check_pairs, pair_folder
+from qmanet_benco.benco.seam.lists import (
+    BALANCED_LIST,
+    BALANCED_SAMPLES,
+    FOLDER,
+    PAIR_LIST,
+    is_balanced_list,
+    must_exist,
+    read_balanced_list,
+    read_named_sets,
+    read_set,
+    read_test_sets,
+)
+from qmanet_benco.benco.seam.padding import warn_of_cropping
+from qmanet_benco.benco.seam.pairs import Pair, check_pairs
 from qmanet_benco.errors import RequestError
 
-FOLDER = "a ManiDataset folder (images in Tp, masks in Gt)"
-PAIR_LIST = 'a JSON list of ["image", "mask"] pairs, "Negative" in place of an authentic image\'s mask'
-BALANCED_LIST = 'a JSON list of ["ManiDataset" or "JsonDataset", "path"] entries'
-NAMED_SETS = 'JSON {"name": "path of a ManiDataset folder or of a JSON list"}'
 NO_FILE = ("", "random", "checkpoint")
 """Values of QMA-Net's weight flags that do not name a file."""
-BALANCED_SAMPLES = 1840
-"""Images that the framework draws from each set of a balanced list in an epoch (balanced_dataset.py)."""
 
 Warn = Callable[[str], None]
 
@@ -50,129 +56,35 @@ def check_request(
     _check_outputs(args)
     _check_stored_weights(script, args, allow_pickle)
     if script == "train":
-        images = _check_training_data(args)
+        images = _check_training_data(args, warn)
         _check_batches(args, images, world_size, warn)
-        _check_sets(read_test_sets(Path(args.test_data_path), "--test_data_path"))
+        _check_sets(args, read_test_sets(Path(args.test_data_path), "--test_data_path"), warn)
     elif script == "test":
-        _check_sets(read_named_sets(Path(args.test_data_json), "--test_data_json"))
+        _check_sets(args, read_named_sets(Path(args.test_data_json), "--test_data_json"), warn)
     elif script in ("test_robust", "test_save_images"):
         pairs = read_set(Path(args.test_data_path), "--test_data_path")
-        check_pairs(pairs, "--test_data_path")
+        _check_sets(args, {"--test_data_path": pairs}, warn)
         if script == "test_save_images":
             _warn_of_equal_names(pairs, warn)
 
 
-def read_set(path: Path, origin: str) -> list[Pair]:
-    """The pairs of a ManiDataset folder or of a JSON list.
-
-    Raises:
-        RequestError: it is neither.
-    """
-    _must_exist(path, origin, f"{FOLDER}, or {PAIR_LIST}")
-    return pair_folder(path, origin) if path.is_dir() else read_pair_list(path, origin)
-
-
-def read_pair_list(path: Path, origin: str) -> list[Pair]:
-    """The pairs of a JSON list.
-
-    Raises:
-        RequestError: it is missing, no JSON, empty, or no such list.
-    """
-    content = _read_json(path, origin, PAIR_LIST)
-    if not isinstance(content, list) or not content:
-        raise RequestError(f"{origin} {path} holds {_kind(content)}", PAIR_LIST)
-    for number, entry in enumerate(content, start=1):
-        if not isinstance(entry, list) or len(entry) < 2 or not all(isinstance(word, str) for word in entry[:2]):
-            raise RequestError(f"{origin} {path}, entry {number}: {_shown(entry)}", PAIR_LIST)
-    pairs = [Pair(entry[0], entry[1]) for entry in content]
-    for number, pair in enumerate(pairs, start=1):
-        for file in pair:
-            if file != NEGATIVE and not os.path.isfile(file):  # noqa: PTH113 - a Path for each of 100,000 names is slow
-                raise RequestError(
-                    f"{origin} {path}, entry {number}: {file} does not exist",
-                    "image files",
-                    "" if Path(file).is_absolute() else f"relative paths start from the current folder, {Path.cwd()}",
-                )
-    return pairs
-
-
-def is_balanced_list(path: Path) -> bool:
-    """Whether a JSON file is meant as a balanced list: its first entry begins with a data set class."""
-    content = _read_json(path, "--data_path", f"{PAIR_LIST}, or {BALANCED_LIST}")
-    first = content[0] if isinstance(content, list) and content else None
-    return isinstance(first, list) and bool(first) and str(first[0]).endswith("Dataset")
-
-
-def read_balanced_list(path: Path, origin: str) -> list[tuple[str, list[Pair]]]:
-    """The sets of a balanced list, by path.
-
-    Raises:
-        RequestError: it is no such list, or one of its sets is wrong.
-    """
-    sets = []
-    for number, entry in enumerate(_read_json(path, origin, BALANCED_LIST), start=1):
-        where = f"{origin} {path}, entry {number}:"
-        if not isinstance(entry, list) or len(entry) != 2 or entry[0] not in ("ManiDataset", "JsonDataset"):
-            raise RequestError(f"{where} {_shown(entry)}", BALANCED_LIST)
-        target = Path(str(entry[1]))
-        read = pair_folder if entry[0] == "ManiDataset" else read_pair_list
-        if not (target.is_dir() if entry[0] == "ManiDataset" else target.is_file()):
-            kind = "folder" if entry[0] == "ManiDataset" else "file"
-            raise RequestError(f"{where} {target} is not a {kind}", BALANCED_LIST, "check the path")
-        sets.append((str(target), read(target, where)))
-    return sets
-
-
-def read_named_sets(path: Path, origin: str) -> dict[str, list[Pair]]:
-    """The test sets of a JSON dictionary.
-
-    Raises:
-        RequestError: it is no such dictionary, or one of its sets is wrong.
-    """
-    content = _read_json(path, origin, NAMED_SETS)
-    if not isinstance(content, dict) or not content:
-        raise RequestError(f"{origin} {path} holds {_kind(content)}", NAMED_SETS)
-    sets = {}
-    for name, target in content.items():
-        if not isinstance(target, str):
-            raise RequestError(f"{origin} {path}, {name!r}: {_shown(target)}", NAMED_SETS)
-        sets[name] = read_set(Path(target), f"{origin} {path}, {name!r}:")
-    return sets
-
-
-def read_test_sets(path: Path, origin: str) -> dict[str, list[Pair]]:
-    """The test sets of a training: one folder, or a JSON dictionary."""
-    _must_exist(path, origin, f"{FOLDER}, or {NAMED_SETS}")
-    return {"test_dataset": pair_folder(path, origin)} if path.is_dir() else read_named_sets(path, origin)
-
-
-def count_images(path: Path) -> int:
-    """Images of one epoch of a training set, whose files are not read.
-
-    Raises:
-        RequestError: it is no training set.
-    """
-    if path.is_file() and is_balanced_list(path):
-        return BALANCED_SAMPLES * len(read_balanced_list(path, "--data_path"))
-    return len(read_set(path, "--data_path"))
-
-
-def _check_sets(sets: dict[str, list[Pair]]) -> None:
+def _check_sets(args: Namespace, sets: dict[str, list[Pair]], warn: Warn) -> None:
     for name, pairs in sets.items():
         check_pairs(pairs, name)
+        if args.if_padding:
+            warn_of_cropping(pairs, args.image_size, name, warn)
 
 
-def _check_training_data(args: Namespace) -> int:
+def _check_training_data(args: Namespace, warn: Warn) -> int:
     """Images of one epoch."""
     path = Path(args.data_path)
-    _must_exist(path, "--data_path", f"{FOLDER}, {PAIR_LIST}, or {BALANCED_LIST}")
+    must_exist(path, "--data_path", f"{FOLDER}, {PAIR_LIST}, or {BALANCED_LIST}")
     if not path.is_dir() and is_balanced_list(path):
         sets = read_balanced_list(path, "--data_path")
-        for name, pairs in sets:
-            check_pairs(pairs, name)
+        _check_sets(args, dict(sets), warn)
         return BALANCED_SAMPLES * len(sets)
     pairs = read_set(path, "--data_path")
-    check_pairs(pairs, "--data_path")
+    _check_sets(args, {"--data_path": pairs}, warn)
     return len(pairs)
 
 
@@ -274,29 +186,3 @@ def _warn_of_equal_names(pairs: list[Pair], warn: Warn) -> None:
     surplus = len(stems) - len(set(stems))
     if surplus:
         warn(f"{surplus} images share a name with another one: the last mask of a name overwrites the others")
-
-
-def _read_json(path: Path, origin: str, expected: str) -> Any:
-    if path.is_dir():
-        raise RequestError(f"{origin} {path} is a folder", expected)
-    _must_exist(path, origin, expected)
-    if not path.is_file():  # a pipe would wait for a writer, a device has no end
-        raise RequestError(f"{origin} {path} is not a file", expected)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise RequestError(f"{origin} {path} is not JSON ({error})", expected) from error
-
-
-def _must_exist(path: Path, origin: str, expected: str) -> None:
-    if not path.exists():
-        raise RequestError(f"{origin} {path} does not exist", expected, "check the path")
-
-
-def _kind(content: Any) -> str:
-    empty = "an empty " if isinstance(content, list | dict) and not content else "a "
-    return empty + {"dict": "dictionary", "str": "string"}.get(type(content).__name__, type(content).__name__)
-
-
-def _shown(entry: Any) -> str:
-    return json.dumps(entry)[:80]

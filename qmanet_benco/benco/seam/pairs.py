@@ -80,9 +80,9 @@ def check_pairs(pairs: Sequence[Pair], origin: str) -> None:
     Raises:
         RequestError: a pair is missing, unreadable, of two sizes, or has a grey mask.
     """
-    spread = _spread(pairs)
-    headers = _check_each(_check_header, spread[:HEADER_BOUND])
-    contents = _check_each(_check_content, spread, DECODE_SECONDS)
+    ordered = spread(pairs)
+    headers = _check_each(_check_header, ordered[:HEADER_BOUND])
+    contents = _check_each(_check_content, ordered, DECODE_SECONDS)
     for what, count in (("headers", headers), ("contents", contents)):
         if count < len(pairs):
             logger.warning(
@@ -185,7 +185,7 @@ def _shortened(files: Sequence[Path]) -> str:
     return ", ".join(path.name for path in files[:SHOWN]) + more
 
 
-def _spread(pairs: Sequence[Pair]) -> list[Pair]:
+def spread(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs in an order of which every beginning is spread evenly: the fractional parts of the golden ratio."""
     order = np.argsort(np.arange(len(pairs)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
     positions = np.empty_like(order)
@@ -217,14 +217,19 @@ def _check_each(check: Callable[[Pair], None], pairs: Sequence[Pair], seconds: f
 
 
 def _check_header(pair: Pair) -> None:
-    size = _size(pair.image)
+    size = size_of(pair.image)
     if pair.mask != NEGATIVE:
-        mask_size = _size(pair.mask)
+        mask_size = size_of(pair.mask)
         if size != mask_size:
             raise different_sizes(pair, size, mask_size)
 
 
-def _size(path: str) -> tuple[int, int]:
+def size_of(path: str) -> tuple[int, int]:
+    """Width and height of an image, of which only the header is read.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
     try:
         with open_image(path) as image:
             return image.size

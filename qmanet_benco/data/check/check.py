@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from qmanet_benco.data.check.duplicates import Seen, alike_across_sets, equal_files, perceptual_hash
+from qmanet_benco.data.check.duplicates import Seen, alike_across_sets, equal_files
 from qmanet_benco.data.prepare.manifest import NEGATIVE, read_manifest
 from qmanet_benco.data.sets import SETS, DataSet, data_set
 from qmanet_benco.errors import RequestError
 from qmanet_benco.folders import files_in
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
+from qmanet_benco.likeness import load_for_look, perceptual_hash
 from qmanet_benco.pairing import match_names
 from qmanet_benco.pixels import mask_colours
 
@@ -201,7 +202,7 @@ def _look(pair: tuple[Path, Path | None]) -> _Looked:
         digest = hashlib.sha256(content).hexdigest()
         image = open_image(image_path, content)
         size = image.size
-        look = perceptual_hash(load_whole(image, coarse=True))
+        look = perceptual_hash(load_for_look(image))
         orientation = orientation_of(image)
     except UnusableFileError as error:
         findings.append(Finding(FAILURE, f"image: {error}", str(image_path)))

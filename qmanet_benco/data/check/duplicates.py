@@ -6,14 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image as PillowImage
-
-BITS, BANDS = 64, 4
-NEAR = 3
-"""Bits that may differ: two hashes that close agree in one of four bands of 16 bits, so that no pair is missed."""
-FLAT = 2.0
-"""Standard deviation (of 255) of the hashed plane below which a picture has nothing to be recognised by."""
+from qmanet_benco.likeness import BANDS, BITS, NEAR
 
 
 @dataclass(frozen=True)
@@ -26,18 +19,6 @@ class Seen:
     sha256: str
     look: int | None
     """Perceptual hash; None where the picture is flat or unreadable."""
-
-
-def perceptual_hash(image: PillowImage.Image) -> int | None:
-    """A difference hash: whether each of 8 x 8 areas is brighter than its left neighbour.
-
-    It survives scaling, recompression and small changes, forgeries among them. See N. Krawetz, "Kind of Like That",
-    2013, https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html
-    """
-    plane = np.asarray(image.convert("L").resize((9, 8), PillowImage.Resampling.BOX), np.float64)
-    if plane.std() < FLAT:
-        return None
-    return int.from_bytes(np.packbits(plane[:, 1:] > plane[:, :-1]).tobytes(), "big")
 
 
 def equal_files(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:

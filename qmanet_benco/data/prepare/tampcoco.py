@@ -1,4 +1,4 @@
-"""tampCOCO, 800,000 pairs: its text lists become JSON lists line by line, in constant memory; nothing is copied."""
+"""tampCOCO, 800,000 pairs: its text lists become JSON lists line by line, in little memory; nothing is copied."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ class _Part:
     source: str
     pairs: int = 0
     left_out: int = 0
+    repeated: int = 0
+    """Of the pairs: those that an earlier line said already. They stay, since a list may mean to show them often."""
     sha256: str = ""
 
     @property
@@ -90,6 +93,9 @@ def _prepared(raw: Path, out: Path, sources: dict[str, Path], progress: Callable
     _write_manifest(out, parts)
     manifest.clear_partial(out)
     tampered, left_out = sum(part.pairs for part in parts), sum(part.left_out for part in parts)
+    for part in parts:
+        if part.repeated:
+            log.warning("%s: %d lines repeat an earlier one, and count once more", part.source, part.repeated)
     lists = tuple(out / part.file for part in parts)
     return Prepared("tampcoco", out, tampered, 0, left_out, left_out, lists)
 
@@ -137,6 +143,7 @@ def _write_part(
     with partial.open("wb") as stream:
         _put(stream, digest.update, b"[")
         suspicious = False
+        seen: set[int] = set()
         for place, image, mask, objection in lines:
             objection = objection or _absence(image, mask)
             if not objection and (suspicious or part.pairs % SAMPLE_EVERY == 0):
@@ -146,6 +153,7 @@ def _write_part(
                 part.left_out += 1
                 refuse(place, objection)
             else:
+                part.repeated += _is_repeated(image, mask, seen)
                 pair = json.dumps([image, mask], ensure_ascii=False).encode("utf-8", errors="surrogateescape")
                 _put(stream, digest.update, (b",\n" if part.pairs else b"\n") + pair)
                 part.pairs += 1
@@ -175,9 +183,18 @@ def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:
             image, _, rest = line.strip().partition(",")
             mask = rest.partition(",")[0]
             try:
-                yield f"{name}:{number}", f"{base}/{safe_name(image)}", f"{base}/{safe_name(mask)}", ""
+                paths = (_as_on_disk(f"{base}/{safe_name(listed)}") for listed in (image, mask))
+                yield f"{name}:{number}", *paths, ""
             except ValueError as error:
                 yield f"{name}:{number}", "", "", str(error)
+
+
+def _as_on_disk(path: str) -> str:
+    """The path under which a file is there, however its accents are written."""
+    if not path.isascii() and not os.path.isfile(path):  # noqa: PTH113
+        forms = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+        return next((form for form in forms if os.path.isfile(form)), path)  # noqa: PTH113
+    return path
 
 
 def _lines(stream: IO[str]) -> Iterator[str]:
@@ -217,7 +234,7 @@ def _scanned(raw: Path, images: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _mask_beside(masks: str, stem: str, ending: str) -> str:
-    for candidate in (f"{stem}.png", f"{stem}{ending}", f"{stem}_mask.png", f"{stem}.jpg"):
+    for candidate in (f"{stem}.png", f"{stem}{ending}", f"{stem}{ending}.png", f"{stem}_mask.png", f"{stem}.jpg"):
         path = f"{masks}/{candidate}"
         if os.path.isfile(path):  # noqa: PTH113  # a Path for each of 800,000 files takes four times as long
             return path
@@ -229,6 +246,15 @@ def _absence(image: str, mask: str) -> str:
         if not os.path.isfile(path):  # noqa: PTH113
             return f"the list names {Path(path).parent.name}/{Path(path).name}, which is not in the archive"
     return ""
+
+
+def _is_repeated(image: str, mask: str, seen: set[int]) -> bool:
+    """Whether an earlier line of the list says the same; of each line eight bytes of a hash are kept."""
+    digest = hashlib.blake2b(f"{image}\0{mask}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    key = int.from_bytes(digest, "big")
+    known = key in seen
+    seen.add(key)
+    return known
 
 
 def _defect(image: str, mask: str) -> str:

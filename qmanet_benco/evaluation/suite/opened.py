@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from qmanet_benco.benco import scoring
+from qmanet_benco.benco.seam.padding import warn_of_cropping
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.processes import Processes
 from qmanet_benco.evaluation.suite.records import safe_name
-from qmanet_benco.evaluation.suite.suite_file import SetEntry, Suite
+from qmanet_benco.evaluation.suite.suite_file import PAD, SetEntry, Suite
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ def open_sets(suite: Suite, out: Path, processes: Processes, skip_missing: bool)
             processes.wait()
             path = path / "test"
         pairs = tuple(scoring.pairs_of(path, f"set {entry.name}"))
+        if suite.resize == PAD and processes.rank == 0:
+            warn_of_cropping(pairs, suite.image_size, f"set {entry.name}", logger.warning)
         indices = tuple(spread(range(len(pairs)), entry.limit))
         digest = fingerprint.hash_pairs([pairs[index] for index in indices])
         opened.append(OpenSet(entry, path, pairs, indices, digest))
