@@ -92,7 +92,7 @@ def predict_all(
                 "score_rule": found.score_rule,
                 "tampered_fraction": found.tampered_fraction,
                 "regions": [asdict(region) for region in found.regions],
-                **_aspect(pixels.shape[1], pixels.shape[0], native),
+                **_aspect(pixels.shape[1], pixels.shape[0], way.native),
                 **settings,
                 "outputs": [f"{stem}{ending}" for ending in RESULTS],
             }

@@ -12,8 +12,8 @@ from PIL import Image
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.folders import files_below
-from qmanet_benco.images import MOST_PIXELS, UnusableFileError, check_pixels, open_image
-from qmanet_benco.pixels import Pixels, upright_rgb
+from qmanet_benco.images import MOST_PIXELS, UnusableFileError, check_pixels, load_whole, open_image, orientation_of
+from qmanet_benco.pixels import TURNS, Pixels, mask_colours, upright_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,21 @@ def read_photo(photo: Photo) -> Pixels:
             return _decoded(image, str(path))
     except UnusableFileError as error:
         raise _unreadable(str(path), error) from error
+
+
+def read_mask(path: Path) -> Pixels:
+    """A mask as it is shown, H x W: the brightest of the colours that :func:`~qmanet_benco.pixels.mask_colours` gives.
+
+    Raises:
+        RequestError: it cannot be read, or its colours and its alpha channel say different things.
+    """
+    try:
+        with open_image(path) as image:
+            turn = TURNS.get(orientation_of(load_whole(image)))
+            plane = mask_colours(image).max(axis=2)
+    except UnusableFileError as error:
+        raise _unreadable(str(path), error) from error
+    return plane if turn is None else np.asarray(Image.fromarray(plane).transpose(turn))
 
 
 def photos_below(paths: Iterable[Path]) -> list[Path]:

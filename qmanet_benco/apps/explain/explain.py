@@ -21,7 +21,7 @@ from torch import Tensor
 
 from qmanet_benco.apps.explain.panels import Explanation, binary, draw
 from qmanet_benco.apps.explain.probes import as_map, frozen, probed, without_interaction
-from qmanet_benco.apps.photo import read_photo
+from qmanet_benco.apps.photo import read_mask, read_photo
 from qmanet_benco.apps.predict import Plane, device_of, normalised
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
@@ -111,7 +111,7 @@ def write_explanation(
     kind = out.suffix.lower().removeprefix(".")
     if interaction_off and not any(model.config.interaction_stages for model in models.values()):
         raise RequestError("--without-interaction of models that have none", "a model with interaction")
-    pixels, truth = read_photo(photo), None if mask is None else read_photo(mask).max(axis=2)
+    pixels, truth = read_photo(photo), None if mask is None else read_mask(mask)
     found: dict[str, Explanation] = {}
     for name, model in models.items():
         found[name] = explain(model, pixels, truth, image_size)
