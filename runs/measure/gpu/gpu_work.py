@@ -15,6 +15,7 @@ from gpu_phases import FIGURES, NOT_HERE, NotHereError, ResultError
 from gpu_report import Notes
 
 PHASES = {
+    "correctness": "gpu_job.run_tests",
     "data": "gpu_job.make_data",
     "train": "gpu_job.train",
     "test": "gpu_job.compare_tests",
