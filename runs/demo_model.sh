@@ -1,35 +1,42 @@
 #!/usr/bin/env bash
-# The demonstration model that ships: forgeries, an hour of training on one CPU core, one file of 3 MB.
-# Usage: runs/demo_model.sh [OUT]      (default: ./demo_model; the result is OUT/model.safetensors)
-#   PHOTOS   folder with the nine photos below; by default they are taken from Debian's package lomiri-wallpapers-16.04
-#            (its licence file: CC BY 4.0, "seeding" CC0), unpacked, not installed: apt-get and dpkg-deb are needed
+# The model that ships: forgeries of free photos, two stages of training, a calibration, one file.
+# Usage: PHOTOS=folder TEST_PHOTOS=folder runs/demo_model.sh [OUT]     (makes OUT/model.safetensors; default ./demo_model)
+#   PHOTOS       photos to train on. The model that ships had 111 of drewnoakes/metadata-extractor-images (free to use
+#                however you wish)
+#   TEST_PHOTOS  others, for validation and calibration; it had 37 more of them, which its card names
+#   STEPS        optimiser steps of 8 pictures of 256 x 256 in the second stage (default 1600)
+#   START        trained weights of the variant b0-light to go on from, e.g. demo; the first stage is left out then
+#   WORKERS      processes that make the forgeries (default 2)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=runs/common.sh
+source "$here/common.sh"
 out=${1:-demo_model}
-names=(aitzgorri_by_Aitzol_Berasategi friends_by_Aitzol_Berasategi life_by_Aitzol_Berasategi
-    picosdeeuropa_by_Aitzol_Berasategi sunset_by_Aitzol_Berasategi Picture_0B_by_freespace Picture_1A_by_freespace
-    Wine_by_Jakkub_Mede seeding_by_Clements_Engelhardt)
+need_path PHOTOS "a folder of photos to train on"
+need_path TEST_PHOTOS "a folder of other photos"
 mkdir -p "$out"
-photos=${PHOTOS:-$out/photos}
-if [ ! -d "$photos" ]; then
-    rm -rf "$out/unpacked"
-    mkdir "$out/unpacked"
-    (cd "$out/unpacked" && apt-get download -q lomiri-wallpapers-16.04 && dpkg-deb -x ./*.deb .)
-    mkdir "$out/photos.part"
-    for name in "${names[@]}"; do
-        cp "$out/unpacked/usr/share/backgrounds/$name.jpg" "$out/photos.part/"
-    done
-    mv "$out/photos.part" "$photos"
-    rm -r "$out/unpacked"
-fi
-# shellcheck source=runs/setup.sh
-source "$here/setup.sh" ""
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-[ -d "$out/forgeries" ] || qmanet data demo "$out/forgeries" --train-count 3000 --test-count 160 --size 320 --seed 11 \
-    --train-photos "$photos" --largest-crop 6 --pasted 0.5 --workers 2
-qmanet benco train --model QMANet --variant miniature --image_size 256 --if_resizing \
-    --data_path "$out/forgeries/train" --test_data_path "$out/forgeries/test" \
-    --epochs 8 --lr 2e-3 --min_lr 1e-5 --warmup_epochs 1 --batch_size 8 --accum_iter 1 \
-    --test_batch_size 8 --test_period 1 --num_workers 0 --seed 0 --keep 1 --resume auto \
-    --output_dir "$out/run" --log_dir "$out/run"
-qmanet export --weights "$out/run/checkpoint-7.pth" --out "$out/model.safetensors" --image-size 256 --half
+forge() { # FOLDER SIZE SEED
+    [ -d "$1" ] || qmanet data demo "$1" --photos "$PHOTOS" --test-photos "$TEST_PHOTOS" --train-count 5000 \
+        --test-count 240 --size "$2" --seed "$3" --edited 1 --authentic 0.25 --workers "${WORKERS:-2}"
+}
+train() { # FORGERIES SIZE BATCH OUTPUT FLAGS...
+    local forgeries=$1 size=$2 batch=$3 output=$4
+    shift 4
+    qmanet benco train --model QMANet --variant b0-light --segmentation_weight 0.5 --edge_weight 0.25 --bce_weight 0.5 \
+        --data_path "$forgeries/train_list.json" --test_data_path "$forgeries/test" --image_size "$size" --if_resizing \
+        --augment none --batch_size "$batch" --test_batch_size "$batch" --accum_iter 1 --test_period 1 --num_workers 0 \
+        --seed 0 --keep 1 --resume auto --output_dir "$output" --log_dir "$output" "$@"
+}
+start=${START:-}
+if [ -z "$start" ]; then
+    forge "$out/forgeries128" 128 1
+    train "$out/forgeries128" 128 16 "$out/first" --epochs 3 --warmup_epochs 1 --lr 1e-3 --min_lr 1e-4
+    start=$out/first/checkpoint-2.pth
+fi
+forge "$out/forgeries256" 256 2
+train "$out/forgeries256" 256 8 "$out/second" --initial_weights "$start" \
+    --epochs 4 --max-steps "${STEPS:-1600}" --warmup_epochs 0 --lr 7e-4 --min_lr 2e-5
+last=$(find "$out/second" -name 'checkpoint-*.pth' | sort -V | tail -n 1)
+[ -d "$out/collages" ] || python "$here/study/collages.py" "$TEST_PHOTOS" "$out/collages" --count 80
+qmanet weights calibrate "$last" "$out/model.safetensors" --images "$out/collages/list.json" --native --half
