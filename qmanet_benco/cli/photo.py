@@ -130,22 +130,15 @@ def export(
 
 
 def web_page(
-    host: Annotated[str, typer.Option(help="Address to serve at; any but this machine's own needs --public.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="0: any free one.")] = 7860,
-    public: Annotated[bool, typer.Option("--public", help="Let other machines in.")] = False,
+    port: Annotated[int, typer.Option(help="0: the first free one from 7860 on.")] = 7860,
     weights: Weights = DEMO,
     max_megapixels: Annotated[float, typer.Option(help="Of one photo.")] = 50,
     max_megabytes: Annotated[float, typer.Option(help="Of one upload.")] = 64,
     device: Device = "",
     allow_pickle: AllowPickle = False,
 ) -> None:
-    """A local web page: drop a photo, see mask, noise view and explanation. Ctrl-C ends it."""
+    """A web page for this computer: drop a photo, see mask, noise view and explanation. Ctrl-C ends it."""
     from qmanet_benco.apps.web.limits import Limits
-    from qmanet_benco.apps.web.server import Address, run_page
+    from qmanet_benco.apps.web.server import run_page
 
-    address, limits = Address(host, port, public), Limits(max_megapixels, max_megabytes)
-    if not address.is_local:
-        typer.echo("warning: other machines can reach this page; it asks for no password", err=True)
-    run_page(weights, address, limits, device, allow_pickle, say=typer.echo)
+    run_page(weights, port, Limits(max_megapixels, max_megabytes), device, allow_pickle, say=typer.echo)

@@ -29,9 +29,10 @@ SECONDS = 120.0
 END_SECONDS = 60.0
 LEAVE_SECONDS = 30.0
 """Longest time that results may outlive the last visit."""
-ANALYSE = 0
-"""Number of the page's first event: a photo was sent."""
-RESULT_FILES = ("photo.jpg", "preview.png", "noise.png", "probability.png", "mask.png")
+ANALYSE, MARK, EXPLAIN = 0, 1, 2
+"""Numbers of the page's events, in the order of their declaration."""
+RESULT_FILES = {"overlay": 4, "mask": 5, "photo": 7, "noise": 8, "probability": 9}
+"""Where each file stands among the parts that the first event changes."""
 
 
 @dataclass
@@ -67,9 +68,12 @@ class WebUser:
         """Send a file."""
         return self.client.post("gradio_api/upload", files={"files": (name, content)})
 
-    def join(self, path: Any, event: int = ANALYSE) -> httpx.Response:
-        """Ask for an event with an uploaded file."""
-        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}] if event == ANALYSE else [None]
+    def join(self, path: Any, threshold: float = 0.5) -> httpx.Response:
+        """Ask for the analysis of an uploaded file."""
+        return self.ask(ANALYSE, {"path": path, "meta": {"_type": "gradio.FileData"}}, threshold)
+
+    def ask(self, event: int, *data: Any) -> httpx.Response:
+        """Ask for an event of the page."""
         order = {"data": data, "fn_index": event, "session_hash": self.page}
         return self.client.post("gradio_api/queue/join", json=order)
 
@@ -84,19 +88,28 @@ class WebUser:
                     return list(told["output"].get("data", []))
         raise RuntimeError("the server ended the connection without an answer")
 
-    def analyse(self, content: bytes) -> tuple[str, str]:
-        """The message and the token of the result for a photo; one of them is empty."""
-        sent = self.upload(content)
+    def wait_for_end(self) -> str:
+        """Everything that the server says of the event that was asked for, until its end."""
+        with self.client.stream("GET", "gradio_api/queue/data", params={"session_hash": self.page}) as stream:
+            return "".join(stream.iter_lines())
+
+    def analyse(self, content: bytes, name: str = "photo.png") -> tuple[str, dict[str, str]]:
+        """The message for a photo and the addresses of its result's files; one of them is empty."""
+        sent = self.upload(content, name)
         sent.raise_for_status()
         self.join(sent.json()[0]).raise_for_status()
         values = self.wait()
-        message = str(values[1].get("value") or "")
-        shown = str(values[3] or "")
-        return message, shown.partition('data-token="')[2].partition('"')[0]
+        files = {name: _address(values[place]) for name, place in RESULT_FILES.items()}
+        return str(values[1].get("value") or ""), {name: address for name, address in files.items() if address}
 
-    def fetch(self, token: str, name: str) -> httpx.Response:
+    def fetch(self, address: str) -> httpx.Response:
         """A file of a result."""
-        return self.client.get(f"result/{token}/{name}")
+        return self.client.get(address)
+
+
+def _address(value: Any) -> str:
+    """Where Gradio serves a file that an event gave; empty where it gave none."""
+    return str((value or {}).get("url") or "")
 
 
 @dataclass(frozen=True)
@@ -164,10 +177,10 @@ def _one(url: str, seed: int) -> float:
     started = time.monotonic()
     try:
         with WebUser(url) as user, user.visit():
-            _, token = user.analyse(small_photo(seed))
-            files = [user.fetch(token, name) for name in RESULT_FILES]
-            good = all(file.status_code == 200 for file in files)
-            size = Image.open(io.BytesIO(files[-1].content)).size if good else None
+            _, addresses = user.analyse(small_photo(seed))
+            files = {name: user.fetch(address) for name, address in addresses.items()}
+            good = len(files) == len(RESULT_FILES) and all(file.status_code == 200 for file in files.values())
+            size = Image.open(io.BytesIO(files["mask"].content)).size if good else None
             return time.monotonic() - started if size == (128, 128) else 0.0
     except (httpx.HTTPError, OSError, RuntimeError, ValueError):
         return 0.0

@@ -1,3 +1,3 @@
-"""The web page for one photo at a time: the server, its limits, its store and its views.
+"""The web page for one photo at a time, made with Gradio: the page, its server, its limits and its pictures.
 The command line imports it; it stands on the rest of `apps`.
 """

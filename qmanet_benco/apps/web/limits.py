@@ -31,9 +31,7 @@ class Limits:
         megapixels: of one photo, in millions of pixels.
         megabytes: of one upload, in millions of bytes.
         queue: requests that may wait for the network; further ones are refused.
-        results: photos whose results are kept, of all users together; the oldest goes first.
-        results_megabytes: of all results together.
-        seconds: age at which uploads and results go.
+        seconds: age at which uploads and results go, also of a page that is still open.
 
     Raises:
         RequestError: megapixels or megabytes are out of range.
@@ -42,8 +40,6 @@ class Limits:
     megapixels: float = 50
     megabytes: float = 64
     queue: int = 32
-    results: int = 64
-    results_megabytes: float = 2048
     seconds: float = 3600
 
     def __post_init__(self) -> None:

@@ -1,8 +1,6 @@
-"""Pictures for the web page: what a browser needs to draw any threshold itself, the noise view, the explanation."""
+"""Pictures for the web page: the overlay at a threshold, the noise view, the explanation."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,57 +8,28 @@ import torch
 from numpy.typing import NDArray
 
 from qmanet_benco.apps.photo import Pixels
-from qmanet_benco.apps.predict import Plane, Prediction
+from qmanet_benco.apps.predict import Plane
 from qmanet_benco.images import normalised
 from qmanet_benco.model.network import QMANetwork
 
 PREVIEW_SIDE = 1400
-"""Pixels of the longer side of what the browser draws; downloads have the photo's own size."""
+"""Pixels of the longer side of what the page shows; downloads have the photo's own size."""
 PANEL_SIDE = 320
-STEPS = 100
-"""The slider's threshold is a hundredth."""
+RED = (255, 60, 20)
+PALE = 0.75
+"""How far an unmarked pixel goes towards its grey."""
 FULL = 65535
 """Sixteen bits: probability 1."""
 
 
-@dataclass(frozen=True)
-class Views:
-    """Encoded pictures of one analysed photo."""
-
-    photo: bytes
-    """JPEG, at most :data:`PREVIEW_SIDE`."""
-    probability: bytes
-    """PNG of the same size: red is the high byte of the probability in 16 bits, green the low one."""
-    noise: bytes
-    """PNG, image_size x image_size."""
-    sixteen: bytes
-    """PNG at the photo's own size, 16 bits."""
-    fractions: tuple[float, ...]
-    """Of the pixels at the photo's own size: how many are above 0.00, 0.01, ... 1.00."""
-    size: tuple[int, int]
-    """Width and height of the previews."""
-
-
-def make_views(model: QMANetwork, pixels: Pixels, found: Prediction) -> Views:
-    """Everything that the page shows of a photo, from one answer of the network."""
-    sixteen = (found.probability * FULL).round().astype(np.uint16)
-    size = preview_size(*pixels.shape[:2])
-    small = cv2.resize(sixteen, size, interpolation=cv2.INTER_AREA)
-    packed = np.stack([np.zeros_like(small), small & 255, small >> 8], axis=2).astype(np.uint8)  # blue, green, red
-    return Views(
-        photo=encode(_shrunk(pixels, size), ".jpg"),
-        probability=encode(packed[..., ::-1], ".png"),
-        noise=encode(noise_picture(model, pixels), ".png"),
-        sixteen=encode(sixteen, ".png"),
-        fractions=_fractions(sixteen),
-        size=size,
-    )
-
-
-def mask_at(sixteen: bytes, threshold: float) -> bytes:
-    """The mask as PNG, 0 or 255: where the stored 16-bit probability is above the threshold."""
-    plane = cv2.imdecode(np.frombuffer(sixteen, np.uint8), cv2.IMREAD_UNCHANGED)
-    return encode((plane > threshold * FULL).astype(np.uint8) * 255, ".png")
+def overlay(photo: Pixels, marked: NDArray[np.bool_]) -> Pixels:
+    """The photo in pale colours, marked pixels under red and their outline in full red; all H x W x 3."""
+    grey = photo.mean(axis=2, keepdims=True, dtype=np.float32)
+    pale = photo + (grey - photo) * PALE  # red must stand out on red photos too
+    inner = cv2.erode(marked.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    share = np.where(inner[..., None] > 0, 0.5, 1.0)
+    red = photo + (np.array(RED, np.float32) - photo) * share
+    return np.where(marked[..., None], red, pale).round().astype(np.uint8)
 
 
 def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
@@ -78,7 +47,7 @@ def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
 def panel_picture(pixels: Pixels, panel: Plane) -> bytes:
     """One panel of the explanation as JPEG: the photo in grey under the panel's heat, at most :data:`PANEL_SIDE`."""
     size = preview_size(pixels.shape[0], pixels.shape[1], PANEL_SIDE)
-    grey = _shrunk(pixels, size).mean(axis=2, keepdims=True)
+    grey = shrunk(pixels, PANEL_SIDE).mean(axis=2, keepdims=True)
     heat = cv2.resize(np.nan_to_num(panel).astype(np.float32), size, interpolation=cv2.INTER_LINEAR).clip(0, 1)
     colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     return encode((0.35 * grey + 0.65 * colours).clip(0, 255).astype(np.uint8), ".jpg")
@@ -100,11 +69,12 @@ def encode(values: NDArray[np.uint8] | NDArray[np.uint16], ending: str) -> bytes
     return content.tobytes()
 
 
-def _shrunk(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def decode(content: bytes) -> Pixels:
+    """H x W x 3 in RGB of a JPEG that :func:`encode` made."""
+    return np.ascontiguousarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def shrunk(pixels: Pixels, side: int = PREVIEW_SIDE) -> Pixels:
+    """The same picture with its longer side at most ``side``."""
+    size = preview_size(pixels.shape[0], pixels.shape[1], side)
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _fractions(sixteen: NDArray[np.uint16]) -> tuple[float, ...]:
-    counts = np.bincount(sixteen.ravel(), minlength=FULL + 1)
-    above = sixteen.size - np.cumsum(counts)
-    return tuple(float(above[int(step / STEPS * FULL)] / sixteen.size) for step in range(STEPS + 1))

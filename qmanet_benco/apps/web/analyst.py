@@ -1,0 +1,182 @@
+"""What the page's buttons do: a photo is analysed, marked at a threshold, explained and forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from qmanet_benco.apps.predict import predict
+from qmanet_benco.apps.web import views
+from qmanet_benco.apps.web.limits import Limits, read_upload
+from qmanet_benco.errors import RequestError
+from qmanet_benco.model.network import QMANetwork
+
+ORIGINAL, PREVIEW, PROBABILITY, SCORE = "original", "photo.jpg", "probability.npy", "score"
+LONGEST_STEM = 80
+
+
+@dataclass(frozen=True)
+class Marking:
+    """A photo's answer at one threshold."""
+
+    words: str
+    """Markdown."""
+    overlay: Path
+    mask: Path
+    """PNG at the photo's own size, 0 or 255."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the page shows of a photo."""
+
+    folder: Path
+    """Everything that is kept of it; the name cannot be guessed."""
+    marking: Marking
+    photo: Path
+    noise: Path
+    probability: Path
+    """PNG at the photo's own size, 16 bits."""
+
+
+class Analyst:
+    """One model and the photos of all visitors, each visitor's in a folder whose name nobody else can know.
+
+    Args:
+        model: in eval mode.
+        folder: Gradio's temporary one, from which it serves a file to whoever knows its name.
+        limits: of uploads.
+    """
+
+    def __init__(self, model: QMANetwork, folder: Path, limits: Limits) -> None:
+        self.model = model
+        self.folder = folder
+        self.limits = limits
+        self._secret = secrets.token_bytes(32)
+
+    def analyse(self, upload: Path, visitor: str, threshold: float) -> Answer:
+        """Run the network on an uploaded file, which is taken away, and keep the pictures.
+
+        The visitor's former photo is forgotten.
+
+        Args:
+            upload: below :attr:`folder`.
+            visitor: how Gradio calls the open page.
+            threshold: of the mask.
+
+        Raises:
+            RequestError: the upload is gone, or is no photo that this server takes.
+        """
+        self.forget(visitor)
+        own = self._folder_of(visitor)
+        folder = own / secrets.token_hex(8)
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+            _take(upload, folder / ORIGINAL)
+            return self._analysed(folder, _stem(upload.name), threshold)
+        except BaseException:
+            self.forget(visitor)
+            raise
+
+    def _analysed(self, folder: Path, stem: str, threshold: float) -> Answer:
+        pixels = read_upload(folder / ORIGINAL, self.limits)
+        found = predict(self.model, pixels)
+        sixteen = (found.probability * views.FULL).round().astype(np.uint16)
+        probability = folder / f"{stem}.probability.png"
+        for path, content in (
+            (folder / PREVIEW, views.encode(views.shrunk(pixels), ".jpg")),
+            (folder / "noise.png", views.encode(views.noise_picture(self.model, pixels), ".png")),
+            (probability, views.encode(sixteen, ".png")),
+            (folder / SCORE, str(found.score).encode()),
+        ):
+            path.write_bytes(content)
+        np.save(folder / PROBABILITY, sixteen)
+        return Answer(folder, self.mark(folder, threshold), folder / PREVIEW, folder / "noise.png", probability)
+
+    def mark(self, folder: Path, threshold: float) -> Marking:
+        """The answer at another threshold; the network is not asked again.
+
+        Raises:
+            OSError: the photo was forgotten.
+        """
+        sixteen = np.load(folder / PROBABILITY, mmap_mode="r")
+        mask = sixteen > threshold * views.FULL
+        photo = views.decode((folder / PREVIEW).read_bytes())
+        small = cv2.resize(np.asarray(sixteen), (photo.shape[1], photo.shape[0]), interpolation=cv2.INTER_AREA)
+        stem = next(folder.glob("*.probability.png")).name.removesuffix(".probability.png")
+        places = folder / f"overlay-{threshold:.2f}.jpg", folder / f"{threshold:.2f}"
+        places[1].mkdir(exist_ok=True)
+        marking = Marking(
+            words(float(mask.mean()), threshold, float((folder / SCORE).read_text()), mask.shape),
+            places[0],
+            places[1] / f"{stem}.mask.png",
+        )
+        marking.overlay.write_bytes(views.encode(views.overlay(photo, small > threshold * views.FULL), ".jpg"))
+        marking.mask.write_bytes(views.encode(mask.astype(np.uint8) * 255, ".png"))
+        return marking
+
+    def explain(self, folder: Path) -> list[tuple[str, str]]:
+        """The panels of the explanation, each with its name.
+
+        Raises:
+            OSError: the photo was forgotten.
+            ImportError: the extra is not installed.
+            RequestError: the photo cannot be explained.
+        """
+        from qmanet_benco.apps.explain.explain import explain
+
+        pixels = read_upload(folder / ORIGINAL, self.limits)
+        shown = []
+        for number, (name, panel) in enumerate(explain(self.model, pixels).panels.items()):
+            path = folder / f"panel-{number}.jpg"
+            path.write_bytes(views.panel_picture(pixels, panel))
+            shown.append((str(path), name))
+        return shown
+
+    def forget(self, visitor: str) -> None:
+        """Remove everything of a visitor; work that is still going on finds no folder to write into and fails."""
+        own = self._folder_of(visitor)
+        removed = own.with_name(secrets.token_hex(32))
+        try:
+            own.rename(removed)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(removed, ignore_errors=True)
+
+    def _folder_of(self, visitor: str) -> Path:
+        return self.folder / hashlib.sha256(self._secret + visitor.encode()).hexdigest()
+
+
+def words(fraction: float, threshold: float, score: float, shape: tuple[int, ...]) -> str:
+    """The answer in words and numbers, as Markdown."""
+    said = "No part of this photo is marked." if not fraction else "**Parts of this photo look changed.**"
+    marked = f"{100 * fraction:.1f} % of it has a probability above {threshold:.2f}."
+    return f"{said} {marked}\n\nScore {score:.2f}; {shape[1]} x {shape[0]} pixels."
+
+
+def _take(upload: Path, place: Path) -> None:
+    """Move an upload; Gradio's folder around it goes with it.
+
+    Raises:
+        RequestError: it is not there.
+    """
+    try:
+        os.replace(upload, place)  # noqa: PTH105 - Path.replace of an empty path is the folder itself
+        upload.parent.rmdir()
+    except FileNotFoundError as error:
+        raise RequestError("The upload is gone", cure="send the photo again") from error
+    except OSError:
+        if not place.is_file():
+            raise RequestError("The upload is gone", cure="send the photo again") from None
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w .-]", "_", Path(name).stem)[:LONGEST_STEM] or "photo"
