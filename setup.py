@@ -41,6 +41,7 @@ REQUIREMENTS = [
     "scikit-image>=0.22",
     "scikit-learn>=1.3",
     "matplotlib>=3.8",
+    "jinja2>=3.1",  # the HTML report
     "jpeglib>=1.0",  # JPEG coefficients for CAT-Net: the framework wants jpegio, which has no wheel
     # records of the suite, and their tables
     "pyarrow>=15",
@@ -101,8 +102,9 @@ setup(
     packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
     package_data={
         "qmanet_benco": ["py.typed"],
-        "qmanet_benco.apps.web": ["*.js", "*.css"],
+        "qmanet_benco.apps.web": ["*.css"],
         "qmanet_benco.evaluation": ["*.json"],
+        "qmanet_benco.evaluation.report": ["templates/*"],
         "qmanet_benco.evaluation.suite": ["suites/*.yaml"],
         "qmanet_benco.model": ["demo/*"],
     },

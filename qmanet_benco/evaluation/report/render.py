@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX, CSV and HTML."""
+"""A table as Markdown, LaTeX and CSV, and the words of its cells."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def markdown(table: Table) -> str:
     for panel in table.panels:
         rows = []
         for row in panel.rows:
-            marks = "".join(f"<sup>{_note_number(table, note)}</sup>" for note in row.footnotes)
-            cells = [_words(cell, "**{}**", "<u>{}</u>", "±") for cell in row.cells]
+            marks = "".join(f"<sup>{note_number(table, note)}</sup>" for note in row.footnotes)
+            cells = [cell_words(cell, "**{}**", "<u>{}</u>", "±") for cell in row.cells]
             rows.append([f"{_plain(row.name)}{marks}", *cells])
         lines += [f"**{_plain(panel.title)}**", ""]
         lines += [*markdown_table(["model", *map(_plain, panel.columns)], rows), ""]
-    lines += [f"{number}. {_plain(note)}" for number, note in enumerate(_footnotes(table), 1)]
+    lines += [f"{number}. {_plain(note)}" for number, note in enumerate(footnotes(table), 1)]
     lines += ["", *(f"- {_plain(note)}" for note in table.notes), ""]
     return "\n".join(lines)
 
@@ -62,8 +62,8 @@ def latex(table: Table) -> str:
             r"\midrule",
         ]
         for row in panel.rows:
-            marks = "".join(rf"$^{{{_note_number(table, note)}}}$" for note in row.footnotes)
-            cells = " & ".join(_words(cell, r"\textbf{{{}}}", r"\underline{{{}}}", r"$\pm$") for cell in row.cells)
+            marks = "".join(rf"$^{{{note_number(table, note)}}}$" for note in row.footnotes)
+            cells = " & ".join(cell_words(cell, r"\textbf{{{}}}", r"\underline{{{}}}", r"$\pm$") for cell in row.cells)
             lines.append(rf"{tex(row.name)}{marks} & {cells} \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [rf"\\ {{\footnotesize $^{{{number}}}$ {tex(note)}}}" for number, note in _used(table, panel.rows)]
@@ -100,30 +100,12 @@ def csv_text(table: Table) -> str:
     return stream.getvalue()
 
 
-def html_table(table: Table) -> str:
-    """A ``section`` with a table for each panel; every name is escaped."""
-    parts = [f"<section id='{html.escape(table.key)}'><h2>{html.escape(table.title)}</h2>"]
-    for panel in table.panels:
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in panel.columns)
-        parts.append(f"<h3>{html.escape(panel.title)}</h3><div class=wide><table><tr><th>model</th>{head}</tr>")
-        for row in panel.rows:
-            marks = "".join(f"<sup>{_note_number(table, note)}</sup>" for note in row.footnotes)
-            shown = [(_title(cell), _words(cell, "<b>{}</b>", "<u>{}</u>", "±")) for cell in row.cells]
-            cells = "".join(f"<td title='{title}'>{words}</td>" for title, words in shown)
-            parts.append(f"<tr><td>{html.escape(row.name)}{marks}</td>{cells}</tr>")
-        parts.append("</table></div>")
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in _footnotes(table))
-    others = "".join(f"<p class=note>{html.escape(note)}</p>" for note in table.notes)
-    parts.append((f"<ol class=note>{notes}</ol>" if notes else "") + others + "</section>")
-    return "".join(parts)
-
-
 def tex(text: str) -> str:
     """Text with LaTeX's special characters escaped."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _words(cell: Cell, best: str, second: str, plus_minus: str) -> str:
+def cell_words(cell: Cell, best: str, second: str, plus_minus: str) -> str:
     """``0.812 ± 0.004 (published 0.826, -0.014)``."""
     published = "" if cell.published is None else f"published {cell.published:.3f}"
     if cell.value is None:
@@ -134,7 +116,7 @@ def _words(cell: Cell, best: str, second: str, plus_minus: str) -> str:
     return f"{value} ({published}, {cell.difference:+.3f})" if published else value
 
 
-def _title(cell: Cell) -> str:
+def cell_title(cell: Cell) -> str:
     return f"{cell.images} images, {cell.seeds} seed{'s' if cell.seeds != 1 else ''}" if cell.images else NOT_MEASURED
 
 
@@ -148,17 +130,17 @@ def _plain(text: str) -> str:
     return "".join(f"\\{character}" if character in "|*_`[]" else character for character in escaped)
 
 
-def _footnotes(table: Table) -> list[str]:
+def footnotes(table: Table) -> list[str]:
     return list(dict.fromkeys(note for panel in table.panels for row in panel.rows for note in row.footnotes))
 
 
-def _note_number(table: Table, note: str) -> int:
-    return _footnotes(table).index(note) + 1
+def note_number(table: Table, note: str) -> int:
+    return footnotes(table).index(note) + 1
 
 
 def _used(table: Table, rows: Iterable[Row]) -> list[tuple[int, str]]:
     notes = dict.fromkeys(note for row in rows for note in row.footnotes)
-    return [(_note_number(table, note), note) for note in notes]
+    return [(note_number(table, note), note) for note in notes]
 
 
 FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
