@@ -26,6 +26,7 @@ pytest.importorskip("gradio", reason="needs the extra [app]")
 import httpx
 
 from qmanet_benco import predict
+from qmanet_benco.apps.predict import Prediction, regions
 from qmanet_benco.apps.web import analyst as room
 from qmanet_benco.apps.web.analyst import Analyst
 from qmanet_benco.apps.web.limits import Limits, read_upload
@@ -98,15 +99,18 @@ def test_downloads_are_what_predict_says_at_every_threshold(user: WebUser, model
         assert ((shown == 255) == (sixteen > threshold * 65535)).all()
         assert set(np.unique(shown)) <= {0, 255}
         assert download["url"] == mask["url"]
-        assert f"{100 * (shown == 255).mean():.1f} % of it has a probability above {threshold:.2f}." in words
+        assert f"{(shown == 255).mean():.1%} of the photo has a probability above {threshold:.2f}." in words
 
 
 def test_the_answer_begins_with_words() -> None:
-    shape = (30, 40)
-    nothing, parts = room.words(0.0, 0.5, 0.04, shape), room.words(0.125, 0.5, 0.9, shape)
-    assert nothing.startswith("No part of this photo is marked.")
-    assert parts.startswith("**Parts of this photo look changed.** 12.5 % of it")
-    assert parts.endswith("Score 0.90; 40 x 30 pixels.")
+    probability = np.zeros((30, 40), np.float32)
+    nothing = room.words(Prediction(probability, probability > 0.5, 0.04, ()))
+    probability[:15, :10] = 0.9
+    mask = probability > 0.5
+    part = room.words(Prediction(probability, mask, 0.9, tuple(regions(mask, probability))))
+    assert nothing.startswith("**Nothing found; not calibrated.** 0.0% of the photo")
+    assert part.startswith("**1 region found; not calibrated.** 12.5% of the photo has a probability above 0.50.")
+    assert part.endswith("Score 0.90: not calibrated (mean of the most suspicious thousandth). 40 x 30 pixels.")
 
 
 def test_the_overlay_is_red_where_the_mask_is_and_pale_elsewhere(user: WebUser) -> None:

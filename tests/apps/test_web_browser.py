@@ -121,7 +121,7 @@ def test_a_photo_is_analysed_and_the_slider_marks_more(
     first = page.shown("overlay")
     assert page.picture("overlay").shape == (400, 600, 3)
     words = page.all("#words")[0].text
-    assert words.startswith(("Parts of this photo look changed.", "No part of this photo is marked."))
+    assert " found" in words.splitlines()[0]
     assert "600 x 400 pixels" in words
     browser.save_screenshot(str(tmp_path / "overlay.png"))
     _save_picture(tmp_path / "overlay.png")
@@ -134,7 +134,7 @@ def test_a_photo_is_analysed_and_the_slider_marks_more(
     saved = tmp_path / "coffee b.mask.png"
     page.until(saved.is_file, "the download")
     assert (np.asarray(Image.open(saved)) == mask).all()
-    page.until(lambda: f"{100 * (mask > 0).mean():.1f} %" in page.all("#words")[0].text, "the marked part in words")
+    page.until(lambda: f"{(mask > 0).mean():.1%}" in page.all("#words")[0].text, "the marked part in words")
     page.view("Noise view")
     assert page.picture("noise").shape[0] == page.picture("noise").shape[1]
     browser.save_screenshot(str(tmp_path / "noise.png"))

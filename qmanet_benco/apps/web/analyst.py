@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from qmanet_benco.apps.predict import predict
+from qmanet_benco.apps.predict import Prediction, predict, regions, resolved
 from qmanet_benco.apps.web import views
 from qmanet_benco.apps.web.limits import Limits, read_upload
 from qmanet_benco.errors import RequestError
@@ -107,18 +107,23 @@ class Analyst:
         Raises:
             OSError: the photo was forgotten.
         """
-        sixteen = np.load(folder / PROBABILITY, mmap_mode="r")
+        sixteen = np.load(folder / PROBABILITY)
         mask = sixteen > threshold * views.FULL
+        probability = (sixteen / np.float32(views.FULL)).astype(np.float32)
+        found = Prediction(
+            probability,
+            mask,
+            float((folder / SCORE).read_text()),
+            tuple(regions(mask, probability)),
+            threshold,
+            resolved(self.model, None, 0, None).calibration,
+        )
         photo = views.decode((folder / PREVIEW).read_bytes())
-        small = cv2.resize(np.asarray(sixteen), (photo.shape[1], photo.shape[0]), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(sixteen, (photo.shape[1], photo.shape[0]), interpolation=cv2.INTER_AREA)
         stem = next(folder.glob("*.probability.png")).name.removesuffix(".probability.png")
         places = folder / f"overlay-{threshold:.2f}.jpg", folder / f"{threshold:.2f}"
         places[1].mkdir(exist_ok=True)
-        marking = Marking(
-            words(float(mask.mean()), threshold, float((folder / SCORE).read_text()), mask.shape),
-            places[0],
-            places[1] / f"{stem}.mask.png",
-        )
+        marking = Marking(words(found), places[0], places[1] / f"{stem}.mask.png")
         marking.overlay.write_bytes(views.encode(views.overlay(photo, small > threshold * views.FULL), ".jpg"))
         marking.mask.write_bytes(views.encode(mask.astype(np.uint8) * 255, ".png"))
         return marking
@@ -155,11 +160,12 @@ class Analyst:
         return self.folder / hashlib.sha256(self._secret + visitor.encode()).hexdigest()
 
 
-def words(fraction: float, threshold: float, score: float, shape: tuple[int, ...]) -> str:
+def words(found: Prediction) -> str:
     """The answer in words and numbers, as Markdown."""
-    said = "No part of this photo is marked." if not fraction else "**Parts of this photo look changed.**"
-    marked = f"{100 * fraction:.1f} % of it has a probability above {threshold:.2f}."
-    return f"{said} {marked}\n\nScore {score:.2f}; {shape[1]} x {shape[0]} pixels."
+    height, width = found.mask.shape
+    verdict = f"**{found.verdict[0].upper()}{found.verdict[1:]}.**"
+    marked = f"{found.tampered_fraction:.1%} of the photo has a probability above {found.threshold:.2f}."
+    return f"{verdict} {marked}\n\nScore {found.score:.2f}: {found.score_rule}. {width} x {height} pixels."
 
 
 def _take(upload: Path, place: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from qmanet_benco.apps.predict import THRESHOLD
+from qmanet_benco.apps.predict import resolved
 from qmanet_benco.apps.web.analyst import Analyst, Marking
 from qmanet_benco.apps.web.limits import Limits
 from qmanet_benco.errors import RequestError
@@ -63,7 +63,7 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
             threshold = gradio.Slider(
                 0.01,
                 0.99,
-                value=THRESHOLD,
+                value=resolved(model, None, 0, None).threshold,
                 step=0.01,
                 label="Threshold: mark what is more probable than this",
                 elem_id="slider",
