@@ -13,6 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 here=$PWD
 work=$(mktemp -d)
+mapfile -t marked < <(grep -rl --include='test_*.py' 'pytest\.mark\.compat' tests)  # collecting all others takes minutes
 trap 'rm -rf "$work"' EXIT
 
 floor() {  # floor NAME: the release behind NAME>= in setup.py
@@ -21,7 +22,7 @@ floor() {  # floor NAME: the release behind NAME>= in setup.py
 
 marked() {  # marked SESSION [PATH]: the marked tests with PATH before everything that is installed
     echo "== $1: $(PYTHONPATH=${2:-} python -c 'import torch, timm, transformers as t; print("torch", torch.__version__, "timm", timm.__version__, "transformers", t.__version__)')"
-    PYTHONPATH="${2:+$2:}$here" python -m pytest -q -m compat -p no:cacheprovider tests
+    PYTHONPATH="${2:+$2:}$here" python -m pytest -q -m compat -p no:cacheprovider "${marked[@]}"
 }
 
 session() {  # session NAME REQUIREMENT...: without dependencies, so that the rest stays as it is
@@ -68,7 +69,7 @@ names = ("torch", "numpy", "opencv-python-headless", "pandas", "pyarrow", "onnxr
 versions = [next((found.version for found in metadata.distributions(name=name)), "none") for name in names]
 print("|", " | ".join((platform.python_version(), *versions)), end=" | ")')
     local code=0
-    PYTHONPATH=$here "$python" -m pytest -q -m compat -p no:cacheprovider tests | tee "$work/$1.log" || code=1
+    PYTHONPATH=$here "$python" -m pytest -q -m compat -p no:cacheprovider "${marked[@]}" | tee "$work/$1.log" || code=1
     echo "$line$(tail -n 1 "$work/$1.log") |" >>"$work/table"
     return "$code"
 }

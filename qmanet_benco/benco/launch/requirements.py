@@ -21,23 +21,24 @@ def absent_packages(name: str) -> list[str]:
     Returns:
         Their names, sorted; nothing if the package itself is not installed.
     """
+    asked = packages_below(name)
+    absent = {each for each in asked if _requirements(each) is None}
+    return sorted(absent - (OPENCV if absent & OPENCV != OPENCV else set()))
+
+
+def packages_below(name: str) -> set[str]:
+    """The names of all packages that a package asks for, and that these ask for, as far as they are installed."""
     from packaging.requirements import Requirement
 
-    absent, seen, waiting = set[str](), set[str](), [name]
+    seen, waiting = set[str](), [name]
     while waiting:
         current = _normal(waiting.pop())
         if current in seen:
             continue
         seen.add(current)
-        lines = _requirements(current)
-        if lines is None:
-            absent.add(current)
-            continue
-        asked = [Requirement(line) for line in lines]
+        asked = [Requirement(line) for line in _requirements(current) or ()]
         waiting += [each.name for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
-    if any(_requirements(each) is not None for each in OPENCV):
-        absent -= OPENCV
-    return sorted(absent - BUILDERS - {_normal(name)})
+    return seen - BUILDERS - {_normal(name)}
 
 
 def _requirements(name: str) -> Iterable[str] | None:
