@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -57,6 +58,21 @@ def foreign_name(parts: Iterable[str]) -> str | None:
         if part.startswith(".") or part.casefold() in HELPERS:
             return part
     return None
+
+
+def as_on_disk(file: str) -> str:
+    """The path under which a listed file is there: accents can be written in two ways, and Windows writes backslashes.
+
+    The path itself where no way of writing it leads to a file.
+    """
+    if os.path.isfile(file):  # noqa: PTH113 - a Path for each of 100,000 names is slow
+        return file
+    for name in (file, file.replace("\\", "/")):
+        for form in ("NFC", "NFD"):
+            written = unicodedata.normalize(form, name)
+            if os.path.isfile(written):  # noqa: PTH113
+                return written
+    return file
 
 
 def files_below(root: Path) -> Listing:

@@ -46,7 +46,9 @@ def as_rgb(image: Image.Image) -> Image.Image:
     try:
         if image.mode.startswith(("I", "F")):
             return Image.fromarray(np.repeat(_grey(image)[..., None], 3, axis=2))
-        return _over_white(image.convert("RGBA")) if _has_alpha(image) else image.convert("RGB")
+        if _has_alpha(image):
+            return _over_white(image.convert("RGBA"))
+        return image if image.mode == "RGB" else image.convert("RGB")
     except UnusableFileError:
         raise
     except Exception as error:  # Pillow names the mode
@@ -115,7 +117,8 @@ def _grey(image: Image.Image) -> Pixels:
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    keyed = "transparency" in image.info and not image.mode.startswith(("I", "F"))
+    return keyed or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -139,3 +139,12 @@ def test_prepare_at_the_command_line(tmp_path):
     assert "3 pairs" in done.stdout
     args[2] = "casia9"
     assert isinstance(CliRunner().invoke(app, args).exception, RequestError)
+
+
+def test_a_list_of_another_system_is_read_and_repetitions_are_said(coverage, tmp_path, monkeypatch):
+    monkeypatch.chdir(coverage)
+    entry = ["Tp\\1t.tif", "Gt\\1t.png"]
+    (tmp_path / "list.json").write_text(json.dumps([entry, entry]))
+    (report,) = check([tmp_path / "list.json"])
+    assert not report.failed
+    assert any(finding.what == "1 entries repeat an earlier one" for finding in report.findings)

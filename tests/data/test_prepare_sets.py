@@ -119,6 +119,16 @@ def test_a_mask_drawn_on_the_turned_picture_is_turned_back(orientation, tmp_path
     assert np.array_equal(pairs_of(tmp_path / "out")["a_0"][1], truth)
 
 
+def test_masks_with_an_ending_of_their_own_belong_to_their_images(archive, tmp_path):
+    raw = archive("fantasticreality")
+    for path in (raw / "FantasticReality_v1" / "SegmentationFake").iterdir():
+        path.rename(path.with_name(f"{path.stem}_classes{path.suffix}"))
+    made = prepare("fantasticreality", raw, tmp_path / "out")
+    assert (made.tampered, made.failed) == (3, 0)
+    rows = manifest(tmp_path / "out")
+    assert all(Path(row["source_mask"]).stem == f"{Path(row['source']).stem}_classes" for row in rows)
+
+
 def test_fantasticreality_reads_class_ids_of_every_format(archive, tmp_path):
     made = prepare("fantasticreality", archive("fantasticreality"), tmp_path / "out")
     pairs = pairs_of(tmp_path / "out")

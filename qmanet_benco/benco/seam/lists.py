@@ -6,12 +6,12 @@ import json
 import logging
 import os
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 from qmanet_benco.benco.seam.pairs import NEGATIVE, Pair, pair_folder
 from qmanet_benco.errors import RequestError
+from qmanet_benco.folders import as_on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,9 @@ def read_pair_list(path: Path, origin: str) -> list[Pair]:
     for number, entry in enumerate(content, start=1):
         if not isinstance(entry, list) or len(entry) < 2 or not all(isinstance(word, str) for word in entry[:2]):
             raise RequestError(f"{origin} {path}, entry {number}: {_shown(entry)}", PAIR_LIST)
-    pairs = [Pair(_as_on_disk(entry[0]), _as_on_disk(entry[1])) for entry in content]
+    pairs = [
+        Pair(as_on_disk(entry[0]), entry[1] if entry[1] == NEGATIVE else as_on_disk(entry[1])) for entry in content
+    ]
     for number, pair in enumerate(pairs, start=1):
         for file in pair:
             if file != NEGATIVE and not os.path.isfile(file):  # noqa: PTH113 - a Path for each of 100,000 names is slow
@@ -56,18 +58,6 @@ def read_pair_list(path: Path, origin: str) -> list[Pair]:
     if repeated:
         logger.warning("%s %s: %d entries repeat an earlier one, and count once more", origin, path, repeated)
     return pairs
-
-
-def _as_on_disk(file: str) -> str:
-    """The path under which a file is there: accents may be written in two ways, and Windows writes backslashes."""
-    if file == NEGATIVE or os.path.isfile(file):  # noqa: PTH113 - a Path for each of 100,000 names is slow
-        return file
-    for name in (file, file.replace("\\", "/")):
-        for form in ("NFC", "NFD"):
-            written = unicodedata.normalize(form, name)
-            if os.path.isfile(written):  # noqa: PTH113
-                return written
-    return file
 
 
 def _cure_of_path(file: str) -> str:

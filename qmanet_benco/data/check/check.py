@@ -18,7 +18,7 @@ from qmanet_benco.data.check.duplicates import Seen, alike_across_sets, equal_fi
 from qmanet_benco.data.prepare.manifest import NEGATIVE, read_manifest
 from qmanet_benco.data.sets import SETS, DataSet, data_set
 from qmanet_benco.errors import RequestError
-from qmanet_benco.folders import files_in
+from qmanet_benco.folders import as_on_disk, files_in
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
 from qmanet_benco.likeness import load_for_look, perceptual_hash
 from qmanet_benco.pairing import match_names
@@ -166,10 +166,15 @@ def pairs_of(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]
 def _of_list(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-        pairs = [(Path(image), None if mask == NEGATIVE else Path(mask)) for image, mask in entries]
+        pairs = [
+            (Path(as_on_disk(image)), None if mask == NEGATIVE else Path(as_on_disk(mask))) for image, mask in entries
+        ]
     except (ValueError, TypeError, OSError, RecursionError) as error:
         raise RequestError(f"{path} is not a list of pairs ({error})", '[[image, mask or "Negative"], ...]') from None
     findings = [] if pairs else [Finding(FAILURE, "the list is empty")]
+    repeated = len(pairs) - len(set(pairs))
+    if repeated:
+        findings.append(Finding(NOTE, f"{repeated} entries repeat an earlier one"))
     relative = next((image for image, _ in pairs if not image.is_absolute()), None)
     if relative is not None:
         findings.append(Finding(NOTE, "paths are relative: they hold only in the folder they were written for"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
 from qmanet_benco.data.sets import AUTHENTIC
-from qmanet_benco.pairing import Key, Matching, grouped, image_key, mask_key, match, without_copies
+from qmanet_benco.pairing import Key, Matching, grouped, image_key, mask_key, match, match_names, without_copies
 
 NO_MASK = "no mask in the archive belongs to this image"
 NO_IMAGE = "no image in the archive belongs to this mask"
@@ -51,6 +51,9 @@ def found_by_name(
     images = unique(archive, found, images, key)
     masks = unique(archive, found, masks, key_of_mask)
     matching = match(images, masks, ((key, key_of_mask),))
+    if (key, key_of_mask) == (image_key, mask_key):
+        others = match_names(matching.images, matching.masks)
+        matching = Matching(sorted([*matching.pairs, *others.pairs]), others.images, others.masks)
     found.pairs += [Pair(image, mask, image.stem, kind, hosts=hosts(image)) for image, mask, _ in matching.pairs]
     add_leftovers(archive, found, matching, key, key_of_mask)
     add_authentic(found, authentic)

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from qmanet_benco.data.prepare.archive import safe_name
 from qmanet_benco.data.prepare.manifest import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
+from qmanet_benco.folders import as_on_disk
 from qmanet_benco.images import ENDINGS, UnusableFileError, load_whole, open_image
 from qmanet_benco.lock import locked
 from qmanet_benco.pixels import THRESHOLD, mask_colours
@@ -183,18 +183,10 @@ def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:
             image, _, rest = line.strip().partition(",")
             mask = rest.partition(",")[0]
             try:
-                paths = (_as_on_disk(f"{base}/{safe_name(listed)}") for listed in (image, mask))
+                paths = (as_on_disk(f"{base}/{safe_name(listed)}") for listed in (image, mask))
                 yield f"{name}:{number}", *paths, ""
             except ValueError as error:
                 yield f"{name}:{number}", "", "", str(error)
-
-
-def _as_on_disk(path: str) -> str:
-    """The path under which a file is there, however its accents are written."""
-    if not path.isascii() and not os.path.isfile(path):  # noqa: PTH113
-        forms = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
-        return next((form for form in forms if os.path.isfile(form)), path)  # noqa: PTH113
-    return path
 
 
 def _lines(stream: IO[str]) -> Iterator[str]:
