@@ -19,8 +19,8 @@ from qmanet_benco.apps.engines.engines import EngineModel
 from qmanet_benco.apps.photo import RESULTS, Pixels, read_photo
 from qmanet_benco.apps.predict import Prediction, predict, resolved
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_bytes_atomically
 from qmanet_benco.model.network import QMANetwork
-from qmanet_benco.model.weights.files import write_bytes_atomically
 
 VEIL = 0.55
 """How much of a pixel the heat covers where the probability is 1."""

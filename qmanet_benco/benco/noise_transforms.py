@@ -23,8 +23,8 @@ import torch
 from IMDLBenCo.registry import POSTFUNCS
 from torch import Tensor
 
+from qmanet_benco.files import write_atomically
 from qmanet_benco.model.noise_view import SRM, Denormalise
-from qmanet_benco.model.weights.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ import study_report
 from qmanet_benco.benco.seam.checkpoints import newest_checkpoint
 from qmanet_benco.data.forge.demo import all_tampered_f1, constant_mask_f1
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.files import write_atomically, write_text_atomically
+from qmanet_benco.files import write_atomically, write_text_atomically
 from study_rows import ROWS, Budget, Given, Row, rate_of, scored_sets, suite_of, train_command
 from study_set import StudySet
 

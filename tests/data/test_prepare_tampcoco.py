@@ -16,7 +16,7 @@ from prepared import left_out, manifest, snapshot
 
 from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.errors import RequestError
-from qmanet_benco.lock import locked
+from qmanet_benco.files import locked
 
 STREAM = """
 import resource, sys, time

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.files import read_checkpoint, sha256_of, state_dict_of, write_atomically
+from qmanet_benco.files import sha256_of, write_atomically
+from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 
 TENSORS = {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.ones(2)}
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from qmanet_benco.apps.engines.conversion import INPUT, require, to_onnx, to_openvino
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import sha256_of
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.network import PAPER_IMAGE_SIZE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
-from qmanet_benco.model.weights.files import checked_side, sha256_of
+from qmanet_benco.model.weights.files import checked_side
 
 Engine = Callable[[Tensor], Tensor]
 """B x 3 x H x W, ImageNet-normalised, float32 -> B x 1 x H x W in [0, 1], float32, on the CPU."""

@@ -11,10 +11,10 @@ from torch import Tensor
 from qmanet_benco.apps.engines.conversion import require, to_onnx, to_openvino
 from qmanet_benco.apps.engines.engines import BIN_SHA256, CONFIG, FILES, FINGERPRINT, IMAGE_SIZE, load_engine
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import sha256_of
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
-from qmanet_benco.model.weights.files import sha256_of
 
 LARGEST_DIFFERENCE = 1e-3
 """Of a probability, between the written file and PyTorch."""

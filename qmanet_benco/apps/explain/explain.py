@@ -24,8 +24,8 @@ from qmanet_benco.apps.explain.probes import as_map, frozen, probed, without_int
 from qmanet_benco.apps.photo import read_mask, read_photo
 from qmanet_benco.apps.predict import Plane, device_of, normalised
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_atomically
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
-from qmanet_benco.model.weights.files import write_atomically
 
 __all__ = ["Explanation", "draw", "explain", "write_explanation"]
 

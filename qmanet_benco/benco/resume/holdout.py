@@ -20,8 +20,8 @@ from qmanet_benco.benco.resume.retention import unwritable
 from qmanet_benco.benco.seam import lists
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_text_atomically
 from qmanet_benco.likeness import Look, alike, linked, look_at_all, same_label
-from qmanet_benco.model.weights.files import write_text_atomically
 
 logger = logging.getLogger(__name__)
 

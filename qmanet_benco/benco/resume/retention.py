@@ -10,7 +10,8 @@ from pathlib import Path
 
 from qmanet_benco.benco.seam.checkpoints import epochs_in, newest_checkpoint
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.files import sum_path, write_text_atomically
+from qmanet_benco.files import write_text_atomically
+from qmanet_benco.model.weights.files import sum_path
 
 logger = logging.getLogger(__name__)
 

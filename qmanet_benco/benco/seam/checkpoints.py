@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import re
@@ -17,14 +16,8 @@ import numpy as np
 import torch
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.files import (
-    read_checkpoint,
-    refuse_bomb,
-    sha256_of,
-    sum_path,
-    verify_sum,
-    write_text_atomically,
-)
+from qmanet_benco.files import sha256_of, write_atomically, write_text_atomically
+from qmanet_benco.model.weights.files import read_checkpoint, refuse_bomb, sum_path, verify_sum
 
 logger = logging.getLogger(__name__)
 
@@ -91,16 +84,19 @@ def save_atomically(content: Any, path: str | Path) -> None:
         RequestError: it cannot be written; an earlier file of this name is as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    digests = []
+
+    def write(temporary: Path) -> None:
         with temporary.open("wb") as stream:
             torch.save(content, stream)
             stream.flush()
-            os.fsync(stream.fileno())
-        digest = sha256_of(temporary)
+            os.fsync(stream.fileno())  # whole before the sum of an earlier file goes
+        digests.append(sha256_of(temporary))
         sum_path(path).unlink(missing_ok=True)
-        temporary.replace(path)
-        write_text_atomically(sum_path(path), f"{digest}  {path.name}\n")
+
+    try:
+        write_atomically(path, write, only_writer=True)
+        write_text_atomically(sum_path(path), f"{digests[0]}  {path.name}\n")
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(
@@ -108,9 +104,6 @@ def save_atomically(content: Any, path: str | Path) -> None:
             "a folder with room to write in",
             "earlier checkpoints are as they were",
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # of a folder that is gone
-            temporary.unlink(missing_ok=True)
 
 
 def check_checkpoint(path: Path, origin: str, allow_pickle: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.lock import locked
+from qmanet_benco.files import locked
 
 
 @dataclass(frozen=True)

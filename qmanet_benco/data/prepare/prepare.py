@@ -20,8 +20,8 @@ from qmanet_benco.data.prepare.tampcoco import prepare_lists
 from qmanet_benco.data.prepare.writer import PrepareOptions, Writer, folder_of, names_of
 from qmanet_benco.data.sets import DataSet, data_set
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import locked
 from qmanet_benco.images import UnusableFileError
-from qmanet_benco.lock import locked
 from qmanet_benco.pool import in_order
 
 __all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare"]

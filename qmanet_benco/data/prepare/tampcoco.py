@@ -18,9 +18,9 @@ from qmanet_benco.data.prepare.archive import safe_name
 from qmanet_benco.data.prepare.manifest import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import locked
 from qmanet_benco.folders import as_on_disk
 from qmanet_benco.images import ENDINGS, UnusableFileError, load_whole, open_image
-from qmanet_benco.lock import locked
 from qmanet_benco.pixels import THRESHOLD, mask_colours
 
 log = logging.getLogger(__name__)

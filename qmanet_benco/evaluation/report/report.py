@@ -16,6 +16,7 @@ from qmanet_benco.evaluation.report import figures, render
 from qmanet_benco.evaluation.report.gallery import html_report
 from qmanet_benco.evaluation.report.tables import Run, Table, everything, paper_tables, row_name
 from qmanet_benco.evaluation.suite.records import KEYS
+from qmanet_benco.files import write_bytes_atomically
 
 DESCRIBED: dict[str, type] = dict(
     name=str,
@@ -171,13 +172,8 @@ def _markdown(run: Run, tables: Sequence[Table], drawn: Sequence[tuple[str, byte
 
 
 def _write(path: Path, content: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
+        write_bytes_atomically(path, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise RequestError(f"{path} cannot be written ({error.strerror})", "a folder with room") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path

@@ -16,7 +16,7 @@ import matplotlib as mpl
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.report.figures import STYLES
-from qmanet_benco.model.weights.files import write_atomically
+from qmanet_benco.files import write_atomically
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -12,7 +12,7 @@ from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.opened import OpenSet
 from qmanet_benco.evaluation.suite.suite_file import ModelEntry, Suite
-from qmanet_benco.model.weights.files import write_text_atomically
+from qmanet_benco.files import write_text_atomically
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.files import sha256_of
+from qmanet_benco.files import sha256_of
 
 LIBRARIES = (
     *("imdlbenco", "torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless"),

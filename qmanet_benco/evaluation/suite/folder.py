@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from qmanet_benco import files
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite.processes import Processes
 
@@ -35,14 +35,9 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
     if processes.rank:
         yield
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        stream = (out / ".lock").open("w")
-    except OSError as error:
-        raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder to write in") from error
-    with stream:
+    with ExitStack() as lock:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RequestError(f"another run works in {out}", "one at a time", "wait, or name another folder") from None
+            lock.enter_context(files.locked(out))
+        except OSError as error:
+            raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder to write in") from error
         yield

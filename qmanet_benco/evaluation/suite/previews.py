@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.evaluation.suite.records import safe_name
+from qmanet_benco.files import write_atomically
 from qmanet_benco.images import open_image
 from qmanet_benco.pixels import as_rgb, mask_colours
 
@@ -52,12 +52,8 @@ def keep_mask(
 
 def keep_prediction(folder: Path, stem: str, probability: torch.Tensor) -> None:
     """Write ``folder/<stem>.npy``: the probability, H x W in float32; a reader never meets half of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{stem}.npy"
-    temporary = folder / f".{stem}.part{os.getpid()}"
-    with temporary.open("wb") as stream:
-        np.save(stream, probability.numpy().astype(np.float32))
-    temporary.replace(target)
+    pixels = probability.numpy().astype(np.float32)
+    write_atomically(folder / f"{stem}.npy", lambda path: np.save(path, pixels))
 
 
 def _small(size: tuple[int, int]) -> tuple[int, int]:
@@ -66,7 +62,4 @@ def _small(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _save(image: Image.Image, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
-    image.save(temporary)
-    temporary.replace(target)
+    write_atomically(target, image.save)

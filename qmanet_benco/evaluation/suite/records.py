@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_atomically
 
 TEXT = ("model", "set", "attack", "image")
 WHOLE = ("seed", "height", "width")
@@ -147,16 +147,9 @@ def _write(rows: Sequence[Row], target: Path, columns: Sequence[str]) -> None:
     kinds |= {name: pyarrow.bool_() for name in TRUTH} | {name: pyarrow.float64() for name in NUMBERS}
     schema = pyarrow.schema([(name, kinds[name]) for name in columns])
     table = pyarrow.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema)
-    temporary = target.with_name(f".{target.name}.part")
     try:
-        with temporary.open("wb") as stream:
-            parquet.write_table(table, stream, compression="zstd")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
+        write_atomically(target, lambda path: parquet.write_table(table, path, compression="zstd"), only_writer=True)
     except OSError as error:
         raise RequestError(
             f"{target} cannot be written ({error.strerror})", "a folder with room", "records written before are kept"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.files import HARMLESS, read_checkpoint, state_dict_of, write_atomically
+from qmanet_benco.files import write_atomically
+from qmanet_benco.model.weights.files import HARMLESS, read_checkpoint, state_dict_of
 from qmanet_benco.model.weights.naming import from_official, to_official
 
 logger = logging.getLogger(__name__)

@@ -1,17 +1,15 @@
-"""Reading and writing tensors on disk: never runs code from a file, never leaves half a file behind."""
+"""Reads and writes tensors on disk: never runs code from a file, never leaves half a file behind."""
 
 from __future__ import annotations
 
 import argparse
 import errno
-import hashlib
 import os
 import pickle
 import pickletools
 import re
-import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import sha256_of, write_atomically
 from qmanet_benco.model.calibration import Calibration
 
 HARMLESS: list[Any] = [argparse.Namespace]
@@ -43,7 +42,6 @@ CALIBRATION = "calibration"
 """Entry in a ``.safetensors`` file's metadata."""
 LARGEST_SIDE = 8192
 """Pixels, of the images that weights may say they were trained for."""
-_PART = 1 << 20
 """Bytes that are read at a time for a file's SHA-256."""
 
 
@@ -184,42 +182,6 @@ def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then put it in place; on failure nothing is left.
-
-    Args:
-        path: the file to create or replace.
-        write: called with the temporary path.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_bytes_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file; see :func:`write_atomically`."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)
-
-
-def write_text_atomically(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8; see :func:`write_atomically`."""
-    write_bytes_atomically(path, text.encode("utf-8"))
-
-
 def write_safetensors(
     path: str | Path, state: Mapping[str, Tensor], image_size: int, calibration: Calibration | None = None
 ) -> None:
@@ -239,15 +201,6 @@ def write_safetensors(
         write_atomically(path, lambda part: save_file(contiguous, part, metadata))
     except SafetensorError as error:  # the library has no other class for it
         raise OSError(errno.EIO, str(error)) from error
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file, which is read in parts: it may be larger than the memory."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while part := stream.read(_PART):
-            digest.update(part)  # leaves the interpreter's lock
-    return digest.hexdigest()
 
 
 def sum_path(path: str | Path) -> Path:

@@ -18,8 +18,9 @@ from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin
 from torch import nn
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_text_atomically
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.weights.files import write_safetensors, write_text_atomically
+from qmanet_benco.model.weights.files import write_safetensors
 from qmanet_benco.model.weights.sources import HUB_FILE, as_name, locate
 from qmanet_benco.model.weights.trained import filled, trained_state
 

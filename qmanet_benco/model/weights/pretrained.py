@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.weights.files import sha256_of, write_atomically
+from qmanet_benco.files import sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
 

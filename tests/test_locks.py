@@ -14,7 +14,7 @@ import pytest
 from qmanet_benco.data.forge.demo import make_demo
 from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.errors import RequestError
-from qmanet_benco.lock import locked
+from qmanet_benco.files import locked
 
 
 def hold(folder: Path, held: object) -> None:
