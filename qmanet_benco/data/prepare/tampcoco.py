@@ -183,8 +183,8 @@ def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:
             image, _, rest = line.strip().partition(",")
             mask = rest.partition(",")[0]
             try:
-                paths = (as_on_disk(f"{base}/{safe_name(listed)}") for listed in (image, mask))
-                yield f"{name}:{number}", *paths, ""
+                image, mask = (as_on_disk(f"{base}/{safe_name(listed)}") for listed in (image, mask))
+                yield f"{name}:{number}", image, mask, ""
             except ValueError as error:
                 yield f"{name}:{number}", "", "", str(error)
 
