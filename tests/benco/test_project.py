@@ -203,7 +203,7 @@ def test_a_project_trains_tests_and_stresses_by_itself_after_what_the_page_says(
     out = tmp_path / "out"
     run("train", "--if_not_amp", *train_flags(data / "train", data / "test", out))
     line = logged(out / "log.txt")[-1]
-    assert line["train_predict_loss"] > 0
+    assert line["train_total_loss"] > 0
     lone = tmp_path / "one.json"
     lone.write_text(f'{{"five": "{data / "test"}"}}', encoding="utf-8")
     shared = (*COMMON_FLAGS, "--test_batch_size", "2")
