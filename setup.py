@@ -67,6 +67,7 @@ TEST = [
     *OPENVINO,
     "pytest>=8",
     "pytest-timeout",
+    "pytest-xdist",  # two workers in runs/check.sh
     "hypothesis>=6",
     "transformers>=4.44",  # SegFormer's names in memory before and after 5; tried by runs/compat.sh
     "torchmetrics>=1.4",

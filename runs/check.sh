@@ -2,6 +2,7 @@
 # Everything that must hold: linters, type checker, import contracts, shell scripts, documentation, all tests but those
 # marked slow (each baseline trained by the stock script, killed trainings, long runs): those are
 # `runs/check.sh -m slow`, for the night.
+# Two processes share the tests, each file in one of them (`-n 0`: one process).
 # Usage: runs/check.sh [PYTEST ARGUMENTS]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,4 +17,4 @@ shellcheck -x runs/*.sh .ci/run
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$site"
-python -m pytest -m "not slow" "$@"
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} python -m pytest -n 2 --dist loadfile -m "not slow" "$@"

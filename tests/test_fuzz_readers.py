@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from qmanet_benco.benco.seam.inputs import read_named_sets, read_set
 from qmanet_benco.benco.seam.pairs import NEGATIVE, Pair, check_pairs
 from qmanet_benco.data.check.check import check
 from qmanet_benco.data.masks import read_mask
-from qmanet_benco.data.prepare.manifest import read_journal, read_manifest
+from qmanet_benco.data.prepare.manifest import Row, read_journal, read_manifest
 from qmanet_benco.data.prepare.ownership import INSIDE, written_by
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite.suite_file import Suite, read_suite
@@ -258,11 +258,13 @@ def test_a_damaged_manifest_names_nothing_outside_its_folder(content: bytes) -> 
 @given(damaged(json_files))
 def test_a_damaged_list_is_read_or_refused(content: bytes) -> None:
     with written(content, "list.json") as path:
-        one_line(lambda: read_set(path, "--data_path"))
-        one_line(lambda: read_named_sets(path, "--test_data_json"))
+        found = one_line(lambda: read_set(path, "--data_path"))
+        named = one_line(lambda: read_named_sets(path, "--test_data_json"))
+        assert found is None or isinstance(found, Sequence)
+        assert named is None or isinstance(named, Mapping | Sequence)
         one_line(lambda: check([path]))
         (path.parent / ".journal.jsonl").write_bytes(content)
-        read_journal(path.parent)
+        assert all(isinstance(row, Row) for row in read_journal(path.parent))
 
 
 @fuzz

@@ -1,1 +1,3 @@
-"""For a photo at hand: predict; knows the model, not the framework."""
+"""Applications of a trained network to photos: predict, explain, export and the web page.
+The command line and the public names import it; it needs the model and not the framework.
+"""

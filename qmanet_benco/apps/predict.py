@@ -55,13 +55,13 @@ class Prediction:
     regions: tuple[Region, ...]
     """The largest first, at most :data:`MOST_REGIONS`."""
     threshold: float = THRESHOLD
-    """Of the mask."""
+    """The probability above which a pixel is in the mask."""
     calibration: Calibration | None = None
     """What the score rests on; None where the weights have none, or none for this resolution."""
 
     @property
     def tampered_fraction(self) -> float:
-        """Of the photo's pixels."""
+        """The part of the photo's pixels that the mask covers, in [0, 1]."""
         return float(self.mask.mean())
 
     @property
@@ -128,7 +128,7 @@ class Way(NamedTuple):
 
     native: bool
     side: int
-    """Of the square, in pixels."""
+    """The side of the square, in pixels."""
     threshold: float
     calibration: Calibration | None
     """The weights' own, where it holds for this resolution."""

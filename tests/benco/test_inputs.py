@@ -231,7 +231,9 @@ def test_earlier_checkpoints_stay_when_a_request_is_refused(qmanet: Command, dat
 
 def test_authentic_images_need_no_mask(data: Path) -> None:
     photo = str(data / "few" / "Tp" / "photo00.png")
-    pairs.check_pairs([pairs.Pair(photo, pairs.NEGATIVE)], "list")
+    assert pairs.check_pairs([pairs.Pair(photo, pairs.NEGATIVE)], "list") is None
+    with pytest.raises(RequestError):  # the same photo with a mask that is none
+        pairs.check_pairs([pairs.Pair(photo, "absent.png")], "list")
 
 
 def test_a_black_mask_is_an_authentic_image_and_a_partly_grey_one_is_read(tmp_path: Path) -> None:

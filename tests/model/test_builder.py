@@ -114,7 +114,8 @@ def test_noiseprint_starts_from_the_given_file(shared_data) -> None:
 
 
 def test_weights_for_a_source_that_is_left_out_are_not_read() -> None:
-    create_model("miniature", noise_sources="srm", noiseprint_weights="absent.th")
+    network = create_model("miniature", noise_sources="srm", noiseprint_weights="absent.th")
+    assert network.noise_view.noiseprint is None
 
 
 def test_file_of_another_size_names_itself(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from qmanet_benco.model.network import QMANetwork
 INPUT, OUTPUT = "image", "probability"
 """Names of the graph's only input and output."""
 OPSET = 20
-"""Of ONNX: the first with GELU, which would otherwise be five operators."""
+"""The operator set of ONNX: the first with GELU, which would otherwise be five operators."""
 EXAMPLE = (2, 3, 96, 128)
 """Shape that is traced. No two sizes are equal, and none is 1: a mistaken one would not fit."""
 EXTRAS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}

@@ -47,7 +47,7 @@ class EngineModel:
 
     run: Engine
     name: str
-    """Of :data:`ENGINES`."""
+    """The engine, one of :data:`ENGINES`."""
     config: QMANetConfig
     image_size: int
     fingerprint: str

@@ -17,7 +17,7 @@ from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
 
 LARGEST_DIFFERENCE = 1e-3
-"""Of a probability, between the written file and PyTorch."""
+"""The largest difference of a probability between the written file and PyTorch."""
 
 
 def export_graph(source: str | Path, target: Path, engine: str, *, image_size: int = 0) -> float:

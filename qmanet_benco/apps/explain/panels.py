@@ -41,10 +41,10 @@ class Explanation:
     """What :func:`~qmanet_benco.apps.explain.explain.explain` found."""
 
     panels: dict[str, Plane]
-    """By name, H x W in [0, 1] at the resized image's size; ``explain`` lists the names. All but ``probability`` are
-    scaled each to its own smallest and largest value: they show where, not how much."""
+    """Maps by name, H x W in [0, 1] at the resized image's size; ``explain`` lists the names. All but ``probability``
+    are scaled each to its own smallest and largest value: they show where, not how much."""
     target: str
-    """Of which pixels the logits were added up, in words."""
+    """The pixels whose logits were added up, in words."""
 
 
 def draw(explanations: Mapping[str, Explanation], photo: Pixels, mask: NDArray[Any] | None) -> Figure:

@@ -25,7 +25,7 @@ SMALLEST_SIDE = 32
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one server.
+    """Bounds what one server takes and keeps.
 
     Args:
         megapixels: of one photo, in millions of pixels.
@@ -50,7 +50,7 @@ class Limits:
 
     @property
     def bytes(self) -> int:
-        """Of one upload."""
+        """The most bytes of one upload."""
         return int(self.megabytes * MEGA)
 
     def too_large(self) -> RequestError:
