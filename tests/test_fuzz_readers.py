@@ -36,7 +36,8 @@ from qmanet_benco.data.masks import read_mask
 from qmanet_benco.data.prepare.manifest import Row, read_journal, read_manifest
 from qmanet_benco.data.prepare.ownership import INSIDE, written_by
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.suite.suite_file import Suite, read_suite
+from qmanet_benco.evaluation.suite.suite import Suite
+from qmanet_benco.evaluation.suite.suite_file import read_suite
 from qmanet_benco.images import UnusableFileError
 from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 

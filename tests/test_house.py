@@ -1,8 +1,8 @@
-"""The package has no circle of modules and no crowded folder."""
+"""The package has no circle of modules, no crowded folder and no long file."""
 
 from __future__ import annotations
 
-from house import PACKAGE, cycle_of, import_graph, large_folders
+from house import PACKAGE, cycle_of, import_graph, large_folders, long_files
 
 
 def test_no_module_imports_what_imports_it() -> None:
@@ -17,6 +17,10 @@ def test_a_circle_is_found_also_through_a_third_module() -> None:
 
 def test_no_folder_has_more_than_fourteen_modules() -> None:
     assert large_folders() == {}
+
+
+def test_no_file_has_more_than_three_hundred_lines() -> None:
+    assert long_files() == {}
 
 
 def test_every_room_says_what_it_is_for() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from qmanet_benco.benco.launch.launcher import Run, launch
 from qmanet_benco.benco.resume import holdout
 from qmanet_benco.benco.resume.holdout import photos_of, shared_photos, split_pairs
-from qmanet_benco.benco.resume.training import StepCount, batches_of_epoch
+from qmanet_benco.benco.resume.schedule import StepCount, batches_of_epoch
 from qmanet_benco.benco.seam import options
 from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.pairs import Pair

@@ -80,7 +80,7 @@ def shaped(patches: Patches, own: Options, script: str, arguments: Sequence[str]
         leave_unaugmented(patches)
         logger.warning("--augment none: the pipeline that the script prints is not applied")
     if own.max_steps:
-        from qmanet_benco.benco.resume.training import count_steps, scale_schedule
+        from qmanet_benco.benco.resume.schedule import count_steps, scale_schedule
         from qmanet_benco.benco.seam.lists import count_images
 
         steps = count_steps(count_images(Path(args.data_path)), processes, args)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,11 +22,11 @@ import numpy as np
 
 from qmanet_benco.benco.resume import random_states
 from qmanet_benco.benco.resume.retention import Ledger, read_ledger
+from qmanet_benco.benco.resume.schedule import batches_of_epoch
 from qmanet_benco.benco.resume.steps import StepGuard
 from qmanet_benco.benco.seam.checkpoints import mapped
 from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.patches import Patches
-from qmanet_benco.errors import RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -208,59 +207,6 @@ def observe(patches: Patches, training: Training) -> None:
     patches.set(misc, "save_model", training.save_model(misc.save_model))
     patches.set(trainer, "train_one_epoch", training.train_one_epoch(trainer.train_one_epoch))
     patches.set(tester, "test_one_epoch", training.test_one_epoch(tester.test_one_epoch))
-
-
-def scale_schedule(patches: Patches, options: Options, steps: StepCount) -> None:
-    """Let the learning rate's schedule end with ``--max-steps``: warm-up and cosine keep their shares."""
-    from IMDLBenCo.training_scripts.trainer import trainer
-
-    stock = trainer.adjust_learning_rate
-    epochs = options.max_steps / steps.per_epoch
-
-    @wraps(stock)
-    def adjust_learning_rate(optimizer: Any, epoch: float, args: Namespace) -> float:
-        scaled = Namespace(**vars(args) | {"epochs": epochs, "warmup_epochs": steps.warmup_share * epochs})
-        return float(stock(optimizer, epoch, scaled))
-
-    patches.set(trainer, "adjust_learning_rate", adjust_learning_rate)
-
-
-@dataclass(frozen=True)
-class StepCount:
-    """What ``--max-steps`` needs to know of a training."""
-
-    per_epoch: int
-    """Optimiser steps."""
-    warmup_share: float
-    """Of the whole schedule, in [0, 1]."""
-
-    def epochs(self, max_steps: int) -> int:
-        """Epochs that are begun."""
-        return math.ceil(max_steps / self.per_epoch)
-
-
-def count_steps(images: int, world: int, args: Namespace) -> StepCount:
-    """Steps of an epoch.
-
-    Raises:
-        RequestError: an epoch has no step at all.
-    """
-    per_epoch = -(-images // world) // args.batch_size // args.accum_iter
-    if not per_epoch:
-        raise RequestError(
-            f"{images} images for {world} process(es) of --batch_size {args.batch_size} --accum_iter {args.accum_iter}",
-            "at least one step in an epoch",
-            "lower --accum_iter or --batch_size",
-        )
-    return StepCount(per_epoch, min(1.0, args.warmup_epochs / args.epochs))
-
-
-def batches_of_epoch(max_steps: int, batches: int, accum_iter: int, epoch: int) -> int | None:
-    """Batches of an epoch before ``max_steps`` are reached; None: all."""
-    if not max_steps:
-        return None
-    left = max_steps - epoch * (batches // accum_iter)
-    return min(batches, max(0, left) * accum_iter)
 
 
 def tell_datasets(dataset: Any, seed: int, epoch: int) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.evaluation.suite import fingerprint
-from qmanet_benco.evaluation.suite.opened import OpenSet
-from qmanet_benco.evaluation.suite.suite_file import ModelEntry, Suite
+from qmanet_benco.evaluation.suite.open_sets import OpenSet
+from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
 from qmanet_benco.files import write_text_atomically
 
 

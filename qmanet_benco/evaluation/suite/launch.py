@@ -16,7 +16,7 @@ from qmanet_benco.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from qmanet_benco.evaluation.suite.run import Outcome
-    from qmanet_benco.evaluation.suite.suite_file import Suite
+    from qmanet_benco.evaluation.suite.suite import Suite
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from qmanet_benco.evaluation.metrics import image_metrics
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.description import Outcome, write_description
 from qmanet_benco.evaluation.suite.folder import check_folder, locked
-from qmanet_benco.evaluation.suite.opened import Batch, OpenSet, open_sets, spread, usable
+from qmanet_benco.evaluation.suite.open_sets import Batch, OpenSet, open_sets, spread, usable
 from qmanet_benco.evaluation.suite.previews import keep_inputs, keep_mask, keep_prediction
 from qmanet_benco.evaluation.suite.processes import Processes
 from qmanet_benco.evaluation.suite.records import Store, safe_name
-from qmanet_benco.evaluation.suite.suite_file import PAD, RANDOM, ModelEntry, Suite
+from qmanet_benco.evaluation.suite.suite import PAD, RANDOM, ModelEntry, Suite
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def run_suite(
         check_folder(out)
         with locked(out, processes):
             sets = open_sets(suite, out, processes, skip_missing)
-            run = _Run(suite, out, models, sets, processes, allow_pickle, progress or _silent)
+            run = _Run(suite, out, models, sets, processes, allow_pickle, progress)
             return run.all_models()
 
 
@@ -97,7 +97,7 @@ class _Run:
         sets: Sequence[OpenSet],
         processes: Processes,
         allow_pickle: bool,
-        progress: Progress,
+        progress: Progress | None,
     ) -> None:
         self.suite, self.out, self.models, self.sets = suite, out, models, sets
         self.processes, self.allow_pickle, self.progress = processes, allow_pickle, progress
@@ -286,7 +286,8 @@ class _Run:
 
     def _advance(self, images: int) -> None:
         self.done += images
-        self.progress(self.done, self.total)
+        if self.progress is not None:
+            self.progress(self.done, self.total)
 
     def _note(self, entry: ModelEntry, opened: OpenSet, attack: Attack, store: Store) -> None:
         described = {"model": entry.name, "seed": entry.seed, "set": opened.entry.name}
@@ -296,7 +297,3 @@ class _Run:
     def _describe(self) -> None:
         if self.processes.rank == 0:
             write_description(self.out, self.suite, self.models, self.sets, self.outcome)
-
-
-def _silent(done: int, total: int) -> None:
-    del done, total

@@ -15,7 +15,7 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.processes import Processes
 from qmanet_benco.evaluation.suite.records import safe_name
-from qmanet_benco.evaluation.suite.suite_file import PAD, SetEntry, Suite
+from qmanet_benco.evaluation.suite.suite import PAD, SetEntry, Suite
 
 logger = logging.getLogger(__name__)
 
