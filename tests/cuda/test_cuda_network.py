@@ -64,22 +64,6 @@ def test_channels_last_changes_the_layout_only(
     assert difference < TF32_PROBABILITY
 
 
-@torch.no_grad()
-def test_a_compiled_network_computes_the_same(
-    device: str, photo: Tensor, miniature: Callable[[], QMANetwork], record_property: Record
-) -> None:
-    network, image = miniature().eval().to(device), normalised(photo).to(device)
-    residual = network.noise_view.noiseprint(network.noise_view.denormalise(image))
-    expected = network(image, None, residual)
-    compiled = torch.compile(network, backend="inductor" if device == "cuda" else "eager")
-    try:
-        difference = largest(compiled(image, None, residual), expected)
-    finally:
-        torch.compiler.reset()
-    record_property("largest difference", difference)
-    assert difference < TF32_PROBABILITY
-
-
 def test_checkpointing_gives_the_same_gradients(
     device: str, photo: Tensor, miniature: Callable[[], QMANetwork], record_property: Record
 ) -> None:
