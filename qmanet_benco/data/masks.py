@@ -33,12 +33,13 @@ PLANES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
 PLANE_NAMES = ("mask", "segmentation", "labels")
 
 
-def read_mask(path: Path, rule: str) -> NDArray[np.bool_]:
+def read_mask(path: Path, rule: str, *, strict: bool = False) -> NDArray[np.bool_]:
     """Read a mask of any archive.
 
     Args:
         path: an image, or a ``.mat``, ``.npz`` or ``.npy`` array.
         rule: one of ``RULES``.
+        strict: refuse shades of which nobody can tell what they mean, instead of applying the threshold to them.
 
     Returns:
         H x W, True where tampered.
@@ -47,7 +48,11 @@ def read_mask(path: Path, rule: str) -> NDArray[np.bool_]:
         UnusableFileError: the file is not whole, or not a mask by that rule.
     """
     values = _array(path) if path.suffix.lower() in ARRAY_ENDINGS else _pixels(path, keep_ids=rule == "nonzero")
-    return binarise(values, rule)
+    mask = binarise(values, rule)
+    doubt = _doubt(_grey_of(values), floats=values.dtype.kind == "f") if strict and rule in ("bright", "dark") else ""
+    if doubt:
+        raise UnusableFileError(doubt)
+    return mask
 
 
 def binarise(values: NDArray[np.generic], rule: str) -> NDArray[np.bool_]:
@@ -63,9 +68,13 @@ def binarise(values: NDArray[np.generic], rule: str) -> NDArray[np.bool_]:
         return values.reshape(*values.shape[:2], -1).astype(bool).any(axis=2)
     if rule == "green":
         return _green_side(values)
-    grey = np.asarray(values if values.ndim == 2 else values[..., :3].mean(axis=2), np.float64)
+    grey = _grey_of(values)
     bright = _bright(grey, floats=values.dtype.kind == "f")
     return ~bright if rule == "dark" else bright
+
+
+def _grey_of(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.asarray(values if values.ndim == 2 else values[..., :3].mean(axis=2), np.float64)
 
 
 def turn_clockwise(mask: NDArray[np.bool_], quarter_turns: int) -> NDArray[np.bool_]:
@@ -129,23 +138,25 @@ def _array(path: Path) -> NDArray[np.generic]:
 
 
 def _bright(grey: NDArray[np.float64], *, floats: bool) -> NDArray[np.bool_]:
-    """Where a mask is bright: above the threshold, or, in a mask of black and one dark shade, where it is not black.
+    """Where a mask is bright: above the threshold, or, in a mask of black and one dark shade, where it is not black."""
+    if grey.max() > THRESHOLD:
+        return grey > THRESHOLD
+    if grey.min() == 0 and len(np.unique(grey)) <= 2:
+        return grey > 0
+    return grey > (0.5 if floats and grey.max() <= 1 else THRESHOLD)
 
-    Raises:
-        UnusableFileError: it has several shades, or one that is not black, and all are on one side of the threshold.
-    """
+
+def _doubt(grey: NDArray[np.float64], *, floats: bool) -> str:
+    """Why nobody can tell which shades of a mask mean tampered; empty where they can."""
     darkest, brightest = float(grey.min()), float(grey.max())
     if brightest > THRESHOLD:
-        if darkest > THRESHOLD and darkest < brightest:
-            raise UnusableFileError(f"nothing in the mask is darker than {darkest:.0f}: which shade is tampered?")
-        return grey > THRESHOLD
+        several = THRESHOLD < darkest < brightest
+        return f"nothing in the mask is darker than {darkest:.0f}: which shade is tampered?" if several else ""
     shades = np.unique(grey)
-    if darkest == 0 and len(shades) <= 2:
-        return grey > 0
-    if floats and brightest <= 1:
-        return grey > 0.5
+    if (darkest == 0 and len(shades) <= 2) or (floats and brightest <= 1):
+        return ""
     listed = ", ".join(f"{shade:.0f}" for shade in shades[:4]) + (", ..." if len(shades) > 4 else "")
-    raise UnusableFileError(
+    return (
         f"nothing in the mask is brighter than {brightest:.0f}, and it has the values {listed}: expected 0 and 255, or "
         "0 and one other"
     )

@@ -55,7 +55,7 @@ def test_a_palette_of_black_and_one_other_colour_is_a_mask(shown, index, tmp_pat
 def test_shades_that_could_mean_anything_are_refused_with_their_values(values, said, tmp_path):
     Image.fromarray(np.array([values], np.uint8)).save(tmp_path / "mask.png")
     with pytest.raises(UnusableFileError, match=said):
-        read_mask(tmp_path / "mask.png", "bright")
+        read_mask(tmp_path / "mask.png", "bright", strict=True)
 
 
 def test_a_mask_in_the_alpha_channel_is_read(tmp_path):

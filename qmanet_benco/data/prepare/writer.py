@@ -94,7 +94,7 @@ class Writer:
         load_whole(image, coarse=scaled == size)
         mask, note = None, pair.note
         if pair.mask is not None:
-            mask, turned = _fitted(read_mask(pair.mask, self.row.mask_rule), size, image, pair, self.row)
+            mask, turned = _fitted(read_mask(pair.mask, self.row.mask_rule, strict=True), size, image, pair, self.row)
             if self.row.mask_rule == "green":
                 _refuse_the_hosts_side(mask, pair)
             note = "; ".join(part for part in (note, turned) if part)
