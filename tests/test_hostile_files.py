@@ -123,11 +123,17 @@ IMAGES = [
     image("EXIF that is none", saved("JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", quality=95), NEAR, file="x.jpg"),
     image("palette", saved("PNG", lambda: photo().quantize(8)), r"read: 64x80 \d+"),
     image("palette with transparency", saved("PNG", lambda: photo().quantize(8), transparency=0), r"read: 64x80 \d+"),
-    image("grey with transparency", saved("PNG", lambda: Image.new("LA", (3, 2), (99, 0))), "refused: .*transparent"),
+    image(
+        "grey with transparency",
+        saved("PNG", lambda: Image.new("LA", (3, 2), (99, 0))),
+        "refused: .*transparent",
+        "read",
+    ),
     image(
         "colours with transparency",
         saved("PNG", lambda: Image.new("RGBA", (3, 2), (9, 8, 7, 0))),
         "refused: .*transparent",
+        "read",
     ),
     image("1 bit", saved("PNG", lambda: Image.new("1", (3, 2), 1)), "read: 2x3 255", mask="read: 2x3 6 tampered"),
     image("photo with a script behind it", text(encoded(photo(), "PNG") + b"<?php ?>"), RIGHT),
