@@ -299,7 +299,8 @@ def test_stage_sizes_round_up() -> None:
 
 def test_stochastic_depth_rises_to_the_configured_rate() -> None:
     encoder = Encoder(tiny(VARIANTS["b2"], drop_path=0.3, depths=(1, 1, 2, 1)))
-    rates = [getattr(block.attn.dropout_layer, "drop_prob", 0.0) for block in encoder._blocks()]
+    blocks = [block for _, stage, _ in encoder.mit.layers for block in stage]
+    rates = [getattr(block.attn.dropout_layer, "drop_prob", 0.0) for block in blocks]
     assert rates == pytest.approx([0.0, 0.075, 0.15, 0.225, 0.3])
 
 
