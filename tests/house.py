@@ -6,6 +6,7 @@ types only count too.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import sys
 from collections import Counter
@@ -67,8 +68,14 @@ def large_folders(folder: Path = PACKAGE) -> dict[str, int]:
     return {name: n for name, n in sorted(counted.items()) if n > LARGEST_FOLDER}
 
 
+def parser() -> argparse.ArgumentParser:
+    """What the command takes: nothing."""
+    return argparse.ArgumentParser(description=__doc__)
+
+
 def main() -> int:
     """Print the tree; 1 if something is over."""
+    parser().parse_args()
     counts = line_counts()
     rooms = sorted({path.parent for path in counts})
     for room in rooms:

@@ -145,9 +145,11 @@ class QMANetConfig:
                 raise RequestError(f"unknown field {sorted(surplus)[0]!r} in a stored configuration", "", "update")
             fields_read: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
             return cls(**fields_read)
+        except RequestError as error:
+            raise RequestError(
+                f"a stored configuration that builds no network ({error})", "an undamaged file"
+            ) from error
         except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            if isinstance(error, RequestError):
-                raise
             raise RequestError(f"not a QMA-Net configuration: {text[:80]!r}", "JSON written by to_json") from error
 
 

@@ -21,15 +21,20 @@ from skimage.segmentation import watershed
 ENDINGS = (".jpg", ".jpeg", ".png")
 
 
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("photos", type=Path)
+    made.add_argument("out", type=Path)
+    made.add_argument("--count", type=int, default=60, help="forgeries, and as many authentic pictures")
+    made.add_argument("--longest", type=int, default=1024, help="longer side in pixels")
+    made.add_argument("--seed", type=int, default=0)
+    return made
+
+
 def main() -> None:
     """Makes as many forgeries as authentic pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--longest", type=int, default=1024, help="longer side in pixels")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = parser().parse_args()
     photos = sorted(path for path in options.photos.iterdir() if path.suffix.lower() in ENDINGS)
     for folder in ("Tp", "Gt", "Au"):
         (options.out / folder).mkdir(parents=True)
