@@ -233,7 +233,7 @@ def test_gain_amplifies_faint_noise_and_bounds_edges() -> None:
     residual = torch.tensor([0.01, -0.01, 3.0]).view(1, 3, 1, 1)
     assert torch.equal(plain._amplified(residual), residual)
     torch.testing.assert_close(
-        amplified._amplified(residual).flatten(), torch.tensor([0.04, -0.04, 3.0]), rtol=0, atol=2e-3
+        amplified._amplified(residual).flatten(), torch.tensor([0.04, -0.04, 3.0]), rtol=0, atol=3e-3
     )
 
 
