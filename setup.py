@@ -44,7 +44,9 @@ REQUIREMENTS = [
     "jinja2>=3.1",  # the HTML report
     "jpeglib>=1.0",  # JPEG coefficients for CAT-Net: the framework wants jpegio, which has no wheel
     # records of the suite, and their tables
-    "pyarrow>=15",
+    # The framework pins numpy 1, which pyarrow 26 refuses at import, and does not declare. An image with numpy 2 keeps
+    # its own pyarrow (docs/install.md).
+    "pyarrow>=15,<26",
     "pandas>=2.2",
 ]
 
