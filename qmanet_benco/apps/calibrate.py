@@ -19,6 +19,7 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.images import open_image
 from qmanet_benco.model.calibration import ALARM_FRACTION, Calibration, evidence
 from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.pixels import THRESHOLD as MASK_THRESHOLD
 from qmanet_benco.pixels import mask_colours
 
 THRESHOLDS = np.linspace(0.02, 0.98, 49)
@@ -193,7 +194,7 @@ def _truth(path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
         RequestError: it has another size than its photo.
     """
     with open_image(path) as image:
-        truth = np.asarray(mask_colours(image).mean(axis=2) > 127.5, bool)
+        truth = np.asarray(mask_colours(image).mean(axis=2) > MASK_THRESHOLD, bool)
     if truth.shape != size:
         raise RequestError(
             f"{path} has {truth.shape[1]} x {truth.shape[0]} pixels", f"{size[1]} x {size[0]}, as its photo"
