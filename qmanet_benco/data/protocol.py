@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmanet_benco.data.prepare.manifest import HEADER, keep_aside
-from qmanet_benco.data.sets import SETS
+from qmanet_benco.data.sets import SETS, data_set
 from qmanet_benco.errors import RequestError
 
 PARTS = ("sp", "cm", "bcm", "bcmc")
@@ -28,7 +28,7 @@ class Protocol:
     train: Path
     """``[["ManiDataset" | "JsonDataset", path], ...]`` for a BalancedDataset."""
     test: Path
-    """``{name: path}``."""
+    """``{name: path}``; a name in the paper's spelling, and in brackets which version of the set it is."""
     entries: int
     """Of the training list: seven when nothing is missing."""
     tests: int
@@ -58,8 +58,10 @@ def write_protocol(root: Path, out: Path) -> Protocol:
         train += _entries(name, prepared.get(name), root, missing)
     tests = {}
     for name in TESTS:
-        for _, path in _entries(name, prepared.get(name), root, missing):
-            tests[SETS[name].title] = path
+        versions = [key for key in prepared if key.partition(" (")[0] == name] or [name]
+        for key in versions:
+            for _, path in _entries(name, prepared.get(key), root, missing):
+                tests[key.replace(name, SETS[name].title, 1)] = path
     out.mkdir(parents=True, exist_ok=True)
     _write(out / TRAIN_LIST, train)
     _write(out / TEST_LIST, tests)
@@ -67,14 +69,17 @@ def write_protocol(root: Path, out: Path) -> Protocol:
 
 
 def _prepared_sets(root: Path) -> dict[str, Path]:
-    """Folders directly below the root whose record names a set and that are finished."""
+    """Folders directly below the root whose record names a set and that are finished.
+
+    The key of a test set says in brackets how it differs from the archive, e.g. ``nist16 (long side 1024)``.
+    """
     sets: dict[str, Path] = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         name = _set_of(folder)
         if name is None:
             continue
         if name in sets:
-            raise RequestError(f"{sets[name]} and {folder} both hold {SETS[name].title}", "each set once")
+            raise RequestError(f"{sets[name]} and {folder} both hold {name}", "each set once")
         sets[name] = folder
     return sets
 
@@ -83,11 +88,22 @@ def _set_of(folder: Path) -> str | None:
     """By the record of `qmanet data prepare`, or by the folder's name where others made it."""
     finished = (folder / "manifest.csv").is_file()
     try:
-        name = json.loads((folder / HEADER).read_text(encoding="utf-8"))["set"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        name = folder.name.casefold().replace("-", "").replace("_", "")
+        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        row, version = data_set(header["set"]), _version(header)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, RequestError):
+        try:
+            row, version = data_set(folder.name), ""
+        except RequestError:
+            return None
         finished = (folder / "Tp").is_dir() and (folder / "Gt").is_dir()
-    return name if finished and name in SETS else None
+    return f"{row.name}{version if row.role == 'test' else ''}" if finished else None
+
+
+def _version(header: Mapping[str, object]) -> str:
+    """In brackets, how the prepared images differ from the archive's; empty where they do not."""
+    words = [f"long side {header['long_side']}"] if header.get("long_side") else []
+    words += [f"JPEG {header['jpeg_level']}"] if header.get("jpeg_level", 100) != 100 else []
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _entries(name: str, folder: Path | None, root: Path, missing: dict[str, str]) -> list[list[str]]:

@@ -21,7 +21,7 @@ class DataSet:
     name: str
     """The word at the command line."""
     title: str
-    """As the paper's tables write it."""
+    """Its name in every list, record and table; other spellings are :attr:`aliases`."""
     role: str
     """``train`` (Table 3) or ``test`` (Table 4)."""
     tampered: int
@@ -41,6 +41,8 @@ class DataSet:
     """What is corrected, and who documents it."""
     scales_masks: bool = False
     """Masks of another size but the same shape as their image are scaled to it; elsewhere they are left out."""
+    aliases: tuple[str, ...] = ()
+    """Other names that people give it, in letters and digits only; letter case does not matter."""
     as_list: bool = False
     """Too large to copy: the images stay where they are and a JSON list names them."""
 
@@ -49,6 +51,11 @@ _ROWS = (
     DataSet(
         name="casiav1",
         title="CASIAv1",
+        aliases=(
+            "casia1",
+            "casia10",
+            "casiav10",
+        ),
         role="test",
         tampered=920,
         layout="Tp/{CM,Sp}/*.jpg or Sp/*.jpg; CASIA 1.0 groundtruth/{CM,Sp}/*_gt.png",
@@ -68,6 +75,11 @@ _ROWS = (
     DataSet(
         name="casiav2",
         title="CASIAv2",
+        aliases=(
+            "casia2",
+            "casia20",
+            "casiav20",
+        ),
         role="train",
         tampered=5123,
         layout="Tp/Tp_{D,S}_*.{jpg,tif}, Au/; masks *_gt.png in a folder named ...groundtruth...",
@@ -86,6 +98,7 @@ _ROWS = (
     DataSet(
         name="columbia",
         title="Columbia",
+        aliases=("columbiauncompressed",),
         role="test",
         tampered=180,
         layout="4cam_splc/*.tif, 4cam_splc/edgemask/*_edgemask.jpg, 4cam_auth/*.tif",
@@ -102,6 +115,7 @@ _ROWS = (
     DataSet(
         name="coverage",
         title="Coverage",
+        aliases=("cover",),
         role="test",
         tampered=100,
         layout="image/{n}t.tif (tampered), image/{n}.tif (original), mask/{n}forged.tif",
@@ -119,6 +133,12 @@ _ROWS = (
     DataSet(
         name="nist16",
         title="NIST16",
+        aliases=(
+            "nist",
+            "nist2016",
+            "nc16",
+            "nc2016",
+        ),
         role="test",
         tampered=564,
         layout="probe/, reference/manipulation/NC2016-manipulation-ref.csv naming probe and mask",
@@ -132,6 +152,10 @@ _ROWS = (
     DataSet(
         name="imd2020",
         title="IMD2020",
+        aliases=(
+            "imd20",
+            "imd",
+        ),
         role="train",
         tampered=2010,
         layout="one folder per original: *_orig.jpg, tampered *.{jpg,png}, <tampered>_mask.png beside each",
@@ -144,6 +168,7 @@ _ROWS = (
     DataSet(
         name="fantasticreality",
         title="Fantastic Reality",
+        aliases=("fantasticrealityv1",),
         role="train",
         tampered=19423,
         layout="ColorFakeImages/*.jpg, SegmentationFake/*.{png,mat,npz}, ColorRealImages/*.jpg",
@@ -157,6 +182,7 @@ _ROWS = (
     DataSet(
         name="tampcoco",
         title="TampCOCO",
+        aliases=("tamperedcoco",),
         role="train",
         tampered=800000,
         layout="{sp,cm,bcm,bcmc}_COCO*_list.txt with image,mask,... or {sp,cm,bcm,bcmc}_images and _masks",
@@ -169,7 +195,8 @@ _ROWS = (
     ),
     DataSet(
         name="cocoglide",
-        title="COCOGLide",
+        title="CocoGlide",
+        aliases=("glide",),
         role="test",
         tampered=512,
         layout="fake/glide_inpainting_val2017_{id}*.png, mask/{class}_{id}_mask.png, real/{class}_{id}.png, table.csv",
@@ -198,15 +225,31 @@ _ROWS = (
 )
 
 SETS: Mapping[str, DataSet] = {row.name: row for row in _ROWS}
+_NAMES = {word: row for row in _ROWS for word in (row.name, *row.aliases)}
 
 
 def data_set(name: str) -> DataSet:
-    """The set of that name; letter case and hyphens do not matter.
+    """The set of that name; letter case, hyphens, dots and spaces do not matter, and its aliases do as well.
 
     Raises:
         RequestError: no such set.
     """
-    plain = name.casefold().replace("-", "").replace("_", "").replace(" ", "")
-    if plain not in SETS:
+    plain = folded(name)
+    if plain not in _NAMES:
         raise RequestError(f"no data set named {name!r}", "one of " + ", ".join(SETS))
-    return SETS[plain]
+    return _NAMES[plain]
+
+
+def set_title(name: str) -> str:
+    """The one name of a set in all tables, e.g. ``CocoGlide`` for ``COCOGLide``; a name of no known set stays.
+
+    A remark in brackets stays too: ``nist16 (long side 1024)`` is ``NIST16 (long side 1024)``, another version of it.
+    """
+    plain, bracket, remark = name.partition("(")
+    row = _NAMES.get(folded(plain))
+    return name if row is None else f"{row.title} {bracket}{remark}".strip()
+
+
+def folded(name: str) -> str:
+    """A name's letters and digits in lower case, by which two spellings are compared; CASIAv1+ is another set."""
+    return "".join(character for character in name.casefold() if character.isalnum() or character == "+")

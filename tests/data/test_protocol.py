@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from qmanet_benco.cli.main import app
 from qmanet_benco.data.prepare.prepare import prepare
+from qmanet_benco.data.prepare.writer import PrepareOptions
 from qmanet_benco.data.protocol import write_protocol
 from qmanet_benco.errors import RequestError
 
@@ -40,7 +41,15 @@ def test_seven_entries_and_six_tests(prepared, tmp_path):
         "bcmc_COCO_list.json",
     ]
     tests = json.loads(made.test.read_text())
-    assert set(tests) == {"CASIAv1", "Columbia", "Coverage", "NIST16", "COCOGLide", "AutoSplice"}
+    assert set(tests) == {"CASIAv1", "Columbia", "Coverage", "NIST16", "CocoGlide", "AutoSplice"}
+
+
+def test_both_versions_of_nist16_are_listed_under_names_that_tell_them_apart(prepared, tmp_path):
+    options = PrepareOptions(long_side=64)
+    prepare("nist16", tmp_path / "raw" / "nist16", prepared / "nist16 small", options)
+    tests = json.loads(write_protocol(prepared, tmp_path / "lists").test.read_text())
+    assert tests["NIST16"] == str(prepared / "my nist16")
+    assert tests["NIST16 (long side 64)"] == str(prepared / "nist16 small")
 
 
 def test_the_framework_accepts_the_training_list(prepared, tmp_path):

@@ -14,7 +14,7 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.metrics import METRICS
 from qmanet_benco.evaluation.report import figures, render
 from qmanet_benco.evaluation.report.gallery import html_report
-from qmanet_benco.evaluation.report.tables import Run, Table, everything, paper_tables, row_name
+from qmanet_benco.evaluation.report.tables import Run, Table, everything, name_rows, paper_tables, row_name
 from qmanet_benco.evaluation.suite.records import KEYS
 from qmanet_benco.files import write_bytes_atomically
 
@@ -55,6 +55,7 @@ def read_run(root: Path) -> Run:
         reason = str(error).partition("\n")[0][:200]
         raise RequestError(f"records in {root} cannot be read ({reason})", "Parquet files of a run") from error
     _check_columns(root, records)
+    name_rows(suite["models"])
     rows = {(entry["name"], entry["seed"]): row_name(entry) for entry in suite["models"]}
     names = {entry["name"] for entry in suite["sets"]}
     keys = list(zip(records["model"], records["seed"], strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from qmanet_benco.data.sets import folded, set_title
 from qmanet_benco.evaluation.metrics import METRICS
 from qmanet_benco.evaluation.published import published, published_value
 
@@ -83,10 +84,18 @@ class Run:
         """In the suite's order."""
         return [entry["name"] for entry in self.suite["sets"]]
 
+    def set_named(self, title: str) -> str:
+        """The suite's own name of a set of the paper, or of a version of it (``NIST16 (long side 1024)``)."""
+        names = self.sets()
+        titles = [set_title(name) for name in names]
+        versions = [one.partition(" (")[0] for one in titles]
+        found = next((one for one in (names, titles, versions) if title in one), None)
+        return names[found.index(title)] if found else title
+
     def mean(self, model: str, name: str, metric: str, attack: str = "none", level: float | None = 0.0) -> Cell:
         """A measured cell: the mean over images (and levels, where ``level`` is None), then over seeds."""
         rows = self.records
-        chosen = rows[(rows["row"] == model) & (rows["set"] == name) & (rows["attack"] == attack)]
+        chosen = rows[(rows["row"] == model) & (rows["set"] == self.set_named(name)) & (rows["attack"] == attack)]
         if level is not None:
             chosen = chosen[chosen["level"] == level]
         values = chosen.dropna(subset=[metric])
@@ -159,6 +168,17 @@ def everything(run: Run) -> Table:
 def row_name(entry: Mapping[str, Any]) -> str:
     """The row of the tables that a model of ``suite.json`` stands in."""
     return str(entry.get("row") or entry["name"])
+
+
+def name_rows(entries: Sequence[dict[str, Any]]) -> None:
+    """Give each model of ``suite.json`` its row: the published one that its name spells, unless two names do."""
+    rows = {folded(row): row for row in _all_rows()}
+    spellings: dict[str, set[str]] = {}
+    for entry in entries:
+        spellings.setdefault(folded(row_name(entry)), set()).add(row_name(entry))
+    for entry in entries:
+        word = folded(row_name(entry))
+        entry["row"] = rows.get(word, row_name(entry)) if len(spellings[word]) == 1 else row_name(entry)
 
 
 def _by_set(run: Run, title: str, metric: str, block: tuple[str, str], others: bool = False) -> Panel:

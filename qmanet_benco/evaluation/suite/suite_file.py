@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from qmanet_benco.data.sets import set_title
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.attacks import ATTACKS, NONE, Attack
 from qmanet_benco.evaluation.suite.suite import PAD, RESIZE, ModelEntry, SetEntry, Suite
@@ -52,7 +53,7 @@ def with_choices(
 
     Args:
         suite: as read.
-        sets: paths by the set's name; a name that the suite has not is added.
+        sets: paths by the set's name in any spelling; a name that the suite has not is added.
         checkpoints: checkpoints by the model's name.
         models: the models to run; empty: all.
 
@@ -68,11 +69,12 @@ def with_choices(
         for entry in suite.models
         if not models or entry.name in models
     )
-    known = {entry.name for entry in suite.sets}
+    own = {set_title(entry.name): entry.name for entry in suite.sets}
+    paths = {own.get(set_title(name), name): path for name, path in sets.items()}
     chosen = [
-        replace(entry, path=sets[entry.name], generate={}) if entry.name in sets else entry for entry in suite.sets
+        replace(entry, path=paths[entry.name], generate={}) if entry.name in paths else entry for entry in suite.sets
     ]
-    chosen += [SetEntry(name, path) for name, path in sets.items() if name not in known]
+    chosen += [SetEntry(name, path) for name, path in paths.items() if name not in own.values()]
     return replace(suite, models=entries, sets=tuple(chosen))
 
 
