@@ -52,6 +52,10 @@ def data_demo(
     authentic: Annotated[
         float, typer.Option(help="Part of the images that are authentic and go into Au, from 0 to 1.")
     ] = 0.0,
+    twins: Annotated[
+        bool,
+        typer.Option("--twins", help="Beside each edited forgery the same view with the same history, unchanged, in Au."),
+    ] = False,
     workers: Workers = 1,
 ) -> None:
     """Make forgeries from authentic photos: splice, copy-move, removal; tests share no photo with training."""
@@ -72,6 +76,7 @@ def data_demo(
             pasted=pasted,
             edited=edited,
             authentic=authentic,
+            twins=twins,
             workers=workers,
             knobs=ForgeryKnobs(crop_scale=(1.0, largest_crop)),
             progress=progress,

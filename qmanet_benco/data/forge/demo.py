@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.forge.cut_paste import paste_crops
-from qmanet_benco.data.forge.edits import AUTHENTIC, Edit, EditKnobs, edit
-from qmanet_benco.data.forge.forgery import Forgery, ForgeryKnobs, finished, forge
+from qmanet_benco.data.forge.edits import AUTHENTIC, Edit, EditKnobs, edit_with_twin
+from qmanet_benco.data.forge.forgery import ForgeryKnobs, finished, forge
 from qmanet_benco.data.forge.photos import PHOTOS, SMALLEST_SIDE, Photo, photos_in, pixels, without_test_photos
 from qmanet_benco.data.forge.staging import Contents, staged, write_rows
 from qmanet_benco.errors import RequestError
@@ -66,6 +66,7 @@ class _Plan:
     pasted: float
     edited: float
     authentic: float
+    twins: bool
     knobs: ForgeryKnobs
 
 
@@ -82,6 +83,7 @@ def make_demo(
     pasted: float = 0.0,
     edited: float = 0.0,
     authentic: float = 0.0,
+    twins: bool = False,
     workers: int = 1,
     knobs: ForgeryKnobs | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -103,6 +105,8 @@ def make_demo(
             of things, and the whole picture has one last history.
         authentic: part of the images that are authentic and have the same histories as those of ``edited``, in [0, 1];
             they go into ``Au`` beside ``Tp`` and stand in the lists as "Negative".
+        twins: beside each forgery of ``edited`` also the same view of the same photo with the same history, in which
+            nothing was changed; it goes into ``Au`` and is not counted.
         workers: processes; a script that asks for several needs the guard ``if __name__ == "__main__":``.
         knobs: ranges of the generator.
         progress: called with the finished and all forgeries.
@@ -119,6 +123,8 @@ def make_demo(
     for name, part in (("pasted", pasted), ("edited", edited), ("authentic", authentic)):
         if not 0 <= part <= 1:
             raise RequestError(f"{name} {part}", "a part of the images, from 0 to 1")
+    if twins and not edited:
+        raise RequestError("twins without edited forgeries", "edited above 0", "add --edited 1")
     chosen = PHOTOS if photos is None else photos_in(photos, seed)
     if train_photos is not None:
         chosen += _all_for("train", photos_in(train_photos, seed))
@@ -128,7 +134,7 @@ def make_demo(
         chosen = without_test_photos(chosen)
     tasks = [(split, i) for split, count in zip(SPLITS, (train_count, test_count), strict=True) for i in range(count)]
     with staged(out, CONTENTS, check) as unfinished:
-        plan = _Plan(unfinished, chosen, size, seed, pasted, edited, authentic, knobs or ForgeryKnobs())
+        plan = _Plan(unfinished, chosen, size, seed, pasted, edited, authentic, twins, knobs or ForgeryKnobs())
         rows = _write_all(plan, tasks, workers, progress)
         write_rows(unfinished / "manifest.csv", COLUMNS, rows)
         for split, name in zip(SPLITS, LISTS, strict=True):
@@ -155,10 +161,10 @@ def _write_all(
     """Rows of the manifest, in the order of the tasks."""
     rows = []
     with closing(in_order(partial(_write_one, plan), tasks, workers)) as written:
-        for _, row in written:
-            rows.append(row)
+        for done, (_, made) in enumerate(written, 1):
+            rows.extend(made)
             if progress is not None:
-                progress(len(rows), len(tasks))
+                progress(done, len(tasks))
     return rows
 
 
@@ -224,39 +230,47 @@ def _check(out: Path, train_count: int, test_count: int, size: int, seed: int, w
         raise RequestError(f"seed {seed}", "0 or more")
 
 
-def _write_one(plan: _Plan, task: tuple[str, int]) -> dict[str, str]:
-    """Make and write one image; all randomness comes from the seed, the split and the index."""
+def _write_one(plan: _Plan, task: tuple[str, int]) -> list[dict[str, str]]:
+    """Makes and writes one image and perhaps its twin; all randomness comes from the seed, the split and the index."""
     split, index = task
     rng = np.random.default_rng([plan.seed, SPLITS.index(split), index])
     photos = [photo for photo in plan.photos if photo.split == split]
     host_index, donor_index = rng.choice(len(photos), 2, replace=False)
     host, donor = photos[host_index], photos[donor_index]
-    content, made, quality, subsampling = _made(plan, host, donor, rng)
-    stem = f"{made.kind}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
+    made, twin = _made(plan, host, donor, rng)
+    rows = [_written(plan, split, index, made, made.kind, host, donor)]
+    if twin is not None:
+        rows.append(_written(plan, split, index, twin, "twin", host, donor))
+    return rows
+
+
+def _written(plan: _Plan, split: str, index: int, made: Edit, name: str, host: Photo, donor: Photo) -> dict[str, str]:
+    """Writes an image and its mask; the row of the manifest."""
+    stem = f"{name}_{re.sub(r'[^A-Za-z0-9]+', '-', Path(host.name).stem)[:60]}_{index:05d}"
     authentic = made.kind == AUTHENTIC
-    file = f"{split}/{'Au' if authentic else 'Tp'}/{stem}{'.jpg' if quality else '.png'}"
-    (plan.folder / file).write_bytes(content)
+    file = f"{split}/{'Au' if authentic else 'Tp'}/{stem}{'.jpg' if made.quality else '.png'}"
+    (plan.folder / file).write_bytes(made.content)
     mask = "" if authentic else f"{split}/Gt/{stem}.png"
     if mask:
         PillowImage.fromarray(np.where(made.mask, 255, 0).astype(np.uint8)).save(plan.folder / mask)
     donor_name = donor.name if made.kind == "splice" else ""
     fraction = f"{made.mask.mean():.6f}"
-    values = (split, file, mask, made.kind, host.name, donor_name, quality, subsampling, fraction)
+    values = (split, file, mask, made.kind, host.name, donor_name, made.quality, made.subsampling, fraction)
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _made(plan: _Plan, host: Photo, donor: Photo, rng: Generator) -> tuple[bytes, Forgery | Edit, str, str]:
-    """One image by the generator that is drawn: the file's bytes, mask and kind, JPEG quality and subsampling."""
+def _made(plan: _Plan, host: Photo, donor: Photo, rng: Generator) -> tuple[Edit, Edit | None]:
+    """One image by the generator that is drawn, and its authentic twin where twins are wanted."""
     authentic = bool(plan.authentic) and rng.random() < plan.authentic
     if authentic or (plan.edited and rng.random() < plan.edited):
         knobs = EditKnobs()
         kind = AUTHENTIC if authentic else knobs.kinds[rng.integers(len(knobs.kinds))]
-        made = edit(pixels(host), pixels(donor), plan.size, kind, rng, knobs)
-        return made.content, made, made.quality, made.subsampling
+        made, twin = edit_with_twin(pixels(host), pixels(donor), plan.size, kind, rng, knobs)
+        return made, twin if plan.twins and made.kind != AUTHENTIC else None
     if plan.pasted and rng.random() < plan.pasted:
         forgery = paste_crops(pixels(host), pixels(donor), plan.size, rng, plan.knobs)
     else:
         kind = plan.knobs.kinds[rng.integers(len(plan.knobs.kinds))]
         forgery = forge(pixels(host), pixels(donor), plan.size, kind, rng, plan.knobs)
     content, quality, subsampling = finished(forgery, rng, plan.knobs)
-    return content, forgery, quality, subsampling
+    return Edit(content, forgery.mask, forgery.kind, quality, subsampling), None

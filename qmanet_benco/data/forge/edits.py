@@ -7,6 +7,7 @@ IMD2020 describe such forgeries: scaled and turned or not, with hard and feather
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -85,19 +86,47 @@ def edit(host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs:
         rng: source of all randomness.
         knobs: ranges.
     """
+    return edit_with_twin(host, donor, size, kind, rng, knobs)[0]
+
+
+def edit_with_twin(
+    host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs: EditKnobs
+) -> tuple[Edit, Edit]:
+    """Makes one picture as :func:`edit` does, and its authentic twin.
+
+    The twin is the same view of the host with the same history, only that nothing was changed in it: what differs
+    between the two is what the network has to find.
+
+    Args:
+        host: photo that is tampered with, H x W x 3.
+        donor: photo that a splice takes its thing from.
+        size: side in pixels.
+        kind: one of :data:`EDIT_KINDS`, or :data:`AUTHENTIC`.
+        rng: source of all randomness.
+        knobs: ranges.
+
+    Returns:
+        The picture and its twin; two equal ones where nothing was changed.
+    """
     history = knobs.history
     scale = float(rng.uniform(*history.scale)) if rng.random() < history.rescaled else 1.0
     side = max(SMALLEST_SIDE, round(size / scale))
-    picture = view(host, side, rng, history)
-    mask = np.zeros((side, side), bool)
+    untouched = view(host, side, rng, history)
+    picture, mask = untouched, np.zeros((side, side), bool)
     if kind != AUTHENTIC:
         picture, mask = _tampered(picture, donor, kind, rng, knobs)
         kind = kind if mask.any() else AUTHENTIC
+    twin = _finished(untouched, np.zeros_like(mask), AUTHENTIC, size, copy.deepcopy(rng), history)
+    return _finished(picture, mask, kind, size, rng, history), twin
+
+
+def _finished(picture: Image, mask: Mask, kind: str, size: int, rng: Generator, history: HistoryKnobs) -> Edit:
+    """Gives the whole picture its last tones, scale and file."""
     if rng.random() < 0.2:
         picture = toned(picture, rng)
-    if side != size:
+    if len(picture) != size:
+        way = cv2.INTER_AREA if len(picture) > size else cv2.INTER_LINEAR
         picture = rescaled(picture, size, rng)
-        way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
         mask = np.asarray(cv2.resize(mask.astype(np.float32), (size, size), interpolation=way) > 0.5, bool)
     if rng.random() < 0.1:
         picture = sharpened(picture, rng)
