@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,8 @@ class Calibrated:
         chosen = self.calibration
         curve = ", ".join(f"{score:.2f}: {part:.2f} of {count}" for score, part, count in self.reliability)
         return [
-            f"threshold {chosen.threshold:.2f}: pixel-F1 {self.pixel_f1:.3f} on {chosen.tampered} tampered photos,"
+            f"threshold {chosen.threshold:.2f}, no mask below a score of {chosen.gate:.2f}:"
+            f" pixel-F1 {self.pixel_f1:.3f} on {chosen.tampered} tampered photos,"
             f" a mask of over {ALARM_FRACTION:.0%} on {chosen.false_alarms:.1%} of {chosen.authentic} authentic ones",
             f"score: AUC {self.auc:.3f}, Brier score {self.brier:.3f} (cross-validated)",
             f"reliability, score: part that is tampered: {curve}",
@@ -93,11 +94,11 @@ def calibrate(
     false_alarms: float = 0.1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibrated:
-    """Chooses threshold and score.
+    """Chooses threshold, gate and score.
 
-    The threshold is the one with the best mean pixel-F1 among those that give at most ``false_alarms`` of the authentic
-    photos a mask of over 1 % of their pixels. The score is a logistic regression in which both kinds of photos weigh
-    the same.
+    The score is a logistic regression in which both kinds of photos weigh the same. Threshold and gate, the score below
+    which a mask stays empty, have the best mean pixel-F1 among those that give at most ``false_alarms`` of the
+    authentic photos a mask of over 1 % of their pixels; each photo is scored by a regression that did not see it.
 
     Args:
         model: in eval mode; its own calibration is not used.
@@ -129,28 +130,72 @@ def calibrate(
             f1.append([_f1(plane > threshold, truth) for threshold in THRESHOLDS])
         if progress is not None:
             progress(index + 1, len(pairs))
-    alarms, scores = np.mean(marked, axis=0), np.mean(f1, axis=0)
-    allowed = np.flatnonzero(alarms <= false_alarms)
-    if not len(allowed):
-        raise RequestError(f"{alarms[-1]:.0%} false alarms at the highest threshold", f"at most {false_alarms:.0%}")
-    best = int(allowed[np.argmax(scores[allowed])])
-    fitted = _Fitted.of(np.array(features), np.array(tampered))
+    kinds = np.array(tampered)
+    fitted = _Fitted.of(np.array(features), kinds)
+    chosen = _chosen(fitted.chance[kinds], np.array(f1), fitted.chance[~kinds], np.array(marked), false_alarms)
     calibration = Calibration(
-        threshold=round(float(THRESHOLDS[best]), 4),
+        threshold=chosen.threshold,
         native=native,
         intercept=fitted.intercept,
         slopes=fitted.slopes,
         authentic=authentic,
         tampered=len(pairs) - authentic,
-        false_alarms=float(alarms[best]),
+        false_alarms=chosen.false_alarms,
+        gate=chosen.gate,
     )
-    return Calibrated(calibration, float(scores[best]), fitted.auc, fitted.brier, fitted.reliability)
+    return Calibrated(calibration, chosen.pixel_f1, fitted.auc, fitted.brier, fitted.reliability)
+
+
+class _Chosen(NamedTuple):
+    """A threshold and a gate with what they do."""
+
+    pixel_f1: float
+    false_alarms: float
+    threshold: float
+    gate: float
+
+
+def _chosen(
+    tampered: NDArray[np.float64],
+    f1: NDArray[np.float64],
+    authentic: NDArray[np.float64],
+    marked: NDArray[np.bool_],
+    most: float,
+) -> _Chosen:
+    """The best threshold and gate with at most that part of false alarms.
+
+    Args:
+        tampered: scores of the T tampered photos.
+        f1: their pixel-F1 without a gate, T x thresholds.
+        authentic: scores of the A authentic photos.
+        marked: whether they would have an alarm without a gate, A x thresholds.
+        most: part of the authentic photos that may have an alarm.
+
+    Raises:
+        RequestError: there is none.
+    """
+    allowed = []
+    for gate in (0.0, *np.unique(np.ceil(authentic * 1000) / 1000)):
+        alarms = (marked & (authentic >= gate)[:, None]).mean(axis=0)
+        scores = (f1 * (tampered >= gate)[:, None]).mean(axis=0)
+        allowed += [
+            _Chosen(float(score), float(alarm), round(float(threshold), 4), round(float(gate), 4))
+            for score, alarm, threshold in zip(scores, alarms, THRESHOLDS, strict=True)
+            if alarm <= most and gate < 1
+        ]
+    best = max(allowed, key=lambda chosen: (chosen.pixel_f1, -chosen.gate), default=None)
+    if best is None or not best.pixel_f1:
+        lowest = marked.mean(axis=0).min()
+        raise RequestError(f"{lowest:.0%} false alarms at the best threshold", f"at most {most:.0%}")
+    return best
 
 
 @dataclass(frozen=True)
 class _Fitted:
     """A logistic regression, and how good it is on photos that it did not see."""
 
+    chance: NDArray[np.float64]
+    """Of each photo, by a regression that did not see it."""
     intercept: float
     slopes: tuple[float, ...]
     auc: float
@@ -165,6 +210,7 @@ class _Fitted:
         regression.fit(features, tampered)
         weight = np.where(tampered, 0.5 / tampered.mean(), 0.5 / (1 - tampered.mean()))
         return cls(
+            chance,
             float(regression.intercept_[0]),
             tuple(float(slope) for slope in regression.coef_[0]),
             float(roc_auc_score(tampered, chance)),

@@ -48,7 +48,7 @@ class Prediction:
     probability: Plane
     """H x W in [0, 1], at the photo's own size after the rotation that EXIF asks for."""
     mask: NDArray[np.bool_]
-    """H x W, True where the probability is above the threshold."""
+    """H x W, True where the probability is above the threshold; empty where :attr:`gated`."""
     score: float
     """In [0, 1]. With a calibration the chance that the photo was tampered with; without one a number that can only be
     compared with other photos' under the same weights."""
@@ -58,6 +58,8 @@ class Prediction:
     """The probability above which a pixel is in the mask."""
     calibration: Calibration | None = None
     """What the score rests on; None where the weights have none, or none for this resolution."""
+    gated: bool = False
+    """Whether the mask was left empty because the score says that nothing was tampered with."""
 
     @property
     def tampered_fraction(self) -> float:
@@ -99,7 +101,8 @@ def predict(
             a square, as the paper does it, and the probability scaled back; None: the way that the weights were
             calibrated for, else the square.
         image_size: the square's side; 0: the one that the model was trained for (512 where it does not say).
-        threshold: of the mask; None: the calibrated one, else 0.5.
+        threshold: of the mask; None: the calibrated one, else 0.5. With None and a calibration the mask of a photo
+            whose score is below the calibration's gate is empty.
 
     Returns:
         Its ``score`` is calibrated if the weights are, for this resolution; otherwise it is the mean of the most
@@ -115,11 +118,14 @@ def predict(
         probability, score = _tiled(model, pixels) if way.native else _resized(model, pixels, way.side)
     if not np.isfinite(probability).all():
         raise RequestError("the network's answer is not finite", "numbers from 0 to 1", "its weights are damaged")
-    mask = probability > way.threshold
+    mask, gated = probability > way.threshold, False
     if way.calibration is not None:
         score = way.calibration.score(probability)
+        gated = threshold is None and score < way.calibration.gate
+    if gated:
+        mask = np.zeros_like(mask)
     return Prediction(
-        probability, mask, score, tuple(regions(mask, probability)), way.threshold, calibration=way.calibration
+        probability, mask, score, tuple(regions(mask, probability)), way.threshold, way.calibration, gated
     )
 
 

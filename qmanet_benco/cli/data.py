@@ -54,7 +54,9 @@ def data_demo(
     ] = 0.0,
     twins: Annotated[
         bool,
-        typer.Option("--twins", help="Beside each edited forgery the same view with the same history, unchanged, in Au."),
+        typer.Option(
+            "--twins", help="Beside each edited forgery the same view with the same history, unchanged, in Au."
+        ),
     ] = False,
     workers: Workers = 1,
 ) -> None:

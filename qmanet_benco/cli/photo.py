@@ -92,6 +92,7 @@ def explain(
     """Grad-CAM of every stage and level, and what the tamper queries look at, as in the paper's Figures 1 and 6."""
     from qmanet_benco.apps.engines.engines import chosen_device
     from qmanet_benco.apps.explain.explain import check_target, labels, write_explanation
+    from qmanet_benco.apps.predict import predict as answer
     from qmanet_benco.model.weights.builder import load_model
 
     where = chosen_device(device)
@@ -101,6 +102,9 @@ def explain(
         label: load_model(source, where, allow_pickle) for label, source in zip(labels(sources), sources, strict=True)
     }
     found = write_explanation(image, out, models, mask=mask, interaction_off=without_interaction, image_size=image_size)
+    for label, model in models.items():
+        said = answer(model, image)
+        typer.echo(f"{label}: {said.verdict}; score {said.score:.2f}, {said.score_rule}", err=True)
     for name, each in found.items():
         typer.echo(f"{name}: {len(each.panels)} panels; Grad-CAM's target: {each.target}", err=True)
     typer.echo(out)

@@ -44,13 +44,20 @@ class Calibration:
     tampered: int
     false_alarms: float
     """Part of these authentic photos with an alarm, in [0, 1]."""
+    gate: float = 0.0
+    """Score below which no pixel of a photo is called tampered, in [0, 1)."""
 
     def __post_init__(self) -> None:
-        numbers = (self.threshold, self.intercept, *self.slopes, self.false_alarms)
-        if not (0 < self.threshold < 1 and len(self.slopes) == len(SHARES) and np.isfinite(numbers).all()):
+        numbers = (self.threshold, self.intercept, *self.slopes, self.false_alarms, self.gate)
+        if not (
+            0 < self.threshold < 1
+            and 0 <= self.gate < 1
+            and len(self.slopes) == len(SHARES)
+            and np.isfinite(numbers).all()
+        ):
             raise RequestError(
-                f"a calibration with threshold {self.threshold} and slopes {self.slopes}",
-                f"a threshold in (0, 1), {len(SHARES)} finite slopes",
+                f"a calibration with threshold {self.threshold}, gate {self.gate} and slopes {self.slopes}",
+                f"a threshold in (0, 1), a gate in [0, 1), {len(SHARES)} finite slopes",
                 "calibrate the weights again",
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from qmanet_benco import predict
-from qmanet_benco.apps.calibrate import calibrate, read_image_list
+from qmanet_benco.apps.calibrate import THRESHOLDS, _chosen, calibrate, read_image_list
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.calibration import ALARM_FRACTION
 
@@ -51,12 +52,9 @@ def test_threshold_keeps_false_alarms_and_finds_the_region(tmp_path: Path) -> No
     pairs = read_image_list(made_list(tmp_path))
     model = Brightness()
     found = calibrate(model, pairs, native=True, false_alarms=0.1)
+    model.calibration = found.calibration
     assert found.pixel_f1 > 0.95
-    alarms = [
-        (predict(model, photo, native=True).probability > found.calibration.threshold).mean() > ALARM_FRACTION
-        for photo, mask in pairs
-        if mask == "Negative"
-    ]
+    alarms = [predict(model, photo).mask.mean() > ALARM_FRACTION for photo, mask in pairs if mask == "Negative"]
     assert np.mean(alarms) == found.calibration.false_alarms <= 0.1
     assert (found.calibration.authentic, found.calibration.tampered) == (20, 20)
 
@@ -70,6 +68,32 @@ def test_score_tells_the_kinds_apart_and_is_used_by_predict(tmp_path: Path) -> N
     assert found[0].verdict == "1 region found"
     assert found[1].verdict == "nothing found"
     assert "calibrated on 20 tampered and 20 authentic photos" in found[0].score_rule
+
+
+def test_a_photo_below_the_gate_gets_no_mask_until_a_threshold_is_asked_for(tmp_path: Path) -> None:
+    pairs = read_image_list(made_list(tmp_path))
+    model = Brightness()
+    open_gate = calibrate(model, pairs, native=True).calibration
+    model.calibration = replace(open_gate, gate=0.999)
+    found = predict(model, pairs[0][0])
+    assert found.gated
+    assert not found.mask.any()
+    assert found.verdict == "nothing found"
+    assert predict(model, pairs[0][0], threshold=open_gate.threshold).mask.any()
+    model.calibration = replace(open_gate, gate=0.0)
+    assert not predict(model, pairs[0][0]).gated
+
+
+def test_a_gate_keeps_false_alarms_where_no_threshold_does() -> None:
+    """Every authentic photo has an alarm at every threshold, and a lower score than the tampered ones."""
+    tampered, authentic = np.linspace(0.6, 0.9, 10), np.linspace(0.1, 0.4, 10)
+    f1, marked = np.full((10, len(THRESHOLDS)), 0.5), np.ones((10, len(THRESHOLDS)), bool)
+    chosen = _chosen(tampered, f1, authentic, marked, 0.1)
+    assert chosen.pixel_f1 == 0.5
+    assert chosen.false_alarms <= 0.1
+    assert 0.3 < chosen.gate < 0.6
+    with pytest.raises(RequestError, match="100% false alarms"):
+        _chosen(authentic, f1, tampered, marked, 0.1)
 
 
 def test_another_resolution_than_the_calibrated_one_is_not_calibrated(tmp_path: Path) -> None:

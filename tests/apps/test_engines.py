@@ -19,14 +19,21 @@ from qmanet_benco import create_model, load_model, predict
 from qmanet_benco.apps.engines import export
 from qmanet_benco.apps.engines.engines import EngineModel, build_engine, chosen_device, load_engine, load_localizer
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.weights.release import export_safetensors
 
 NAMES = {"onnx": "model.onnx", "openvino": "model.xml"}
 
 
+CALIBRATION = Calibration(0.3, True, -1.0, (0.5, 1.0, 0.25), authentic=20, tampered=30, false_alarms=0.05, gate=0.4)
+
+
 @pytest.fixture(scope="module")
 def model() -> QMANetwork:
-    return miniature(96)
+    made = miniature(96)
+    made.calibration = CALIBRATION
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +41,10 @@ def files(model: QMANetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with model.pth and what both exports wrote."""
     folder = tmp_path_factory.mktemp("exported")
     torch.save(model.state_dict(), folder / "model.pth")
+    export_safetensors(folder / "model.pth", folder / "model.safetensors", image_size=96, calibration=CALIBRATION)
     for engine, name in NAMES.items():
         pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
-        assert export.export_graph(folder / "model.pth", folder / name, engine, image_size=96) < 1e-5
+        assert export.export_graph(folder / "model.safetensors", folder / name, engine) < 1e-5
     return folder
 
 
@@ -81,6 +89,7 @@ def test_file_says_what_it_was_made_from(engine: str, model: QMANetwork, files: 
     assert loaded.config == model.config
     assert loaded.image_size == 96
     assert loaded.fingerprint == load_model(files / "model.pth").fingerprint
+    assert loaded.calibration == CALIBRATION
 
 
 @pytest.mark.parametrize("engine", NAMES)

@@ -16,7 +16,7 @@ from skimage.data import astronaut, chelsea, coffee
 
 from qmanet_benco.data.forge import edits
 from qmanet_benco.data.forge.demo import make_demo
-from qmanet_benco.data.forge.edits import AUTHENTIC, EDIT_KINDS, EditKnobs, edit
+from qmanet_benco.data.forge.edits import AUTHENTIC, EDIT_KINDS, EditKnobs, edit, edit_with_twin
 from qmanet_benco.data.forge.history import HistoryKnobs, view
 from qmanet_benco.data.forge.outlines import thing_outline
 from qmanet_benco.data.forge.removal import remove
@@ -72,6 +72,40 @@ def test_nothing_far_from_the_mask_is_changed(kind: str, seed: int, monkeypatch:
     assert (picture[made.mask] != seen[0][made.mask]).any()
     assert made.kind == kind
     assert (made.quality, made.subsampling) == ("", "")
+
+
+@pytest.mark.parametrize("kind", EDIT_KINDS)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_twin_differs_from_its_forgery_only_where_something_was_changed(kind: str, seed: int) -> None:
+    history = replace(PLAIN, rescaled=0.5, toned=0.5)
+    knobs = EditKnobs(history=history, feather=(0.4, 1.0), cloned=0)
+    rng = np.random.default_rng(seed)
+    made, twin = edit_with_twin(astronaut(), coffee(), 128, kind, rng, knobs)
+    alone = edit(astronaut(), coffee(), 128, kind, np.random.default_rng(seed), knobs)
+    assert (made.content, made.kind) == (alone.content, alone.kind)
+    assert (twin.kind, twin.mask.any()) == (AUTHENTIC, False)
+    far = cv2.dilate(made.mask.astype(np.uint8), np.ones((25, 25), np.uint8)) == 0
+    forged, authentic = decoded(made.content), decoded(twin.content)
+    assert np.array_equal(forged[far], authentic[far])
+    assert (forged != authentic).any() == made.mask.any()
+
+
+def test_twins_stand_beside_their_forgeries_and_change_none(tmp_path: Path) -> None:
+    plain = make_demo(tmp_path / "plain", train_count=6, test_count=2, size=64, edited=1, authentic=0.3)
+    twins = make_demo(tmp_path / "twins", train_count=6, test_count=2, size=64, edited=1, authentic=0.3, twins=True)
+    alone, beside = (json.loads(made.train_list.read_text()) for made in (plain, twins))
+    forged = [Path(image).name for image, mask in alone if mask != "Negative"]
+    assert [Path(image).name for image, mask in beside if mask != "Negative"] == forged
+    named = [Path(image).name for image, mask in beside if Path(image).name.startswith("twin_")]
+    assert sorted(name[-9:-4] for name in named) == sorted(name[-9:-4] for name in forged)
+    assert all(mask == "Negative" for image, mask in beside if Path(image).name in named)
+    for name in forged:
+        assert (plain.train / "Tp" / name).read_bytes() == (twins.train / "Tp" / name).read_bytes()
+
+
+def test_twins_of_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="twins without edited forgeries"):
+        make_demo(tmp_path / "demo", train_count=1, test_count=1, twins=True)
 
 
 def test_an_authentic_picture_is_the_photo_with_a_history() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from qmanet_benco.apps.engines.conversion import INPUT, require, to_onnx, to_openvino
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import sha256_of
+from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.network import PAPER_IMAGE_SIZE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
@@ -27,6 +28,7 @@ ENGINES = ("torch", "openvino", "onnx")
 FILES = {".xml": "openvino", ".onnx": "onnx"}
 """Engine by the ending of the file that it reads."""
 CONFIG, IMAGE_SIZE, FINGERPRINT, BIN_SHA256 = "config", "image_size", "fingerprint", "bin_sha256"
+CALIBRATION = "calibration"
 """What travels in a file's metadata, in ONNX under ``qmanet.``, in OpenVINO's ``rt_info`` below ``qmanet``."""
 
 
@@ -52,6 +54,8 @@ class EngineModel:
     image_size: int
     fingerprint: str
     """SHA-256 of the weights that it was made from; see :attr:`~qmanet_benco.model.network.QMANetwork.fingerprint`."""
+    calibration: Calibration | None = None
+    """Threshold and score of these weights, if they have any."""
 
     def __call__(self, image: Tensor) -> Tensor:
         return self.run(image)
@@ -116,7 +120,8 @@ def chosen_device(name: str) -> torch.device:
 
 def engine_model(model: QMANetwork, engine: str, threads: int = 0) -> EngineModel:
     """As :func:`build_engine`, for :func:`~qmanet_benco.predict`."""
-    return EngineModel(build_engine(model, engine, threads), engine, model.config, model.image_size, model.fingerprint)
+    run = build_engine(model, engine, threads)
+    return EngineModel(run, engine, model.config, model.image_size, model.fingerprint, model.calibration)
 
 
 def build_engine(model: QMANetwork, engine: str, threads: int = 0) -> Engine:
@@ -176,7 +181,9 @@ def load_engine(path: Path, threads: int = 0) -> EngineModel:
         raise RequestError(f"{path} holds no QMA-Net", "a file of `qmanet export`", "check --weights")
     size = stored.get(IMAGE_SIZE, "0")
     config = QMANetConfig.from_json(stored[CONFIG])
-    return EngineModel(run, engine, config, checked_side(size, path) or PAPER_IMAGE_SIZE, stored.get(FINGERPRINT, ""))
+    side = checked_side(size, path) or PAPER_IMAGE_SIZE
+    calibration = Calibration.from_json(stored[CALIBRATION]) if CALIBRATION in stored else None
+    return EngineModel(run, engine, config, side, stored.get(FINGERPRINT, ""), calibration)
 
 
 def _open_onnx(path: Path, threads: int) -> tuple[Engine, Mapping[str, str]]:

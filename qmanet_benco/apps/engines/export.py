@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from qmanet_benco.apps.engines.conversion import require, to_onnx, to_openvino
-from qmanet_benco.apps.engines.engines import BIN_SHA256, CONFIG, FILES, FINGERPRINT, IMAGE_SIZE, load_engine
+from qmanet_benco.apps.engines.engines import (
+    BIN_SHA256,
+    CALIBRATION,
+    CONFIG,
+    FILES,
+    FINGERPRINT,
+    IMAGE_SIZE,
+    load_engine,
+)
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import sha256_of
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
@@ -65,11 +73,14 @@ def export_graph(source: str | Path, target: Path, engine: str, *, image_size: i
 
 
 def _metadata(model: QMANetwork) -> dict[str, str]:
-    return {
+    known = {
         CONFIG: model.config.to_json(),
         IMAGE_SIZE: str(model.image_size),
         FINGERPRINT: model.fingerprint,
     }
+    if model.calibration is not None:
+        known[CALIBRATION] = model.calibration.to_json()
+    return known
 
 
 def _write_onnx(model: QMANetwork, path: Path) -> None:

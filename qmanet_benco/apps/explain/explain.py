@@ -22,7 +22,7 @@ from torch import Tensor
 from qmanet_benco.apps.explain.panels import Explanation, binary, draw
 from qmanet_benco.apps.explain.probes import as_map, frozen, probed, without_interaction
 from qmanet_benco.apps.photo import read_mask, read_photo
-from qmanet_benco.apps.predict import Plane, device_of, normalised
+from qmanet_benco.apps.predict import Plane, device_of, normalised, resolved
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
@@ -48,7 +48,8 @@ def explain(
         model: of :func:`~qmanet_benco.load_model`; unchanged afterwards.
         photo: a file, or H x W x 3 in uint8, RGB.
         mask: the pixels whose logits are explained, H x W of the upright photo, bool, 0/1 or 0..255 (above 127); by
-            default those that the model itself calls tampered, and where there are none the most suspicious hundredth.
+            default those that the model itself calls tampered at this size, and where there are none the most
+            suspicious hundredth.
         image_size: side of the square that the photo is resized to; 0: the one that the model was trained for.
 
     Returns:
@@ -69,7 +70,7 @@ def explain(
     wanted = None if mask is None else _resized_mask(mask, whole.shape[:2], side)
     with _one_at_a_time, frozen(model), probed(model) as probes:
         logits = model.localize(normalised(square).to(device_of(model)), edges=False).mask_logits[0, 0]
-        pixels, target = _target(logits.detach(), wanted)
+        pixels, target = _target(logits.detach(), wanted, resolved(model, False, image_size, None).threshold)
         features = list(probes.features.values())  # zeros where the decoder does not use a stage
         gradients = torch.autograd.grad(logits[pixels].sum(), features, materialize_grads=True)
         combine = grad_cam(model, target_layers=[]).get_cam_image  # features and gradients are here already
@@ -159,12 +160,13 @@ def _resized_mask(mask: NDArray[Any], shape: tuple[int, ...], side: int) -> NDAr
     return plane
 
 
-def _target(logits: Tensor, wanted: NDArray[np.bool_] | None) -> tuple[Tensor, str]:
+def _target(logits: Tensor, wanted: NDArray[np.bool_] | None, threshold: float) -> tuple[Tensor, str]:
     """The pixels whose logits are added up, H x W bool, and how they were chosen."""
+    called = logits.sigmoid() > threshold
     if wanted is not None:
         pixels, how = torch.from_numpy(wanted).to(logits.device), "the given mask"
-    elif (logits > 0).any():  # the logit of probability 0.5
-        pixels, how = logits > 0, "what the model calls tampered"
+    elif called.any():
+        pixels, how = called, "what the model calls tampered"
     else:
         bound = logits.flatten().topk(max(1, round(SUSPICIOUS * logits.numel()))).values[-1]
         pixels, how = logits >= bound, "the most suspicious pixels, as the model calls none tampered"

@@ -108,15 +108,19 @@ class Analyst:
             OSError: the photo was forgotten.
         """
         sixteen = np.load(folder / PROBABILITY)
-        mask = sixteen > threshold * views.FULL
+        score = float((folder / SCORE).read_text())
+        calibration = resolved(self.model, None, 0, None).calibration
+        gated = calibration is not None and threshold == calibration.threshold and score < calibration.gate
+        mask = (sixteen > threshold * views.FULL) & (not gated)
         probability = (sixteen / np.float32(views.FULL)).astype(np.float32)
         found = Prediction(
             probability,
             mask,
-            float((folder / SCORE).read_text()),
+            score,
             tuple(regions(mask, probability)),
             threshold,
-            resolved(self.model, None, 0, None).calibration,
+            calibration,
+            gated,
         )
         photo = views.decode((folder / PREVIEW).read_bytes())
         small = cv2.resize(sixteen, (photo.shape[1], photo.shape[0]), interpolation=cv2.INTER_AREA)
@@ -124,7 +128,9 @@ class Analyst:
         places = folder / f"overlay-{threshold:.2f}.jpg", folder / f"{threshold:.2f}"
         places[1].mkdir(exist_ok=True)
         marking = Marking(words(found), places[0], places[1] / f"{stem}.mask.png")
-        marking.overlay.write_bytes(views.encode(views.overlay(photo, small > threshold * views.FULL), ".jpg"))
+        marking.overlay.write_bytes(
+            views.encode(views.overlay(photo, (small > threshold * views.FULL) & (not gated)), ".jpg")
+        )
         marking.mask.write_bytes(views.encode(mask.astype(np.uint8) * 255, ".png"))
         return marking
 
@@ -165,6 +171,8 @@ def words(found: Prediction) -> str:
     height, width = found.mask.shape
     verdict = f"**{found.verdict[0].upper()}{found.verdict[1:]}.**"
     marked = f"{found.tampered_fraction:.1%} of the photo has a probability above {found.threshold:.2f}."
+    if found.gated:
+        marked = "The score is too low for a mask at the model's own threshold; move the threshold to see one."
     return f"{verdict} {marked}\n\nScore {found.score:.2f}: {found.score_rule}. {width} x {height} pixels."
 
 
