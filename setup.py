@@ -1,10 +1,12 @@
 """Installation of qmanet-benco: every dependency comes from PyPI as a plain wheel."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', (ROOT / "qmanet_benco/__init__.py").read_text("utf-8"), re.MULTILINE)
 
 # A floor is the oldest release that has what is used here, or that was tried; a cap says which release breaks what.
 # The floors of torch, timm and transformers are tried by a command: runs/compat.sh.
@@ -97,15 +99,16 @@ LINT = [
 
 setup(
     name="qmanet-benco",
-    version="0.1.0",
+    version=VERSION,
     description="QMA-Net, image manipulation localization, as a plugin of IMDL-BenCo",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    license_files=["LICENSE"],
     packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
     package_data={
         "qmanet_benco": ["py.typed"],
-        "qmanet_benco.apps.web": ["*.css"],
+        "qmanet_benco.apps.web": ["*.css", "*.jpg"],
         "qmanet_benco.evaluation": ["*.json"],
         "qmanet_benco.evaluation.report": ["templates/*"],
         "qmanet_benco.evaluation.suite": ["suites/*.yaml"],

@@ -148,10 +148,12 @@ def _check_kind(path: str | Path) -> None:
 
 def _opened(source: str | Path | io.BytesIO) -> Image.Image:
     """HEIC, which a file is by its content, needs Pillow's plugin, which is loaded where it is met."""
+    formats = _known_formats()
     try:
-        return Image.open(source, formats=_known_formats())
+        return Image.open(source, formats=formats)
     except UnidentifiedImageError:
-        if not _register_heif(source):
+        # asked of the formats that were tried: another thread may have loaded the plugin since
+        if "HEIF" in formats or not _register_heif(source):
             raise
         if isinstance(source, io.BytesIO):
             source.seek(0)
@@ -160,8 +162,7 @@ def _opened(source: str | Path | io.BytesIO) -> Image.Image:
 
 def _known_formats() -> list[str]:
     """Those of :data:`FORMATS` that this Pillow can read."""
-    if "JPEG2000" not in Image.OPEN:
-        Image.init()
+    Image.init()  # at once if that is done; another thread that is at it has registered some formats only
     return [name for name in FORMATS if name in Image.OPEN]
 
 
@@ -171,8 +172,6 @@ def _register_heif(source: str | Path | io.BytesIO) -> bool:
     Raises:
         UnusableFileError: the plugin is not installed.
     """
-    if "HEIF" in Image.OPEN:
-        return False
     if isinstance(source, io.BytesIO):
         head = source.getvalue()[:LONGEST_BOX]
     else:
