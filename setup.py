@@ -36,6 +36,7 @@ REQUIREMENTS = [
     "pillow-heif>=0.22",  # HEIC, which phones write; turns what it decodes as irot says
     "safetensors>=0.4",  # refuses overlapping tensors; tried with 0.8
     "huggingface_hub>=0.24",  # HfHubHTTPError and LocalEntryNotFoundError under huggingface_hub.errors
+    "pydantic>=2.7",  # suite files, checked with the line in the error
     "pyyaml",
     "rich>=13",
     "typer>=0.12",  # rich_markup_mode=None

@@ -34,7 +34,9 @@ def write_description(
     """Write ``out/suite.json``; a reader never meets half of it."""
     described = {
         **{key: getattr(suite, key) for key in ("name", "image_size", "resize", "batch", "precision", "seed")},
-        "models": [{**asdict(entry), "footnotes": [*zoo.footnotes(entry.model), *entry.footnotes]} for entry in models],
+        "models": [
+            {**entry.model_dump(), "footnotes": [*zoo.footnotes(entry.model), *entry.footnotes]} for entry in models
+        ],
         "sets": [
             {"name": opened.entry.name, "path": str(opened.path), "images": len(opened.indices)} for opened in sets
         ],

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,8 +70,8 @@ def _read(order: Order) -> Suite:
     from qmanet_benco.evaluation.suite.suite_file import read_suite, with_choices
 
     suite = with_choices(read_suite(order.suite), order.sets, order.checkpoints, order.models)
-    suite = replace(suite, plugins=(*suite.plugins, *order.plugins))
-    return replace(suite, image_size=order.image_size) if order.image_size else suite
+    size = order.image_size or suite.image_size
+    return suite.model_copy(update={"plugins": (*suite.plugins, *order.plugins), "image_size": size})
 
 
 def _work(order: Order, world: Mapping[str, str] | None) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from qmanet_benco.benco import scoring
 from qmanet_benco.benco.seam.padding import warn_of_cropping
 from qmanet_benco.benco.seam.pairs import Pair
+from qmanet_benco.data.forge.demo import make_demo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.processes import Processes
@@ -73,8 +74,9 @@ def open_sets(suite: Suite, out: Path, processes: Processes, skip_missing: bool)
         path = Path(entry.path)
         if entry.generate:
             path = out / "sets" / safe_name(entry.name)
-            if processes.rank == 0:
-                _generate(entry, path)
+            if processes.rank == 0 and not path.is_dir():
+                wanted = entry.generate
+                make_demo(path, train_count=1, test_count=wanted.count, size=wanted.size, seed=wanted.seed)
             processes.wait()
             path = path / "test"
         pairs = tuple(scoring.pairs_of(path, f"set {entry.name}"))
@@ -89,12 +91,3 @@ def open_sets(suite: Suite, out: Path, processes: Processes, skip_missing: bool)
     if not opened:
         raise RequestError("no set of the suite can be read", "at least one", "give --set NAME=PATH")
     return opened
-
-
-def _generate(entry: SetEntry, path: Path) -> None:
-    from qmanet_benco.data.forge.demo import make_demo
-
-    if path.is_dir():
-        return
-    wanted = {"size": 256, "seed": 0, **entry.generate}
-    make_demo(path, train_count=1, test_count=wanted["count"], size=wanted["size"], seed=wanted["seed"])

@@ -1,68 +1,135 @@
-"""Declares what a suite is: models x sets x attacks, and how images are scored."""
+"""Declares what a suite file may say: models x sets x attacks, and how images are scored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
-from qmanet_benco.evaluation.attacks import Attack
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation.attacks import ATTACKS, NONE, Attack
 
 RANDOM = "random"
 RESIZE, PAD = "resize", "pad"
 
 
-@dataclass(frozen=True)
-class ModelEntry:
+def _within(low: int, high: int | None, expected: str) -> AfterValidator:
+    def check(value: int) -> int:
+        if value < low or (high is not None and value > high):
+            raise RequestError(str(value), expected)
+        return value
+
+    return AfterValidator(check)
+
+
+def _bare(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise RequestError(repr(value), "a text or a number")
+    return value
+
+
+def _attacks_of(entry: Any) -> tuple[Attack, ...]:
+    """Read one entry, ``{name: level}`` or ``{name: [level, ...]}``."""
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise RequestError(f"attack {entry!r}", "one name with its levels", "e.g. - {jpeg: [50, 90]}")
+    ((name, levels),) = entry.items()
+    if name not in ATTACKS:
+        raise RequestError(f"attack {name!r}", f"one of {', '.join(ATTACKS)}", did_you_mean(name, ATTACKS))
+    levels = levels if isinstance(levels, list) else [levels]
+    for level in levels:
+        if isinstance(level, bool) or not isinstance(level, int | float):
+            raise RequestError(f"{name}: {level!r}", "a list of numbers")
+        ATTACKS[name].check(float(level))
+    return tuple(Attack(name, float(level)) for level in levels)
+
+
+def _flattened(entries: tuple[tuple[Attack, ...], ...]) -> tuple[Attack, ...]:
+    """Put ``none`` before the attacks, each of which stands once."""
+    return tuple(dict.fromkeys([NONE, *(attack for attacks in entries for attack in attacks)]))
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Name the known word that is closest to a wrong one, as a cure; empty where none is close."""
+    close = get_close_matches(str(name), list(known), 1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+Text = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, _within(0, 2**32 - 1, f"0 to {2**32 - 1}")]  # NumPy's largest
+Count = Annotated[int, _within(0, None, "0 or more")]
+_AttackEntry = Annotated[Any, AfterValidator(_attacks_of)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ModelEntry(_Part):
     """One model of a suite."""
 
-    name: str
+    name: Text
     """In records and reports."""
-    model: str
+    model: Text
     """In the framework's registry."""
-    flags: Mapping[str, Any] = field(default_factory=dict)
+    flags: dict[str, Annotated[Any, AfterValidator(_bare)]] = {}
     checkpoint: str = RANDOM
     """A file, ``"random"`` (seeded), or a published name."""
-    seed: int = 0
+    seed: Seed = 0
     """Of a random start; of the training that made the checkpoint, where several are compared."""
     row: str | None = None
     """Row of the paper's tables, where it is not the name."""
-    footnotes: tuple[str, ...] = ()
-    line: int = 0
+    footnotes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    @property
+    def trained(self) -> bool:
+        """Whether a checkpoint is named; otherwise the model starts at random."""
+        return self.checkpoint not in (RANDOM, "")
 
 
-@dataclass(frozen=True)
-class SetEntry:
-    """One data set of a suite."""
+class Generated(_Part):
+    """Demo forgeries that the run makes itself."""
 
-    name: str
+    count: int
+    size: int = 256
+    """Pixels."""
+    seed: int = 0
+
+
+class SetEntry(_Part):
+    """One data set of a suite: a path, or what to generate."""
+
+    name: Text
     path: str = ""
     """A ManiDataset folder or a JSON list; empty where the set is generated."""
-    limit: int = 0
+    limit: Annotated[int, _within(0, None, "0 (all) or more")] = 0
     """Evenly chosen images; 0: all."""
-    generate: Mapping[str, int] = field(default_factory=dict)
-    """``count``, ``size`` and ``seed`` of demo forgeries that the run makes itself."""
-    line: int = 0
+    generate: Generated | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> SetEntry:
+        if ("path" in self.model_fields_set) == (self.generate is not None):
+            raise RequestError(f"set {self.name!r}", "either a path or generate", "give one of the two")
+        return self
 
 
-@dataclass(frozen=True)
-class Suite:
+class Suite(_Part):
     """What a suite file asks for."""
 
-    name: str
-    models: tuple[ModelEntry, ...]
-    sets: tuple[SetEntry, ...]
-    attacks: tuple[Attack, ...]
-    """``none`` is the first."""
-    image_size: int = 512
-    resize: str = RESIZE
-    batch: int = 1
-    workers: int = 0
-    precision: str = "fp32"
-    seed: int = 0
+    name: str = ""
+    models: Annotated[tuple[ModelEntry, ...], Field(min_length=1, strict=False)]
+    sets: Annotated[tuple[SetEntry, ...], Field(min_length=1, strict=False)]
+    attacks: Annotated[tuple[_AttackEntry, ...], AfterValidator(_flattened), Field(strict=False)] = (NONE,)
+    """Of :class:`Attack`; ``none`` is the first."""
+    image_size: Annotated[int, _within(32, 8192, "32 to 8192 pixels")] = 512
+    resize: Literal["resize", "pad"] = "resize"
+    batch: Annotated[int, _within(1, None, "1 or more")] = 1
+    workers: Count = 0
+    precision: Literal["fp32", "amp"] = "fp32"
+    seed: Seed = 0
     save_predictions: bool = False
-    previews: int = 24
+    previews: Count = 24
     """Images of each set that are kept small for the report's gallery."""
-    plugins: tuple[str, ...] = ()
+    plugins: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """Modules and files that register models of the user's own."""
-    source: str = ""
