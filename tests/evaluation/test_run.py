@@ -86,15 +86,15 @@ from qmanet_benco.evaluation.suite import launch
 from qmanet_benco.benco.launch import session
 from qmanet_benco.evaluation.suite.suite_file import read_suite
 with session.prepared(False):
-    from qmanet_benco.evaluation.suite import run
+    from qmanet_benco.evaluation.suite import cell, run
     run.SECONDS_BETWEEN_PARTS = -1.0
-    stock, left = run.image_metrics, [int(sys.argv[3])]
+    stock, left = cell.image_metrics, [int(sys.argv[3])]
     def count(*arguments):
         left[0] -= 1
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return stock(*arguments)
-    run.image_metrics = count
+    cell.image_metrics = count
     launch.launch_suite(launch.Order(sys.argv[1], sys.argv[2]))
 """
 

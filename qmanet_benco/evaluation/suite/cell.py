@@ -1,0 +1,109 @@
+"""One cell of a suite: a model on a set under an attack, whose records are one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.evaluation.attacks import NONE, Attack
+from qmanet_benco.evaluation.metrics import image_metrics
+from qmanet_benco.evaluation.suite import fingerprint
+from qmanet_benco.evaluation.suite.open_sets import OpenSet
+from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is scored together."""
+
+    model: ModelEntry
+    images: OpenSet
+    attack: Attack
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The columns that all rows of the cell share."""
+        names = {"model": self.model.name, "seed": self.model.seed, "set": self.images.entry.name}
+        return {**names, "attack": self.attack.name, "level": self.attack.level}
+
+    @property
+    def attack_label(self) -> str:
+        """The attack with its level, e.g. ``jpeg-50``."""
+        return f"{self.attack.name}-{self.attack.level:g}"
+
+    @property
+    def label(self) -> str:
+        """The cell in the name of its file, e.g. ``QMA-Net@0 CASIAv1 jpeg-50``."""
+        return f"{self.model.name}@{self.model.seed} {self.images.entry.name} {self.attack_label}"
+
+    def fingerprint(self, suite: Suite, device: torch.device) -> str:
+        """Hash all that the rows depend on."""
+        model = self.model
+        return fingerprint.fingerprint(
+            {
+                "model": model.model,
+                "source": zoo.source_hash(model.model),
+                "flags": fingerprint.hash_flags(model.flags),
+                "weights": fingerprint.hash_file(Path(model.checkpoint)) if model.trained else f"random {model.seed}",
+                "names": (model.name, model.seed, self.images.entry.name),
+                "set": self.images.digest,
+                "attack": (self.attack.name, self.attack.level, 0 if self.attack == NONE else suite.seed),
+                "settings": (suite.image_size, suite.resize, suite.batch, suite.precision, suite.seed),
+                "kept": suite.save_predictions,
+                "device": device.type,
+                "code": fingerprint.code_version(),
+                "libraries": fingerprint.environment(),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model said of one image, beside the truth."""
+
+    index: int
+    """In the set."""
+    probability: torch.Tensor
+    """H x W in [0, 1]."""
+    truth: torch.Tensor
+    """H x W of 0 and 1."""
+    valid: torch.Tensor | None
+    """H x W: 1 where the image is, 0 where it was padded; None without padding."""
+    size: tuple[int, int]
+    """Height and width of the file, in pixels."""
+    score: float | None
+    """The model's own for the whole image, where it has one."""
+
+    @classmethod
+    def of_batch(
+        cls, batch: Mapping[str, Any], indices: tuple[int, ...], probability: torch.Tensor, scores: torch.Tensor | None
+    ) -> list[Prediction]:
+        """Take a batch of the framework's apart; ``probability`` is B x 1 x H x W, ``scores`` B."""
+        padded = "shape_mask" in batch
+        predictions = []
+        for place, index in enumerate(indices):
+            valid = batch["shape_mask"][place, 0] if padded else None
+            height, width = (int(side) for side in batch["origin_shape"][place])
+            score = None if scores is None else float(scores[place])
+            truth = batch["mask"][place, 0]
+            predictions.append(cls(index, probability[place, 0], truth, valid, (height, width), score))
+        return predictions
+
+    def row(self, cell: Cell) -> dict[str, Any]:
+        """Score the image: its row in the records. Without a score of its own it has its largest probability."""
+        metrics = image_metrics(self.probability, self.truth, self.valid)
+        inside = self.probability if self.valid is None else self.probability * self.valid
+        return {
+            **cell.keys,
+            "image": cell.images.stem(self.index),
+            **metrics,
+            "authentic": bool(metrics["authentic"]),
+            "score": float(inside.max()) if self.score is None else self.score,
+            "height": self.size[0],
+            "width": self.size[1],
+        }
