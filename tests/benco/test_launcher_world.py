@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmanet_benco.benco.launch import session
+from qmanet_benco.benco.launch import session, stock_script
 from qmanet_benco.benco.launch.defaults import with_defaults
 from qmanet_benco.benco.launch.elastic import Group
 from qmanet_benco.benco.launch.levels import parse_levels
@@ -165,10 +165,10 @@ def test_values_of_flags_are_found_in_both_forms() -> None:
 
 def test_after_a_restart_training_goes_on_from_its_own_newest_checkpoint(tmp_path: Path) -> None:
     arguments = ["--output_dir", str(tmp_path), "--resume", "given.pth"]
-    assert session._resume(arguments, since="0") == []
+    assert stock_script._resume(arguments, since="0") == []
     torch.save({"model": {}}, tmp_path / "checkpoint-3.pth")
-    assert session._resume(arguments, since=None) == [], "it was not restarted"
-    assert session._resume(arguments, since="0") == ["--resume", str(tmp_path / "checkpoint-3.pth")]
+    assert stock_script._resume(arguments, since=None) == [], "it was not restarted"
+    assert stock_script._resume(arguments, since="0") == ["--resume", str(tmp_path / "checkpoint-3.pth")]
 
 
 def test_levels_are_read_and_checked() -> None:

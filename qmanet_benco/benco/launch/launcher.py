@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 
 from qmanet_benco.benco.launch.elastic import Group, asked_before, end_with_parent, run_group
 from qmanet_benco.benco.launch.plan import Run
-from qmanet_benco.benco.seam.flags import DEFINITIONS, SCRIPTS, check_model, execute, show
+from qmanet_benco.benco.seam.flags import SCRIPTS, check_model, parser_of, show
 from qmanet_benco.benco.seam.patches import environment
 from qmanet_benco.benco.seam.world import await_group, world_of, world_of_one
 from qmanet_benco.errors import RequestError
@@ -72,11 +72,13 @@ def show_flags(run: Run, model: str) -> None:
     """
     from qmanet_benco.benco.launch import session
 
-    with session.prepared(run.debug, run.plugins, run.file), session.corrections(run):
-        if run.file:
-            execute(run.file, DEFINITIONS)
-        check_model(["--model", model])
-        show(run.source, model)
+    with session.prepared(run.debug, run.plugins, run.file):
+        from qmanet_benco.benco.launch.stock_script import Plan
+
+        with Plan.of(run).corrected():
+            parse = parser_of(run.source)
+            check_model(["--model", model])
+            show(parse, model)
 
 
 def _work(run: Run, world: dict[str, str], only_check: bool = False) -> int:
@@ -84,7 +86,9 @@ def _work(run: Run, world: dict[str, str], only_check: bool = False) -> int:
     from qmanet_benco.benco.launch import session
 
     with environment(world), session.prepared(run.debug, run.plugins, run.file):
-        return session.run_script(run, only_check)
+        from qmanet_benco.benco.launch.stock_script import run_script
+
+        return run_script(run, only_check)
 
 
 def _as_member(run: Run, world: dict[str, str]) -> int:

@@ -40,12 +40,17 @@ def parse_levels(text: str) -> dict[str, list[int]]:
     return chosen
 
 
-def choose_levels(patches: Patches, text: str) -> None:
+def choose_levels(patches: Patches, script: str, text: str) -> None:
     """Replace the levels that the script has written into it.
 
     The script runs three attacks in a row. The chosen ones take the first places, since it fails on an empty first
     one, and the remaining places get no level.
+
+    Raises:
+        RequestError: the script attacks nothing, or the text is wrong.
     """
+    if script != "test_robust":
+        raise RequestError(f"--levels for {script}", "test_robust")
     chosen = list(parse_levels(text).items())
     for place, stock in enumerate(ATTACKS.values()):
         name, levels = chosen[place] if place < len(chosen) else ("blur", [])

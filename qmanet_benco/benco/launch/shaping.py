@@ -40,24 +40,24 @@ def check_corrections(own: Options, corrections: Collection[str]) -> None:
 
 
 @contextmanager
-def tried(own: Options, script: str, arguments: Sequence[str]) -> Iterator[list[str]]:
+def tried(own: Options, parse: flags.Parse, arguments: Sequence[str]) -> Iterator[list[str]]:
     """The arguments to check before a run: a held-out set exists only within the block, so that nothing is left."""
     if not own.val_fraction:
         yield list(arguments)
         return
-    args, _ = flags.parse(script, arguments)
+    args, _ = parse(arguments)
     with tempfile.TemporaryDirectory(prefix="qmanet-") as folder:
         yield [*arguments, *hold_out(args, own.val_fraction, Path(folder))]
 
 
-def shaped(patches: Patches, own: Options, script: str, arguments: Sequence[str], processes: int) -> list[str]:
+def shaped(patches: Patches, own: Options, parse: flags.Parse, arguments: Sequence[str], processes: int) -> list[str]:
     """The arguments to run the script with; patches are put in place.
 
     Args:
         patches: of the run.
         own: the launcher's flags.
-        script: the stock script, or the file of a copy.
-        arguments: its flags.
+        parse: as the script.
+        arguments: the script's flags.
         processes: of the whole group.
 
     Raises:
@@ -66,10 +66,10 @@ def shaped(patches: Patches, own: Options, script: str, arguments: Sequence[str]
     shaped = list(arguments)
     if own == Options():
         return shaped
-    args, _ = flags.parse(script, arguments)
+    args, _ = parse(arguments)
     if own.val_fraction:
         shaped += hold_out(args, own.val_fraction, Path(args.output_dir), say=True)
-        args, _ = flags.parse(script, shaped)
+        args, _ = parse(shaped)
     if own.deterministic:
         from qmanet_benco.benco.resume.determinism import be_deterministic
 

@@ -22,6 +22,8 @@ from qmanet_benco.errors import RequestError
 SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
 DEFINITIONS = "stock_flags"
 """The ``__name__`` under which a script is executed for its definitions only."""
+Parse = Callable[[Sequence[str]], tuple[argparse.Namespace, argparse.Namespace]]
+"""From the flags of the script and of the model to the script's own, and the model's."""
 _ENTRY = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
 
@@ -111,28 +113,29 @@ def check_required(model: str, given: argparse.Namespace) -> None:
             raise RequestError(f"--model {model} without --{name}", f"--{name}, which has no default")
 
 
-def parse(script: str, flags: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace]:
-    """Let the stock script parse the flags.
+def parser_of(script: str) -> Parse:
+    """Execute a stock script for its definitions, and return what parses flags as the script does.
 
     Args:
         script: a stock script's name, or the file of a copy.
-        flags: of the script and of the model.
-
-    Returns:
-        The script's own flags, and the model's.
     """
-    set_arguments(script, flags)
-    args, model_args = execute(script, DEFINITIONS)[PARSER]()
-    return args, model_args
+    definitions = execute(script, DEFINITIONS)
+
+    def parse(flags: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace]:
+        set_arguments(script, flags)
+        args, model_args = definitions[PARSER]()
+        return args, model_args
+
+    return parse
 
 
-def show(script: str, model: str) -> None:
+def show(parse: Parse, model: str) -> None:
     """Print the help of a stock script and of a model on stdout."""
     from IMDLBenCo.registry import MODELS
     from IMDLBenCo.training_scripts.utils import misc
 
     try:
-        parse(script, ["--help"])
+        parse(["--help"])
     except SystemExit:  # argparse's own way to end after the help
         sys.stdout.write("\n")
     misc.create_argparser(MODELS.get(model)).print_help()
