@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from qmanet_benco.files import write_text_atomically
+
 PROJECT = "qmanet-benco"
 TITLE = """# Licences of the dependencies
 
@@ -64,9 +66,7 @@ def main(target: Path) -> None:
         f"| {name} | {entry.version} | {licence_of(entry).replace('|', '/')} | {'direct' if name in direct else ''} |\n"
         for name, entry in sorted(found.items())
     ]
-    partial = target.with_name(f".{target.name}.part")
-    partial.write_text(TITLE + "".join(rows), encoding="utf-8")
-    partial.replace(target)
+    write_text_atomically(target, TITLE + "".join(rows))
     sys.stdout.write(f"{target}: {len(rows)} packages, {len(direct)} of them named by setup.py\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from qmanet_benco.data.prepare.manifest import HEADER, keep_aside
 from qmanet_benco.data.sets import SETS, data_set
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_atomically
 
 PARTS = ("sp", "cm", "bcm", "bcmc")
 IMAGES_PER_ENTRY = 1840
@@ -62,7 +62,6 @@ def write_protocol(root: Path, out: Path) -> Protocol:
         for key in versions:
             for _, path in _entries(name, prepared.get(key), root, missing):
                 tests[key.replace(name, SETS[name].title, 1)] = path
-    out.mkdir(parents=True, exist_ok=True)
     _write(out / TRAIN_LIST, train)
     _write(out / TEST_LIST, tests)
     return Protocol(out / TRAIN_LIST, out / TEST_LIST, len(train), len(tests), missing)
@@ -121,7 +120,8 @@ def _entries(name: str, folder: Path | None, root: Path, missing: dict[str, str]
 
 
 def _write(path: Path, content: object) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    keep_aside(path, partial)
-    partial.replace(path)
+    def write(part: Path) -> None:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        keep_aside(path, part)
+
+    write_atomically(path, write)

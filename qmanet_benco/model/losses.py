@@ -42,13 +42,11 @@ def dice_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Te
         Scalar in [0, 1].
     """
     with torch.autocast(logits.device.type, enabled=False):
-        probability, target = logits.float().sigmoid(), target.float()
-        weight = torch.ones_like(target) if valid is None else valid.float()
+        probability, target, weight = _in_float32(logits, target, valid)
         empty = ((target * weight).sum(dim=(1, 2, 3), keepdim=True) == 0).float()
         probability = empty * (1 - probability) + (1 - empty) * probability
         target = empty * (1 - target) + (1 - empty) * target
-        overlap = (weight * probability * target).sum(dim=(1, 2, 3))
-        total = (weight * (probability.square() + target.square())).sum(dim=(1, 2, 3))
+        overlap, total = _overlap_and_total(probability, target, weight)
         return (1 - 2 * overlap / total.clamp_min(1e-6)).mean()
 
 
@@ -68,11 +66,21 @@ def batch_dice_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None)
         Scalar in [0, 1].
     """
     with torch.autocast(logits.device.type, enabled=False):
-        probability, target = logits.float().sigmoid(), target.float()
-        weight = torch.ones_like(target) if valid is None else valid.float()
-        overlap = (weight * probability * target).sum()
-        total = (weight * (probability.square() + target.square())).sum()
-        return 1 - (2 * overlap + 1) / (total + 1)
+        overlap, total = _overlap_and_total(*_in_float32(logits, target, valid))
+        return 1 - (2 * overlap.sum() + 1) / (total.sum() + 1)
+
+
+def _in_float32(logits: Tensor, target: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Turn logits into probabilities, and the valid pixels into weights; all B x 1 x H x W."""
+    target = target.float()
+    return logits.float().sigmoid(), target, torch.ones_like(target) if valid is None else valid.float()
+
+
+def _overlap_and_total(probability: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum the products and the squares of each image, B."""
+    overlap = (weight * probability * target).sum(dim=(1, 2, 3))
+    total = (weight * (probability.square() + target.square())).sum(dim=(1, 2, 3))
+    return overlap, total
 
 
 _DICE = {"image": dice_loss, "batch": batch_dice_loss}

@@ -21,6 +21,7 @@ from typing import Any
 from qmanet_benco.benco.seam.patches import environment
 from qmanet_benco.benco.seam.world import LOOPBACK
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -156,10 +157,10 @@ def report(error: BaseException) -> None:
     request = isinstance(error, RequestError)
     text = str(error) if request else "".join(traceback.format_exception(error))
     name = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}-{os.environ.get('RANK', 0)}.json"
+    content = json.dumps({"request": request, "text": text, "time": time.time()})
     with contextlib.suppress(OSError):  # without a report the parent still says which process failed
-        part = Path(folder, f"{name}.part")  # the agent may end this process at any moment
-        part.write_text(json.dumps({"request": request, "text": text, "time": time.time()}))
-        part.replace(Path(folder, name))
+        # whole or not there, since the agent may end this process at any moment
+        write_atomically(Path(folder, name), lambda part: part.write_text(content), only_writer=True)
 
 
 def asked_before() -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_atomically
 from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
@@ -54,13 +54,15 @@ def export_safetensors(
     if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
         raise RequestError(f"image size {side}", f"{SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
     state = {name: _narrowed(name, tensor) if half else tensor for name, tensor in model.state_dict().items()}
+    difference = 0.0
+
+    def write(part: Path) -> None:
+        nonlocal difference
+        write_safetensors(part, state, side, calibration or model.calibration)
+        difference = _compare(model, load_model(part), half)
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            written = Path(folder) / target.name
-            write_safetensors(written, state, side, calibration or model.calibration)
-            difference = _compare(model, load_model(written), half)
-            written.replace(target)
+        write_atomically(target, write)
     except OSError as error:
         raise RequestError(f"{target} cannot be written ({error.strerror})", "a folder with room") from error
     return difference

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from qmanet_benco.files import write_text_atomically
+
 PASSED, FAILED, SKIPPED, CUT_OFF, RUNNING = "passed", "failed", "skipped", "cut off", "running"
 TITLE = "QMA-Net on this machine"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file at once, so that a reader never sees a part of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105 - the name says what it is for
 
 
 class Notes:
@@ -38,7 +32,7 @@ class Notes:
         self._write()
 
     def _write(self) -> None:
-        write_whole(self.path, json.dumps(self.figures, indent=1))
+        write_text_atomically(self.path, json.dumps(self.figures, indent=1))
 
 
 def read_notes(path: Path) -> dict[str, Any]:
@@ -67,8 +61,8 @@ class Report:
     def write(self) -> None:
         """Both files, each at once."""
         self.content["updated"] = _now()
-        write_whole(self.folder / "gpu.json", json.dumps(self.content, indent=1) + "\n")
-        write_whole(self.folder / "gpu.md", as_markdown(self.content))
+        write_text_atomically(self.folder / "gpu.json", json.dumps(self.content, indent=1) + "\n")
+        write_text_atomically(self.folder / "gpu.md", as_markdown(self.content))
 
 
 def as_markdown(content: Mapping[str, Any]) -> str:
