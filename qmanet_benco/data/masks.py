@@ -83,7 +83,7 @@ def turn_clockwise(mask: NDArray[np.bool_], quarter_turns: int) -> NDArray[np.bo
 
 
 def stored_from_shown(values: NDArray[Value], orientation: int) -> NDArray[Value]:
-    """From a picture as it is shown to the pixels as they are stored, which the framework reads.
+    """Turn a picture as it is shown into the pixels as they are stored, which the framework reads.
 
     Args:
         values: H x W (x C).
@@ -98,7 +98,7 @@ def stored_from_shown(values: NDArray[Value], orientation: int) -> NDArray[Value
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """The bytes of an 8-bit grey PNG with 0 and 255; the same mask gives the same bytes."""
+    """Encode the bytes of an 8-bit grey PNG with 0 and 255; the same mask gives the same bytes."""
     stream = io.BytesIO()
     PillowImage.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(stream, "PNG", compress_level=3)
     return stream.getvalue()
@@ -120,7 +120,7 @@ def _pixels(path: Path, *, keep_ids: bool) -> NDArray[np.generic]:
 
 
 def _array(path: Path) -> NDArray[np.generic]:
-    """The one plane that a MATLAB or NumPy file holds."""
+    """Read the one plane that a MATLAB or NumPy file holds."""
     try:
         planes = read_arrays(path)
     except UnusableFileError:
@@ -138,7 +138,7 @@ def _array(path: Path) -> NDArray[np.generic]:
 
 
 def _bright(grey: NDArray[np.float64], *, floats: bool) -> NDArray[np.bool_]:
-    """Where a mask is bright: above the threshold, or, in a mask of black and one dark shade, where it is not black."""
+    """Tell where a mask is bright: above the threshold, or, with black and one dark shade only, not black."""
     if grey.max() > THRESHOLD:
         return grey > THRESHOLD
     if grey.min() == 0 and len(np.unique(grey)) <= 2:

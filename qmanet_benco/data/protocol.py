@@ -30,7 +30,7 @@ class Protocol:
     test: Path
     """``{name: path}``; a name in the paper's spelling, and in brackets which version of the set it is."""
     entries: int
-    """Of the training list: seven when nothing is missing."""
+    """Entries of the training list: seven when nothing is missing."""
     tests: int
     missing: Mapping[str, str]
     """Set or part of one, and the command that prepares it."""
@@ -84,7 +84,7 @@ def _prepared_sets(root: Path) -> dict[str, Path]:
 
 
 def _set_of(folder: Path) -> str | None:
-    """By the record of `qmanet data prepare`, or by the folder's name where others made it."""
+    """Tell the set by the record of `qmanet data prepare`, or by the folder's name where others made it."""
     finished = (folder / "manifest.csv").is_file()
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def _set_of(folder: Path) -> str | None:
 
 
 def _version(header: Mapping[str, object]) -> str:
-    """In brackets, how the prepared images differ from the archive's; empty where they do not."""
+    """Say in brackets how the prepared images differ from the archive's; empty where they do not."""
     words = [f"long side {header['long_side']}"] if header.get("long_side") else []
     words += [f"JPEG {header['jpeg_level']}"] if header.get("jpeg_level", 100) != 100 else []
     return f" ({', '.join(words)})" if words else ""

@@ -229,7 +229,7 @@ _NAMES = {word: row for row in _ROWS for word in (row.name, *row.aliases)}
 
 
 def data_set(name: str) -> DataSet:
-    """The set of that name; letter case, hyphens, dots and spaces do not matter, and its aliases do as well.
+    """Find the set of that name; letter case, hyphens, dots and spaces do not matter, and its aliases do as well.
 
     Raises:
         RequestError: no such set.
@@ -241,7 +241,7 @@ def data_set(name: str) -> DataSet:
 
 
 def set_title(name: str) -> str:
-    """The one name of a set in all tables, e.g. ``CocoGlide`` for ``COCOGLide``; a name of no known set stays.
+    """Return the one name of a set in all tables, e.g. ``CocoGlide`` for ``COCOGLide``; a name of no known set stays.
 
     A remark in brackets stays too: ``nist16 (long side 1024)`` is ``NIST16 (long side 1024)``, another version of it.
     """
@@ -251,5 +251,5 @@ def set_title(name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """A name's letters and digits in lower case, by which two spellings are compared; CASIAv1+ is another set."""
+    """Return a name's letters and digits in lower case, by which spellings are compared; CASIAv1+ is another set."""
     return "".join(character for character in name.casefold() if character.isalnum() or character == "+")

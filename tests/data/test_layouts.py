@@ -14,8 +14,8 @@ from prepared import left_out, manifest, pairs_of
 
 from qmanet_benco.data.prepare.archive import Archive
 from qmanet_benco.data.prepare.casia import digits_key, first_photo_key, number_key, second_photo_key
-from qmanet_benco.data.prepare.finding import FindOptions
 from qmanet_benco.data.prepare.layouts import FINDERS
+from qmanet_benco.data.prepare.matching import FindOptions
 from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.pairing import image_key, mask_key
 

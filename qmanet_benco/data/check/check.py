@@ -27,12 +27,12 @@ from qmanet_benco.pixels import mask_colours
 FAILURE, NOTE = "failure", "note"
 FULL_MASK = 0.999
 DARK = 64
-"""Of 255: a mask whose values are all below is hardly told from a black one by eye."""
+"""Grey level: a mask whose values are all below is hardly told from a black one by eye."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found."""
+    """One thing that is wrong with a set, or worth knowing."""
 
     level: str
     """``failure``: figures on this set would be wrong. ``note``: worth knowing."""
@@ -119,7 +119,7 @@ def check(
 
 
 def to_json(reports: Sequence[SetReport]) -> dict[str, Any]:
-    """One document: ``{"ok": bool, "sets": [...]}``."""
+    """Return one document: ``{"ok": bool, "sets": [...]}``."""
     sets = [{**asdict(report), "ok": not report.failed} for report in reports]
     return {"ok": not any(report.failed for report in reports), "sets": sets}
 
@@ -136,7 +136,9 @@ def pairs_of(path: Path) -> tuple[list[tuple[Path, Path | None]], list[Finding]]
         return _of_list(path / "list.json")
     parts = [_of_list(part) for part in sorted(path.glob("*_COCO_list.json"))]
     if parts:
-        return [pair for pairs, _ in parts for pair in pairs], [finding for _, found in parts for finding in found]
+        return [pair for pairs, _ in parts for pair in pairs], [
+            finding for _, findings in parts for finding in findings
+        ]
     if not ((path / "Tp").is_dir() and (path / "Gt").is_dir()):
         cure = "prepare it with `qmanet data prepare`"
         raise RequestError(f"{path} holds no Tp and Gt", "a ManiDataset folder or a JSON list", cure)

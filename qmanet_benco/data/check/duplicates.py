@@ -14,7 +14,7 @@ class Seen:
     """One image of one of the checked sets."""
 
     index: int
-    """Of the set."""
+    """The set's place among the checked paths."""
     name: str
     sha256: str
     look: int | None
@@ -22,7 +22,7 @@ class Seen:
 
 
 def equal_files(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
-    """Each image beside another one with its bytes, preferably of another set."""
+    """Return each image beside another one with its bytes, preferably of another set."""
     groups: dict[str, list[Seen]] = defaultdict(list)
     for image in seen:
         if image.sha256:

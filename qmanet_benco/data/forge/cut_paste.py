@@ -81,7 +81,7 @@ def paste(host: Image, donor: Image, shape: Mask, rng: Generator, knobs: PasteKn
 
 
 def paste_crops(host: Image, donor: Image, size: int, rng: Generator, knobs: ForgeryKnobs) -> Forgery:
-    """A forgery of ``size`` x ``size`` pixels from crops of two photos; every second one is a copy-move in the host.
+    """Make a forgery of ``size`` x ``size`` pixels from crops of two photos; every second is a copy-move in the host.
 
     Args:
         host: H x W x 3.
@@ -113,7 +113,7 @@ def _as_photo(image: Image, rng: Generator, knobs: ForgeryKnobs) -> Image:
 
 
 def _placed(shape: Mask, size: tuple[int, int], rng: Generator, knobs: PasteKnobs) -> Mask:
-    """The shape, flipped or not, at a random size and place; its centre lies in the image."""
+    """Place the shape, flipped or not, at a random size and place; its centre lies in the image."""
     rows, columns = np.nonzero(shape)
     box = shape[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     if rng.random() < 0.5:
@@ -133,7 +133,7 @@ def _placed(shape: Mask, size: tuple[int, int], rng: Generator, knobs: PasteKnob
 
 
 def _brought(donor: Image, target: Mask, rng: Generator, knobs: PasteKnobs, *, moved: bool) -> tuple[Image, Mask]:
-    """The donor laid so that a random place of it comes to lie on the target, and where it has pixels."""
+    """Lay the donor so that a random place of it comes to lie on the target, and where it has pixels."""
     height, width = target.shape
     rows, columns = np.nonzero(target)
     if not len(rows):

@@ -151,7 +151,7 @@ def _all_for(split: str, photos: tuple[Photo, ...]) -> tuple[Photo, ...]:
 
 
 def _image_list(place: Path, rows: list[dict[str, str]]) -> list[list[str]]:
-    """``[image, mask]`` or ``[image, "Negative"]``, the framework's word for an authentic image."""
+    """Return ``[image, mask]`` or ``[image, "Negative"]``, the framework's word for an authentic image."""
     return [[str(place / row["file"]), str(place / row["mask"]) if row["mask"] else "Negative"] for row in rows]
 
 
@@ -200,7 +200,7 @@ def constant_mask_f1(train: Path, test: Path, image_size: int) -> float:
 
 
 def _masks(folder: Path, image_size: int) -> NDArray[np.bool_]:
-    """The masks of a folder, N x side x side, binarised and resized as the framework does it."""
+    """Read the masks of a folder, N x side x side, binarised and resized as the framework does it."""
     import cv2
 
     masks = []
@@ -260,7 +260,7 @@ def _written(plan: _Plan, split: str, index: int, made: Edit, name: str, host: P
 
 
 def _made(plan: _Plan, host: Photo, donor: Photo, rng: Generator) -> tuple[Edit, Edit | None]:
-    """One image by the generator that is drawn, and its authentic twin where twins are wanted."""
+    """Make one image by the generator that is drawn, and its authentic twin where twins are wanted."""
     authentic = bool(plan.authentic) and rng.random() < plan.authentic
     if authentic or (plan.edited and rng.random() < plan.edited):
         knobs = EditKnobs()

@@ -135,7 +135,7 @@ def _finished(picture: Image, mask: Mask, kind: str, size: int, rng: Generator, 
 
 
 def _tampered(picture: Image, donor: Image, kind: str, rng: Generator, knobs: EditKnobs) -> tuple[Image, Mask]:
-    """The picture with one region changed, and the region; an empty one where no try changed enough."""
+    """Change one region of the picture; give it, and the region; an empty one where no try changed enough."""
     for _ in range(TRIES):
         fraction = float(np.exp(rng.uniform(*np.log(knobs.fraction))))
         if kind == "removal":
@@ -157,7 +157,7 @@ def _change(before: Image, after: Image, mask: Mask) -> float:
 
 
 def _outline(picture: Image, fraction: float, rng: Generator, knobs: EditKnobs) -> Mask:
-    """The outline of a thing, a frame, or a shape."""
+    """Draw the outline of a thing, a frame, or a shape."""
     if rng.random() < knobs.things:
         outline = thing_outline(picture, fraction, rng)
         if outline is not None:
@@ -176,7 +176,7 @@ def _outline(picture: Image, fraction: float, rng: Generator, knobs: EditKnobs) 
 def _pasted(
     picture: Image, source: Image, outline: Mask, rng: Generator, knobs: EditKnobs, *, moved: bool
 ) -> tuple[Image, Mask]:
-    """The outlined part of the source, laid somewhere into the picture, and where it arrives."""
+    """Lay the outlined part of the source somewhere into the picture, and where it arrives."""
     inserted, mask = _laid(source, outline, rng, knobs)
     if not mask.any():
         return picture, mask
@@ -191,7 +191,7 @@ def _pasted(
 
 
 def _laid(source: Image, outline: Mask, rng: Generator, knobs: EditKnobs) -> tuple[Plane, Mask]:
-    """The source moved so that the outlined part comes to lie at a random place, perhaps scaled, turned, mirrored."""
+    """Move the source so that the outlined part comes to lie at a random place, perhaps scaled, turned, mirrored."""
     side = len(source)
     rows, columns = np.nonzero(outline)
     if not len(rows):

@@ -104,7 +104,7 @@ def forge(host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs
 
 
 def random_region(size: int, fraction: float, rng: Generator) -> Mask:
-    """A blob, an ellipse or a polygon that covers about ``fraction`` of ``size`` x ``size`` pixels; never empty."""
+    """Draw a blob, an ellipse or a polygon over about ``fraction`` of ``size`` x ``size`` pixels; it is never empty."""
     shape = rng.integers(3)
     radius = size * np.sqrt(fraction / np.pi)
     # anywhere, cut off by the border or not: a network must not get far by calling the middle tampered
@@ -133,7 +133,7 @@ def compressed(image: Image, quality: int, subsampling: str = "4:2:0") -> bytes:
 
 
 def decoded(content: bytes) -> Image:
-    """The pixels of a JPEG or PNG."""
+    """Decode the pixels of a JPEG or PNG."""
     return np.asarray(PillowImage.open(io.BytesIO(content)))
 
 
@@ -145,7 +145,7 @@ def encoded(image: Image) -> bytes:
 
 
 def finished(forgery: Forgery, rng: Generator, knobs: ForgeryKnobs) -> tuple[bytes, str, str]:
-    """The file's bytes, JPEG quality and subsampling (empty for PNG): three of five forgeries are saved as JPEG."""
+    """Save as JPEG, three times of five, or PNG: the bytes, JPEG quality and subsampling (empty for PNG)."""
     if rng.random() < 0.6:
         low, high = knobs.final_quality
         quality = int(rng.integers(low, high + 1))
@@ -169,7 +169,7 @@ def _blob(size: int, fraction: float, centre: NDArray[np.float64], radius: float
 
 
 def random_crop(photo: Image, size: int, rng: Generator, knobs: ForgeryKnobs) -> Image:
-    """A random square of a photo, flipped or not, resampled to ``size``."""
+    """Cut a random square of a photo, flipped or not, resampled to ``size``."""
     height, width = photo.shape[:2]
     side = int(min(height, width, size * rng.uniform(*knobs.crop_scale)))
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)

@@ -78,7 +78,7 @@ def _mean_colours(image: Image, labels: NDArray[np.int64], areas: NDArray[np.int
 
 
 def _adjacency(labels: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
-    """Which segments touch, segments x segments."""
+    """Tell which segments touch, segments x segments."""
     beside = np.zeros((count, count), bool)
     for first, second in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
         beside[first.ravel(), second.ravel()] = True
@@ -86,7 +86,7 @@ def _adjacency(labels: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
 
 
 def _cut_out(small: Image, fraction: float, rng: Generator) -> Mask:
-    """What GrabCut calls foreground within a random frame."""
+    """Cut out what GrabCut calls foreground within a random frame."""
     height, width = small.shape[:2]
     stretch = float(np.exp(rng.uniform(-0.5, 0.5)))
     area = 1.8 * fraction * height * width
@@ -104,7 +104,7 @@ def _cut_out(small: Image, fraction: float, rng: Generator) -> Mask:
 
 
 def _one_piece(mask: Mask) -> Mask:
-    """The largest connected part, opened so that no thread hangs on it, without holes."""
+    """Keep the largest connected part, opened so that no thread hangs on it, without holes."""
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(mask.shape, np.uint8)
@@ -114,7 +114,7 @@ def _one_piece(mask: Mask) -> Mask:
 
 
 def _enlarged(mask: Mask, size: tuple[int, int], rng: Generator) -> Mask:
-    """The outline at full size: smooth, now and then with a margin around the thing or cut into it."""
+    """Enlarge the outline at full size: smooth, now and then with a margin around the thing or cut into it."""
     height, width = size
     scale = max(1.0, height / mask.shape[0])
     plane = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

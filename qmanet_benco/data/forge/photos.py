@@ -60,12 +60,12 @@ PHOTOS = (
 
 
 def photos_of(split: str) -> tuple[Photo, ...]:
-    """The photos of ``train`` or ``test``."""
+    """List the photos of ``train`` or ``test``."""
     return tuple(photo for photo in PHOTOS if photo.split == split)
 
 
 def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
-    """The photos below a folder, a quarter of them for testing; which ones depends on the seed and their names only.
+    """List the photos below a folder, a quarter of them for testing; seed and names alone decide which.
 
     Copies of one photo, and pictures that look alike, are in one split. Files that Pillow cannot read, and photos
     smaller than 64 pixels, are left out with a warning.

@@ -43,7 +43,7 @@ def remove(picture: Image, outline: Mask, rng: Generator) -> tuple[Image, Mask]:
 
 
 def _best_shift(picture: Image, mask: Mask, rng: Generator) -> NDArray[np.int64] | None:
-    """Where a patch lies whose surroundings fit best around the hole; None where there is no room for one."""
+    """Find where a patch lies whose surroundings fit best around the hole; None where there is no room for one."""
     ring = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool) & ~mask
     rows, columns = np.nonzero(ring)
     if not len(rows):

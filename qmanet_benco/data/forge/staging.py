@@ -31,7 +31,7 @@ class Contents:
     """In each split."""
 
     def are_all_of(self, folder: Path) -> bool:
-        """Whether a folder is empty, or marked and with nothing in it but what the command writes."""
+        """Tell whether a folder is empty, or marked and with nothing in it but what the command writes."""
         own = re.compile(
             rf"({'|'.join(self.splits)})(/({'|'.join(self.folders)})(/{self.image})?)?|"
             + "|".join(map(re.escape, (*self.files, self.marker)))
@@ -42,7 +42,7 @@ class Contents:
 
 @contextmanager
 def staged(out: Path, contents: Contents, check: Callable[[], None]) -> Iterator[Path]:
-    """A folder beside ``out`` to fill, with ``Tp`` and ``Gt`` for each split; it becomes ``out`` in the end.
+    """Make a folder beside ``out`` to fill, with ``Tp`` and ``Gt`` for each split; it becomes ``out`` in the end.
 
     Args:
         out: a new or empty folder.
@@ -86,7 +86,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, str]
 
 
 def _begin(unfinished: Path, contents: Contents) -> None:
-    """The empty folders of all splits; what a killed run left goes first. The locked folder itself stays."""
+    """Make the empty folders of all splits; what a killed run left goes first. The locked folder itself stays."""
     for path in unfinished.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     (unfinished / contents.marker).touch()

@@ -1,4 +1,4 @@
-"""The files of an unpacked archive, found whatever the letter case and however deep the folders are nested."""
+"""Lists the files of an unpacked archive, whatever the letter case and however deep the folders are nested."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One image of a set as its finder sees it."""
+class ArchivePair:
+    """One image of a set with its mask, as a finder sees them."""
 
     image: Path
     mask: Path | None
     """None: authentic."""
     stem: str
-    """Of the prepared files."""
+    """The prepared files' common name without its ending."""
     kind: str = ""
-    """Of manipulation; empty where the set does not say."""
+    """The kind of manipulation; empty where the set does not say."""
     clockwise: int = 0
     """Quarter turns that a mask of transposed size needs; 0: such a mask is refused."""
     note: str = ""
@@ -42,10 +42,10 @@ class Pair:
 
 
 @dataclass
-class Found:
-    """Everything a finder made of an archive."""
+class Inventory:
+    """What a finder makes of an archive: pairs, files that belong to none, and lists."""
 
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[ArchivePair] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     lists: list[Path] = field(default_factory=list)
     """Files that say what belongs together."""
@@ -65,7 +65,7 @@ class Archive:
         self.root = root.resolve()
 
     def __getstate__(self) -> dict[str, Path]:
-        """The folder alone: workers need no list of a hundred thousand files."""
+        """Return the folder alone: workers need no list of a hundred thousand files."""
         return {"root": self.root}
 
     @cached_property
@@ -84,19 +84,19 @@ class Archive:
         return self.listing.images()
 
     def relative(self, path: Path) -> str:
-        """A file's place in the archive, with forward slashes."""
+        """Return a file's place in the archive, with forward slashes."""
         return path.relative_to(self.root).as_posix()
 
     def folders(self, path: Path) -> tuple[str, ...]:
-        """The names of the folders between the root and a file, without letter case."""
+        """Return the names of the folders between the root and a file, without letter case."""
         return tuple(part.casefold() for part in path.relative_to(self.root).parts[:-1])
 
     def inside(self, path: Path, *names: str) -> bool:
-        """Whether a folder of that name lies between the root and the file."""
+        """Tell whether a folder of that name lies between the root and the file."""
         return any(part in names for part in self.folders(path))
 
     def named(self, base: Path, name: str) -> Path | None:
-        """The file that a list in the folder ``base`` names, whatever the letter case; None where it is absent.
+        """Return the file that a list in the folder ``base`` names, whatever the letter case; None where it is absent.
 
         Raises:
             ValueError: the name leaves the archive.
@@ -110,12 +110,12 @@ class Archive:
 
 
 def _told_by(place: PurePosixPath) -> str:
-    """A path without letter case, accents written as Unicode's NFC."""
+    """Write a path without letter case, accents written as Unicode's NFC."""
     return unicodedata.normalize("NFC", place.as_posix()).casefold()
 
 
 def safe_name(name: str) -> PurePosixPath:
-    """A relative name out of a list.
+    """Return a relative name out of a list.
 
     Raises:
         ValueError: it is empty, absolute or climbs out of its folder.

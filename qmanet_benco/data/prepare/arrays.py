@@ -21,7 +21,7 @@ MATLAB_NUMBERS = (
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays by name; ``arr_0`` is the one of a ``.npy`` file. Pickled objects are not read.
+    """Read the arrays by name; ``arr_0`` is the one of a ``.npy`` file. Pickled objects are not read.
 
     Raises:
         UnusableFileError: an array has more than :data:`~qmanet_benco.images.MOST_PIXELS` values.
@@ -43,7 +43,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _of_numpy(stream: IO[bytes]) -> NDArray[Any]:
-    """One array; its values are read only after its header said how many they are."""
+    """Read one array; its values are read only after its header said how many they are."""
     version = np.lib.format.read_magic(stream)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
         version

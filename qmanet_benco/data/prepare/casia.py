@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
-from qmanet_benco.data.prepare.finding import NO_MASK, FindOptions, add_authentic, add_leftovers, unique
+from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
+from qmanet_benco.data.prepare.matching import NO_MASK, FindOptions, add_authentic, add_leftovers, unique
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.images import UnusableFileError, open_image
 from qmanet_benco.pairing import Matching, image_key, mask_key, match
@@ -21,23 +21,23 @@ NUMBER_AT_END = re.compile(r"(\d+)$")
 
 
 def number_key(path: Path) -> str | None:
-    """The digits at the end of the stem, as CASIA numbers its forgeries."""
-    found = NUMBER_AT_END.search(mask_key(path))
-    return found.group(1) if found else None
+    """Return the digits at the end of the stem, as CASIA numbers its forgeries."""
+    number = NUMBER_AT_END.search(mask_key(path))
+    return number.group(1) if number else None
 
 
 def digits_key(path: Path) -> str | None:
-    """All numbers of the stem: CASIA's two source photos and the forgery, whatever the letters between them."""
+    """Return all numbers of the stem: CASIA's two source photos and the forgery, whatever the letters between them."""
     return "-".join(re.findall(r"\d+", mask_key(path))) or None
 
 
 def first_photo_key(path: Path) -> str | None:
-    """The first source photo's number and the forgery's."""
+    """Return the first source photo's number and the forgery's."""
     return _photo_and_forgery(path, 0)
 
 
 def second_photo_key(path: Path) -> str | None:
-    """The second source photo's number and the forgery's."""
+    """Return the second source photo's number and the forgery's."""
     return _photo_and_forgery(path, 1)
 
 
@@ -62,40 +62,40 @@ TURNED_MASK = "sp_d_cnn_a_sec0012_ani0007_0275"
 """It lies clockwise against its image, as ``Au_sec_0012`` proves: three more quarter turns set it right."""
 
 
-def find_casiav1(archive: Archive, _options: FindOptions) -> Found:
+def find_casiav1(archive: Archive, _options: FindOptions) -> Inventory:
     """CASIA v1, whose images have 106 names that its masks correct."""
-    found = Found()
-    forged, masks, authentic = _files(archive, found, "sp_")
-    matching, hosts = _matched(archive, found, forged, masks, data_set("casiav1").tampered), _hosts(authentic)
+    inventory = Inventory()
+    forged, masks, authentic = _files(archive, inventory, "sp_")
+    matching, hosts = _matched(archive, inventory, forged, masks, data_set("casiav1").tampered), _hosts(authentic)
     for image, mask, stage in matching.pairs:
         stem = mask.stem.strip()[: len(mask_key(mask))]
         turn = 3 if mask_key(mask) == TURNED_MASK else 0
         note = f"named {image.stem} in the archive" if stage else ""
-        found.pairs.append(Pair(image, mask, stem, _kind(archive, mask, stem), turn, note, hosts(stem)))
+        inventory.pairs.append(ArchivePair(image, mask, stem, _kind(archive, mask, stem), turn, note, hosts(stem)))
     for image in [path for path in matching.images if number_key(path) in WITHOUT_MASK]:
         matching.images.remove(image)
         reason = WITHOUT_MASK[number_key(image) or ""] if len(masks) > len(matching.masks) else NO_MASK
-        found.left_out.append(LeftOut(archive.relative(image), reason))
-    add_leftovers(archive, found, matching, number_key, number_key)
-    add_authentic(found, authentic)
-    return found
+        inventory.left_out.append(LeftOut(archive.relative(image), reason))
+    add_leftovers(archive, inventory, matching, number_key, number_key)
+    add_authentic(inventory, authentic)
+    return inventory
 
 
-def find_casiav2(archive: Archive, _options: FindOptions) -> Found:
+def find_casiav2(archive: Archive, _options: FindOptions) -> Inventory:
     """CASIA v2, whose names do not all agree either."""
-    found = Found()
-    forged, masks, authentic = _files(archive, found, "tp_")
-    matching, hosts = _matched(archive, found, forged, masks, data_set("casiav2").tampered), _hosts(authentic)
+    inventory = Inventory()
+    forged, masks, authentic = _files(archive, inventory, "tp_")
+    matching, hosts = _matched(archive, inventory, forged, masks, data_set("casiav2").tampered), _hosts(authentic)
     for image, mask, stage in matching.pairs:
         note = f"mask named {mask.stem} in the archive" if stage else ""
         photos = hosts(image.stem) or hosts(mask_key(mask))
-        found.pairs.append(Pair(image, mask, image.stem, _kind(archive, image, image.stem), 0, note, photos))
-    add_leftovers(archive, found, matching, number_key, number_key)
-    add_authentic(found, authentic)
-    return found
+        inventory.pairs.append(ArchivePair(image, mask, image.stem, _kind(archive, image, image.stem), 0, note, photos))
+    add_leftovers(archive, inventory, matching, number_key, number_key)
+    add_authentic(inventory, authentic)
+    return inventory
 
 
-def _files(archive: Archive, found: Found, start: str) -> tuple[list[Path], list[Path], list[Path]]:
+def _files(archive: Archive, inventory: Inventory, start: str) -> tuple[list[Path], list[Path], list[Path]]:
     """Forged images, masks and authentic images.
 
     Masks are named ``_gt``; in copies that dropped the ending, they are what lies in a folder of ground truth.
@@ -107,11 +107,11 @@ def _files(archive: Archive, found: Found, start: str) -> tuple[list[Path], list
     if not masks:
         masks = [path for path in named if any(TRUTH_FOLDER.fullmatch(part) for part in archive.folders(path))]
     used = set(masks)
-    return [path for path in named if path not in used], _first_versions(archive, found, masks), authentic
+    return [path for path in named if path not in used], _first_versions(archive, inventory, masks), authentic
 
 
-def _first_versions(archive: Archive, found: Found, masks: Iterable[Path]) -> list[Path]:
-    """``..._gt`` where there is ``..._gt3`` as well; the other versions are left out."""
+def _first_versions(archive: Archive, inventory: Inventory, masks: Iterable[Path]) -> list[Path]:
+    """Take ``..._gt`` where there is ``..._gt3`` as well; the other versions are left out."""
     by_name: dict[str, list[Path]] = defaultdict(list)
     for mask in masks:
         by_name[mask_key(mask)].append(mask)
@@ -120,7 +120,7 @@ def _first_versions(archive: Archive, found: Found, masks: Iterable[Path]) -> li
         plain = [mask for mask in versions if not image_key(mask)[-1].isdigit() or image_key(mask) == mask_key(mask)]
         chosen = plain or versions
         kept += chosen
-        found.left_out += [
+        inventory.left_out += [
             LeftOut(archive.relative(mask), f"another version of {archive.relative(chosen[0])}")
             for mask in versions
             if mask not in chosen
@@ -128,9 +128,9 @@ def _first_versions(archive: Archive, found: Found, masks: Iterable[Path]) -> li
     return sorted(kept)
 
 
-def _matched(archive: Archive, found: Found, forged: list[Path], masks: list[Path], complete: int) -> Matching:
-    forged = unique(archive, found, forged, image_key)
-    masks = unique(archive, found, masks, mask_key)
+def _matched(archive: Archive, inventory: Inventory, forged: list[Path], masks: list[Path], complete: int) -> Matching:
+    forged = unique(archive, inventory, forged, image_key)
+    masks = unique(archive, inventory, masks, mask_key)
     matching = match(forged, masks, SUPPORTED_KEYS, _same_sides)
     if max(len(forged), len(masks)) >= complete or _number_decides(matching):
         return match(forged, masks, CASIA_KEYS, _same_sides)
@@ -138,7 +138,7 @@ def _matched(archive: Archive, found: Found, forged: list[Path], masks: list[Pat
 
 
 def _number_decides(matching: Matching) -> bool:
-    """Whether the numbers of what is unmatched agree one to one.
+    """Tell whether the numbers of what is unmatched agree one to one.
 
     Copy-moves and splices are numbered apart, so that a number occurs twice in the set. In a part of the archive the
     mask of that number may be the other forgery's; it cannot be where one of the sides is complete, nor is it likely
@@ -149,7 +149,7 @@ def _number_decides(matching: Matching) -> bool:
 
 
 def _hosts(authentic: Iterable[Path]) -> Callable[[str], tuple[Path, ...]]:
-    """From a forgery's name, ``..._ani00018_sec00096_...``, to ``Au_ani_00018`` and ``Au_sec_00096``."""
+    """Lead from a forgery's name, ``..._ani00018_sec00096_...``, to ``Au_ani_00018`` and ``Au_sec_00096``."""
     photos = {image_key(path).removeprefix("au_").replace("_", ""): path for path in authentic}
 
     def hosts(stem: str) -> tuple[Path, ...]:
@@ -167,7 +167,7 @@ def _kind(archive: Archive, path: Path, stem: str) -> str:
 
 
 def _same_sides(image: Path, mask: Path) -> bool:
-    """Whether the sizes agree, up to a turn by 90 degrees; reads the headers only."""
+    """Tell whether the sizes agree, up to a turn by 90 degrees; reads the headers only."""
     try:
         with open_image(image) as one, open_image(mask) as other:
             return sorted(one.size) == sorted(other.size)

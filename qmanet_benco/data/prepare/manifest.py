@@ -30,7 +30,7 @@ NEGATIVE = "Negative"
 
 
 @dataclass(frozen=True)
-class Row:
+class PreparedImage:
     """One prepared image."""
 
     file: str
@@ -42,7 +42,7 @@ class Row:
     image_sha256: str
     mask_sha256: str
     tampered_fraction: str
-    """Of the pixels, six decimals; 0.000000 for an authentic image."""
+    """Fraction of the pixels, six decimals; 0.000000 for an authentic image."""
     kind: str
     source: str
     """The image's place in the archive."""
@@ -66,7 +66,7 @@ class Prepared:
     """JSON lists, where some were written."""
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(PreparedImage))
 
 
 def claim(out: Path, header: Mapping[str, Any]) -> None:
@@ -93,7 +93,7 @@ def claim(out: Path, header: Mapping[str, Any]) -> None:
 
 
 def _is_begun(path: Path) -> bool:
-    """Whether that is all a kill in :func:`claim` left."""
+    """Tell whether that is all a kill in :func:`claim` left."""
     own = path.name == PARTIAL and path.is_dir() and not path.is_symlink()
     return own and all(OWN_PARTIAL.fullmatch(inner.name) for inner in path.iterdir())
 
@@ -142,7 +142,7 @@ def link_whole(out: Path, name: str, source: Path, content: bytes) -> None:
 
 
 def partial_of(out: Path, name: str) -> Path:
-    """Where ``out/name`` is written before it is put into place; each process has its own."""
+    """Return where ``out/name`` is written before it is put into place; each process has its own."""
     return out / PARTIAL / f"{name.replace('/', '__')}.{os.getpid()}"
 
 
@@ -191,7 +191,7 @@ class Journal:
             write_whole(out, JOURNAL, "".join(f"{line}\n" for line in whole).encode())
         self._stream = self._path.open("a", encoding="utf-8")
 
-    def add(self, row: Row) -> None:
+    def add(self, row: PreparedImage) -> None:
         """Note that the files of ``row`` are in place."""
         self._stream.write(json.dumps(vars(row)) + "\n")
         self._stream.flush()
@@ -201,10 +201,10 @@ class Journal:
         self._stream.close()
 
 
-def read_journal(out: Path) -> list[Row]:
+def read_journal(out: Path) -> list[PreparedImage]:
     """Rows of an unfinished run."""
     path = out / JOURNAL
-    rows: list[Row] = []
+    rows: list[PreparedImage] = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
@@ -212,12 +212,12 @@ def read_journal(out: Path) -> list[Row]:
     return rows
 
 
-def read_manifest(out: Path) -> list[Row]:
+def read_manifest(out: Path) -> list[PreparedImage]:
     """Rows of a finished run; empty where there is no manifest."""
     path = out / MANIFEST
     if not path.is_file():
         return []
-    rows: list[Row] = []
+    rows: list[PreparedImage] = []
     with (
         path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream,
         contextlib.suppress(csv.Error),
@@ -229,7 +229,7 @@ def read_manifest(out: Path) -> list[Row]:
 
 
 def read_left_out(out: Path) -> list[dict[str, str]]:
-    """The lines of ``left_out.csv``."""
+    """Read the lines of ``left_out.csv``."""
     path = out / LEFT_OUT
     if not path.is_file():
         return []
@@ -237,7 +237,7 @@ def read_left_out(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def publish(out: Path, rows: Iterable[Row], left_out: Iterable[LeftOut]) -> None:
+def publish(out: Path, rows: Iterable[PreparedImage], left_out: Iterable[LeftOut]) -> None:
     """Write both lists and drop the journal."""
     lines = ({"file": item.file, "reason": item.reason, "failed": "yes" if item.failed else ""} for item in left_out)
     for name, content in (
@@ -255,8 +255,8 @@ def write_list(out: Path, name: str, content: bytes) -> None:
     put_list(out, name)
 
 
-def write_json_list(out: Path, name: str, rows: Iterable[Row]) -> None:
-    """The framework's JsonDataset: absolute paths, ``Negative`` for authentic images."""
+def write_json_list(out: Path, name: str, rows: Iterable[PreparedImage]) -> None:
+    """Write the framework's JsonDataset: absolute paths, ``Negative`` for authentic images."""
 
     def lines() -> Iterator[str]:
         for row in rows:
@@ -266,8 +266,8 @@ def write_json_list(out: Path, name: str, rows: Iterable[Row]) -> None:
     write_list(out, name, ("[\n" + ",\n".join(lines()) + "\n]\n").encode())
 
 
-def _row(line: Mapping[str, Any]) -> Row:
-    """One line of a manifest or a journal.
+def _row(line: Mapping[str, Any]) -> PreparedImage:
+    """Read one line of a manifest or a journal.
 
     Raises:
         ValueError: it is none.
@@ -276,7 +276,7 @@ def _row(line: Mapping[str, Any]) -> Row:
     values["width"], values["height"] = int(values["width"] or 0), int(values["height"] or 0)
     if not values["file"] or not values["mask"]:
         raise ValueError("a line without a file")
-    return Row(**values)
+    return PreparedImage(**values)
 
 
 def _csv(columns: tuple[str, ...], lines: Iterable[Mapping[str, object]]) -> bytes:

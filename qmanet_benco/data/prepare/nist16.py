@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
-from qmanet_benco.data.prepare.finding import FindOptions
+from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
+from qmanet_benco.data.prepare.matching import FindOptions
 from qmanet_benco.data.sets import AUTHENTIC, COPY_MOVE, REMOVAL, SPLICE
 
 REFERENCE = re.compile(r".*manipulation-ref\.csv")
@@ -20,11 +20,11 @@ COLUMNS = ("ProbeFileName", "ProbeMaskFileName", "IsTarget")
 KINDS = {"Removal": REMOVAL, "Splice": SPLICE, "CopyClone": COPY_MOVE}
 
 
-def find_nist16(archive: Archive, _options: FindOptions) -> Found:
-    """Every line of the list that calls its probe a target is a pair; the other probes are authentic."""
-    found = Found()
+def find_nist16(archive: Archive, _options: FindOptions) -> Inventory:
+    """Pair each probe that the list calls a target with its mask; the other probes are authentic."""
+    inventory = Inventory()
     lists = [path for path in archive.files if REFERENCE.fullmatch(path.name.casefold())]
-    found.lists += lists
+    inventory.lists += lists
     for reference in lists:
         base = reference.parent.parent.parent if archive.inside(reference, "reference") else reference.parent
         with reference.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
@@ -32,15 +32,15 @@ def find_nist16(archive: Archive, _options: FindOptions) -> Found:
             missing = [column for column in COLUMNS if column not in (lines.fieldnames or ())]
             if missing:
                 reason = f"no column {missing[0]}; expected columns between | signs"
-                found.left_out.append(LeftOut(archive.relative(reference), reason, failed=True))
+                inventory.left_out.append(LeftOut(archive.relative(reference), reason, failed=True))
                 continue
             for number, row in enumerate(lines, 2):
-                _add_probe(archive, found, base, f"{archive.relative(reference)}:{number}", row)
-    _refuse_two_masks(archive, found)
-    return found
+                _add_probe(archive, inventory, base, f"{archive.relative(reference)}:{number}", row)
+    _refuse_two_masks(archive, inventory)
+    return inventory
 
 
-def _add_probe(archive: Archive, found: Found, base: Path, line: str, row: Mapping[str, str | None]) -> None:
+def _add_probe(archive: Archive, inventory: Inventory, base: Path, line: str, row: Mapping[str, str | None]) -> None:
     is_target = (row.get("IsTarget") or "").strip().upper() == "Y"
     probe_name, mask_name = row.get("ProbeFileName") or "", row.get("ProbeMaskFileName") or ""
     try:
@@ -49,18 +49,18 @@ def _add_probe(archive: Archive, found: Found, base: Path, line: str, row: Mappi
         if is_target and mask is None:  # the list's folder for removals is not where their masks are in some copies
             mask = archive.named(base, re.sub("/manipulation/", "/removal/", mask_name, count=1))
     except ValueError as error:
-        found.left_out.append(LeftOut(line, str(error), failed=True))
+        inventory.left_out.append(LeftOut(line, str(error), failed=True))
         return
     if probe is None or (is_target and mask is None):
         missing = probe_name if probe is None else mask_name
-        found.left_out.append(LeftOut(line, f"the list names {missing}, which is not in the archive", failed=True))
+        inventory.left_out.append(LeftOut(line, f"the list names {missing}, which is not in the archive", failed=True))
         return
     hosts = _host(archive, base, row.get("BaseFileName") or "") if is_target else ()
-    found.pairs.append(Pair(probe, mask, probe.stem, _kind(row) if is_target else AUTHENTIC, hosts=hosts))
+    inventory.pairs.append(ArchivePair(probe, mask, probe.stem, _kind(row) if is_target else AUTHENTIC, hosts=hosts))
 
 
 def _host(archive: Archive, base: Path, name: str) -> tuple[Path, ...]:
-    """The photo the probe was made from, if the archive has it; nothing depends on it where the sizes agree."""
+    """Find the photo the probe was made from, if the archive has it; nothing depends on it where the sizes agree."""
     try:
         host = archive.named(base, name)
     except ValueError:
@@ -73,15 +73,15 @@ def _kind(row: Mapping[str, str | None]) -> str:
     return "+".join(sorted(kinds))
 
 
-def _refuse_two_masks(archive: Archive, found: Found) -> None:
+def _refuse_two_masks(archive: Archive, inventory: Inventory) -> None:
     """Lines that repeat a pair count once; a probe with two different masks is left out."""
-    by_probe: dict[Path, dict[Path | None, Pair]] = {}
-    for pair in found.pairs:
+    by_probe: dict[Path, dict[Path | None, ArchivePair]] = {}
+    for pair in inventory.pairs:
         by_probe.setdefault(pair.image, {}).setdefault(pair.mask, pair)
-    found.pairs = []
+    inventory.pairs = []
     for probe, pairs in by_probe.items():
         if len(pairs) == 1:
-            found.pairs += pairs.values()
+            inventory.pairs += pairs.values()
         else:
             reason = f"the list gives it {len(pairs)} different masks"
-            found.left_out.append(LeftOut(archive.relative(probe), reason, failed=True))
+            inventory.left_out.append(LeftOut(archive.relative(probe), reason, failed=True))

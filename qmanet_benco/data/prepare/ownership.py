@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from qmanet_benco.data.prepare.manifest import Row
+from qmanet_benco.data.prepare.manifest import PreparedImage
 from qmanet_benco.errors import RequestError
 
 PAIRED = ("Tp", "Gt")
@@ -24,8 +24,8 @@ Written = Mapping[str, frozenset[str]]
 """Name relative to the prepared folder, and the SHA-256 of everything that earlier runs wrote there."""
 
 
-def written_by(rows: Iterable[Row]) -> Written:
-    """What the rows of a manifest and a journal say was written; images that stayed in the archive are not in it."""
+def written_by(rows: Iterable[PreparedImage]) -> Written:
+    """List what the rows of a manifest and a journal say was written, without images that stayed in the archive."""
     names: dict[str, frozenset[str]] = {}
     for row in rows:
         for name, digest in ((row.file, row.image_sha256), (row.mask, row.mask_sha256)):
@@ -35,7 +35,7 @@ def written_by(rows: Iterable[Row]) -> Written:
 
 
 def is_to_write(out: Path, name: str, content: bytes, written: Written) -> bool:
-    """Whether ``out/name`` has to be written; False where it holds the content already.
+    """Tell whether ``out/name`` has to be written; False where it holds the content already.
 
     Raises:
         RequestError: it holds something that this command did not write.

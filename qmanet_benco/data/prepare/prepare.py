@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from qmanet_benco.data.prepare import manifest
-from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
-from qmanet_benco.data.prepare.finding import FindOptions
+from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
 from qmanet_benco.data.prepare.layouts import FINDERS
-from qmanet_benco.data.prepare.manifest import LIST, NEGATIVE, Prepared, Row
+from qmanet_benco.data.prepare.manifest import LIST, NEGATIVE, Prepared, PreparedImage
+from qmanet_benco.data.prepare.matching import FindOptions
 from qmanet_benco.data.prepare.ownership import Written, refuse_strangers, remove_stale, written_by
 from qmanet_benco.data.prepare.tampcoco import prepare_lists
 from qmanet_benco.data.prepare.writer import PrepareOptions, Writer, folder_of, names_of
@@ -65,48 +65,54 @@ def prepare(
         raise RequestError(f"{out} lies inside the archive's folder {raw}", "a folder elsewhere")
     if row.name == "tampcoco":
         return prepare_lists(archive.root, out, progress)
-    found = FINDERS[row.name](archive, FindOptions(options.jpeg_level))
+    inventory = FINDERS[row.name](archive, FindOptions(options.jpeg_level))
     if archive.listing.foreign:
         log.warning("%s: passed over %s", raw, archive.listing.told())
-    if not any(pair.mask for pair in found.pairs):
+    if not any(pair.mask for pair in inventory.pairs):
         raise RequestError(f"{raw} holds no pair of {row.title}", row.layout, f"the archive: {row.source}")
     manifest.claim(out, {"set": row.name, **asdict(options)})
     with locked(out):
-        return _prepared(row, archive, out, options, found, workers, progress)
+        return _prepared(row, archive, out, options, inventory, workers, progress)
 
 
 def _prepared(
-    row: DataSet, archive: Archive, out: Path, options: PrepareOptions, found: Found, workers: int, progress: Progress
+    row: DataSet,
+    archive: Archive,
+    out: Path,
+    options: PrepareOptions,
+    inventory: Inventory,
+    workers: int,
+    progress: Progress,
 ) -> Prepared:
-    """What :func:`prepare` does once the folder is its own."""
-    pairs = _chosen(archive, found, options)
+    """Prepare the set once the folder is ours."""
+    pairs = _chosen(archive, inventory, options)
     before = manifest.read_manifest(out) + manifest.read_journal(out)
     written = written_by(before)
     if not row.as_list:
         refuse_strangers(out, written.keys() | {name for pair in pairs for name in names_of(pair)})
     manifest.begin(out)
     rows, failures = _run(Writer(row, archive, out, options, written), pairs, before, workers, progress)
-    left_out = sorted([*found.left_out, *failures], key=lambda item: (item.file.casefold(), item.file, item.reason))
+    left_out = sorted([*inventory.left_out, *failures], key=lambda item: (item.file.casefold(), item.file, item.reason))
     return _finish(row, out, rows, left_out, options, written)
 
 
-def _chosen(archive: Archive, found: Found, options: PrepareOptions) -> list[Pair]:
+def _chosen(archive: Archive, inventory: Inventory, options: PrepareOptions) -> list[ArchivePair]:
     """Pairs with unique stems; everything in the archive that is not among them is added to the left-out files."""
-    pairs = sorted(found.pairs, key=lambda pair: (pair.mask is None, archive.relative(pair.image)))
+    pairs = sorted(inventory.pairs, key=lambda pair: (pair.mask is None, archive.relative(pair.image)))
     skipped = [pair for pair in pairs if pair.mask is None and not options.authentic]
-    found.left_out += [
+    inventory.left_out += [
         LeftOut(archive.relative(pair.image), "authentic: included with --authentic") for pair in skipped
     ]
     chosen = _unique_stems([pair for pair in pairs if pair.mask is not None or options.authentic])
-    told = {item.file for item in found.left_out}
-    used = {path for pair in pairs for path in (pair.image, pair.mask)} | set(found.lists)
+    told = {item.file for item in inventory.left_out}
+    used = {path for pair in pairs for path in (pair.image, pair.mask)} | set(inventory.lists)
     for path in archive.files:
         if path not in used and archive.relative(path) not in told:
-            found.left_out.append(LeftOut(archive.relative(path), "not a part of the set's layout"))
+            inventory.left_out.append(LeftOut(archive.relative(path), "not a part of the set's layout"))
     return chosen
 
 
-def _unique_stems(pairs: Iterable[Pair]) -> list[Pair]:
+def _unique_stems(pairs: Iterable[ArchivePair]) -> list[ArchivePair]:
     """Stems without dots, so that images and masks sort alike, and each but once, whatever the letter case."""
     plain = [replace(pair, stem=pair.stem.strip().replace(".", "-")) for pair in pairs]
     count = Counter((folder_of(pair), pair.stem.casefold()) for pair in plain)
@@ -123,13 +129,13 @@ def _unique_stems(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def _run(
-    writer: Writer, pairs: list[Pair], before: Iterable[Row], workers: int, progress: Progress
-) -> tuple[list[Row], list[LeftOut]]:
+    writer: Writer, pairs: list[ArchivePair], before: Iterable[PreparedImage], workers: int, progress: Progress
+) -> tuple[list[PreparedImage], list[LeftOut]]:
     """Write what an earlier run has not written."""
     out, archive = writer.out, writer.archive
     known = {(row.source, row.source_mask): row for row in before}
-    rows: list[Row] = []
-    waiting: list[Pair] = []
+    rows: list[PreparedImage] = []
+    waiting: list[ArchivePair] = []
     for pair in pairs:
         key = (archive.relative(pair.image), archive.relative(pair.mask) if pair.mask else "")
         row = known.get(key)
@@ -143,7 +149,7 @@ def _run(
     progress(len(rows), len(pairs))
     with closing(journal), closing(in_order(partial(_outcome, writer), waiting, workers)) as outcomes:
         for pair, outcome in outcomes:
-            if isinstance(outcome, Row):
+            if isinstance(outcome, PreparedImage):
                 journal.add(outcome)
                 rows.append(outcome)
             else:
@@ -157,8 +163,8 @@ def _run(
     return sorted(rows, key=lambda row: (row.mask == NEGATIVE, row.file)), failures
 
 
-def _in_place(out: Path, row: Row, pair: Pair) -> bool:
-    """Whether an earlier run's files are there and still those of the archive."""
+def _in_place(out: Path, row: PreparedImage, pair: ArchivePair) -> bool:
+    """Tell whether an earlier run's files are there and still those of the archive."""
     file = out / row.file
     if row.file not in (*names_of(pair), str(pair.image)) or row.mask not in (*names_of(pair), NEGATIVE):
         return False
@@ -167,7 +173,7 @@ def _in_place(out: Path, row: Row, pair: Pair) -> bool:
     return "scaled from" in row.note or file.stat().st_size == pair.image.stat().st_size
 
 
-def _outcome(writer: Writer, pair: Pair) -> Row | UnusableFileError:
+def _outcome(writer: Writer, pair: ArchivePair) -> PreparedImage | UnusableFileError:
     try:
         return writer(pair)
     except UnusableFileError as error:
@@ -175,7 +181,12 @@ def _outcome(writer: Writer, pair: Pair) -> Row | UnusableFileError:
 
 
 def _finish(
-    row: DataSet, out: Path, rows: list[Row], left_out: list[LeftOut], options: PrepareOptions, written: Written
+    row: DataSet,
+    out: Path,
+    rows: list[PreparedImage],
+    left_out: list[LeftOut],
+    options: PrepareOptions,
+    written: Written,
 ) -> Prepared:
     known = written_by(rows).keys()
     remove_stale(out, written, known)

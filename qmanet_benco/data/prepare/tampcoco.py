@@ -44,7 +44,7 @@ class _Part:
     pairs: int = 0
     left_out: int = 0
     repeated: int = 0
-    """Of the pairs: those that an earlier line said already. They stay, since a list may mean to show them often."""
+    """Pairs that an earlier line said already. They stay, since a list may mean to show them often."""
     sha256: str = ""
 
     @property
@@ -106,7 +106,7 @@ def _counting_on(progress: Callable[[int, int], None], before: int) -> Callable[
 
 
 def _sources(raw: Path) -> dict[str, Path]:
-    """A text list for each part, or else its folder of images.
+    """Find a text list for each part, or else its folder of images.
 
     A whole list goes before a training split, then the one in the outermost folder.
     """
@@ -115,17 +115,17 @@ def _sources(raw: Path) -> dict[str, Path]:
     for folder, below, names in os.walk(raw):
         below.sort()
         for name in names:
-            found = re.fullmatch(r"(sp|cm|bcm|bcmc)_coco(_train)?(_list)?\.(txt|csv)", name.casefold())
-            if found:
+            named = re.fullmatch(r"(sp|cm|bcm|bcmc)_coco(_train)?(_list)?\.(txt|csv)", name.casefold())
+            if named:
                 path = Path(folder, name)
-                lists[found.group(1)].append((found.group(2) is not None, len(path.parts), path))
+                lists[named.group(1)].append((named.group(2) is not None, len(path.parts), path))
         for name in list(below):
-            found = re.fullmatch(r"(sp|cm|bcm|bcmc)_(images|masks)", name.casefold())
-            if found:
+            named = re.fullmatch(r"(sp|cm|bcm|bcmc)_(images|masks)", name.casefold())
+            if named:
                 below.remove(name)  # hundreds of thousands of files that the list names
-                if found.group(2) == "images":
-                    folders.setdefault(found.group(1), Path(folder, name))
-    chosen = {name: min(found)[2] for name, found in lists.items() if found}
+                if named.group(2) == "images":
+                    folders.setdefault(named.group(1), Path(folder, name))
+    chosen = {name: min(candidates)[2] for name, candidates in lists.items() if candidates}
     return {name: chosen.get(name) or folders[name] for name in PARTS if name in chosen or name in folders}
 
 
@@ -190,7 +190,7 @@ def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _lines(stream: IO[str]) -> Iterator[str]:
-    """The lines of a file; of one that is longer than :data:`LONGEST_LINE` only a beginning, which is longer too."""
+    """Read the lines of a file; of a longer one than :data:`LONGEST_LINE` only a beginning, which is longer too."""
     while line := stream.readline(LONGEST_LINE + 1):
         yield line
         while line and not line.endswith("\n"):
@@ -198,7 +198,7 @@ def _lines(stream: IO[str]) -> Iterator[str]:
 
 
 def _base(raw: Path, source: Path) -> Path:
-    """The folder that the list's names start from: the first line's image tells it."""
+    """Find the folder that the list's names start from: the first line's image tells it."""
     candidates = [source.parent, raw, *(path for path in sorted(raw.iterdir()) if path.is_dir())]
     with source.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         for line in _lines(stream):
@@ -213,7 +213,7 @@ def _base(raw: Path, source: Path) -> Path:
 
 
 def _scanned(raw: Path, images: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Without a list: every image of the folder with the mask of the same stem, sorted."""
+    """Pair, without a list, every image of the folder with the mask of the same stem, sorted."""
     kind = images.name.casefold().removesuffix("_images")
     beside = {path.name.casefold(): path for path in images.parent.iterdir() if path.is_dir()}
     masks = beside.get(f"{kind}_masks") or beside.get("bcm_masks" if kind == "bcmc" else "")
@@ -241,7 +241,7 @@ def _absence(image: str, mask: str) -> str:
 
 
 def _is_repeated(image: str, mask: str, seen: set[int]) -> bool:
-    """Whether an earlier line of the list says the same; of each line eight bytes of a hash are kept."""
+    """Tell whether an earlier line of the list says the same; of each line eight bytes of a hash are kept."""
     digest = hashlib.blake2b(f"{image}\0{mask}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
     key = int.from_bytes(digest, "big")
     known = key in seen

@@ -19,10 +19,10 @@ from qmanet_benco.data.masks import (
     turn_clockwise,
 )
 from qmanet_benco.data.prepare import manifest
-from qmanet_benco.data.prepare.archive import Archive, Pair
-from qmanet_benco.data.prepare.manifest import NEGATIVE, Row
+from qmanet_benco.data.prepare.archive import Archive, ArchivePair
+from qmanet_benco.data.prepare.manifest import NEGATIVE, PreparedImage
+from qmanet_benco.data.prepare.mask_placement import mask_of_equal_size, proven_fit, same_shape, side_of_host
 from qmanet_benco.data.prepare.ownership import Written, is_to_write
-from qmanet_benco.data.prepare.proof import mask_of_equal_size, proven_fit, same_shape, side_of_host
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
@@ -80,7 +80,7 @@ class Writer:
         if options.authentic and not row.as_list:
             manifest.make_folder(out, "Au")
 
-    def __call__(self, pair: Pair) -> Row:
+    def __call__(self, pair: ArchivePair) -> PreparedImage:
         """Write image and mask, the mask first.
 
         Raises:
@@ -110,7 +110,7 @@ class Writer:
 
     def _written(
         self,
-        pair: Pair,
+        pair: ArchivePair,
         content: bytes,
         suffix: str,
         mask: NDArray[np.bool_] | None,
@@ -118,7 +118,7 @@ class Writer:
         note: str,
         *,
         is_original: bool,
-    ) -> Row:
+    ) -> PreparedImage:
         file = str(pair.image) if self.row.as_list and is_original else f"{folder_of(pair)}/{pair.stem}{suffix}"
         mask_name, mask_bytes = NEGATIVE, b""
         contents = {} if self.row.as_list and is_original else {file: content}
@@ -132,7 +132,7 @@ class Writer:
                 manifest.link_whole(self.out, file, pair.image, content)
             else:
                 manifest.write_whole(self.out, name, contents[name])
-        return Row(
+        return PreparedImage(
             file=file,
             mask=mask_name,
             width=size[0],
@@ -147,15 +147,15 @@ class Writer:
         )
 
 
-def folder_of(pair: Pair) -> str:
-    """``Tp`` for a tampered image, ``Au`` for an authentic one: ``Tp`` and ``Gt`` must sort alike."""
+def folder_of(pair: ArchivePair) -> str:
+    """Return ``Tp`` for a tampered image, ``Au`` for an authentic one: ``Tp`` and ``Gt`` must sort alike."""
     return "Au" if pair.mask is None else "Tp"
 
 
 def _fitted(
-    mask: NDArray[np.bool_], size: tuple[int, int], image: PillowImage.Image, pair: Pair, row: DataSet
+    mask: NDArray[np.bool_], size: tuple[int, int], image: PillowImage.Image, pair: ArchivePair, row: DataSet
 ) -> tuple[NDArray[np.bool_], str]:
-    """The mask at the image's size, and what was done to it.
+    """Bring the mask to the image's size, and say what was done to it.
 
     Raises:
         UnusableFileError: the sizes differ and nothing documented or provable explains it.
@@ -180,8 +180,8 @@ def _fitted(
     raise UnusableFileError(f"the mask has {_text((width, height))}, the image {_text(size)}{turned}{proof}")
 
 
-def _refuse_the_hosts_side(mask: NDArray[np.bool_], pair: Pair) -> None:
-    """A splice whose white side is what an authentic photo shows is marked the wrong way round, or cannot be told.
+def _refuse_the_hosts_side(mask: NDArray[np.bool_], pair: ArchivePair) -> None:
+    """Refuse a splice whose white side is what an authentic photo shows, or whose side cannot be told.
 
     Raises:
         UnusableFileError: so it is.
@@ -191,8 +191,8 @@ def _refuse_the_hosts_side(mask: NDArray[np.bool_], pair: Pair) -> None:
         raise UnusableFileError(f"its green side is unchanged in the authentic photo {proof[1]}, its red side is not")
 
 
-def names_of(pair: Pair) -> tuple[str, ...]:
-    """All names that a pair's files may have, relative to the prepared folder."""
+def names_of(pair: ArchivePair) -> tuple[str, ...]:
+    """List all names that a pair's files may have, relative to the prepared folder."""
     image = f"{folder_of(pair)}/{pair.stem}"
     masks = () if pair.mask is None else (f"Gt/{pair.stem}.png",)
     return (f"{image}{pair.image.suffix.lower()}", f"{image}.png", *masks)

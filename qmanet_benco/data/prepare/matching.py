@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmanet_benco.data.prepare.archive import Archive, Found, LeftOut, Pair
+from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
 from qmanet_benco.data.sets import AUTHENTIC
 from qmanet_benco.pairing import Key, Matching, grouped, image_key, mask_key, match, match_names, without_copies
 
@@ -22,10 +22,10 @@ class FindOptions:
     """AutoSplice is given out in three qualities: 100, 90, 75."""
 
 
-Finder = Callable[[Archive, FindOptions], Found]
+Finder = Callable[[Archive, FindOptions], Inventory]
 
 
-def found_by_name(
+def matched_by_name(
     archive: Archive,
     images: Iterable[Path],
     masks: Iterable[Path],
@@ -34,8 +34,8 @@ def found_by_name(
     key: Key = image_key,
     key_of_mask: Key = mask_key,
     hosts: Callable[[Path], tuple[Path, ...]] = lambda _image: (),
-) -> Found:
-    """A set in which image and mask share one key.
+) -> Inventory:
+    """Pair a set in which image and mask share one key.
 
     Args:
         archive: where they lie.
@@ -47,28 +47,30 @@ def found_by_name(
         key_of_mask: of a mask.
         hosts: from an image to the authentic photos it may have been made from.
     """
-    found = Found()
-    images = unique(archive, found, images, key)
-    masks = unique(archive, found, masks, key_of_mask)
+    inventory = Inventory()
+    images = unique(archive, inventory, images, key)
+    masks = unique(archive, inventory, masks, key_of_mask)
     matching = match(images, masks, ((key, key_of_mask),))
     if (key, key_of_mask) == (image_key, mask_key):
         others = match_names(matching.images, matching.masks)
         matching = Matching(sorted([*matching.pairs, *others.pairs]), others.images, others.masks)
-    found.pairs += [Pair(image, mask, image.stem, kind, hosts=hosts(image)) for image, mask, _ in matching.pairs]
-    add_leftovers(archive, found, matching, key, key_of_mask)
-    add_authentic(found, authentic)
-    return found
+    inventory.pairs += [
+        ArchivePair(image, mask, image.stem, kind, hosts=hosts(image)) for image, mask, _ in matching.pairs
+    ]
+    add_leftovers(archive, inventory, matching, key, key_of_mask)
+    add_authentic(inventory, authentic)
+    return inventory
 
 
-def unique(archive: Archive, found: Found, paths: Iterable[Path], key: Key) -> list[Path]:
+def unique(archive: Archive, inventory: Inventory, paths: Iterable[Path], key: Key) -> list[Path]:
     """Files without those that hold the same bytes under the same identity, which are listed as left out."""
     kept, copies = without_copies(paths, key)
-    found.left_out += [LeftOut(archive.relative(path), f"a copy of {archive.relative(of)}") for path, of in copies]
+    inventory.left_out += [LeftOut(archive.relative(path), f"a copy of {archive.relative(of)}") for path, of in copies]
     return kept
 
 
 def add_leftovers(
-    archive: Archive, found: Found, matching: Matching, key: Key = image_key, key_of_mask: Key = mask_key
+    archive: Archive, inventory: Inventory, matching: Matching, key: Key = image_key, key_of_mask: Key = mask_key
 ) -> None:
     """List what :func:`match` could not pair: absent on the other side, or ambiguous."""
     images, masks = grouped(matching.images, key), grouped(matching.masks, key_of_mask)
@@ -79,9 +81,9 @@ def add_leftovers(
         for path in paths:
             rivals = [archive.relative(rival) for rival in others.get(own(path) or "", ())]
             reason = f"it may belong to {' or '.join(rivals[:3])}: not guessed" if rivals else absent
-            found.left_out.append(LeftOut(archive.relative(path), reason))
+            inventory.left_out.append(LeftOut(archive.relative(path), reason))
 
 
-def add_authentic(found: Found, paths: Iterable[Path]) -> None:
+def add_authentic(inventory: Inventory, paths: Iterable[Path]) -> None:
     """Authentic images under their own names."""
-    found.pairs += [Pair(path, None, path.stem, AUTHENTIC) for path in paths]
+    inventory.pairs += [ArchivePair(path, None, path.stem, AUTHENTIC) for path in paths]

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from prepared import left_out, manifest, pairs_of, snapshot
 
-from qmanet_benco.data.prepare import proof
+from qmanet_benco.data.prepare import mask_placement
+from qmanet_benco.data.prepare.mask_placement import proven_fit, side_of_host
 from qmanet_benco.data.prepare.prepare import prepare
-from qmanet_benco.data.prepare.proof import proven_fit, side_of_host
 
 SIZE = (48, 32)
 NAME = "Tp_D_NRN_M_N_nat00001_art00002_11003"
@@ -111,11 +111,11 @@ def test_a_part_of_a_mask_is_not_a_proof(tmp_path: Path) -> None:
 
 
 def test_large_images_are_tried_at_few_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof, "MOST_PIXELS", 48 * 32 * 9)
-    assert len(proof._offsets((20, 20), (32, 48))) == 9
+    monkeypatch.setattr(mask_placement, "MOST_PIXELS", 48 * 32 * 9)
+    assert len(mask_placement._offsets((20, 20), (32, 48))) == 9
     monkeypatch.undo()
-    assert len(proof._offsets((20, 40), (32, 48))) == 13 * 9
-    assert len(proof._offsets((2000, 3000), (3744, 5616))) == 9
+    assert len(mask_placement._offsets((20, 40), (32, 48))) == 13 * 9
+    assert len(mask_placement._offsets((2000, 3000), (3744, 5616))) == 9
 
 
 def columbia_with_photos(raw: Path, *, host_on_green: bool, donor_too: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""How a mask lies on its image: proven by what the forgery changed in the authentic photo that it was made from."""
+"""Finds how a mask lies on its image, proven by what the forgery changed in the authentic photo it was made from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.masks import ARRAY_ENDINGS, resize_mask, stored_from_shown, turn_clockwise
-from qmanet_benco.data.prepare.archive import Pair
+from qmanet_benco.data.prepare.archive import ArchivePair
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of
 from qmanet_benco.pixels import as_rgb
 
@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 Pixels = NDArray[np.int16]
 
 VISIBLE_CHANGE = 16
-"""Of 255, the mean of the colours: above what a second JPEG compression does to most pixels."""
+"""Difference of the mean of the colours, of 255: above what a second JPEG compression does to most pixels."""
 SURE = 0.5
 """Overlap of changed and masked pixels (intersection over union) that proves a fit. 80 % of the correct pairs of CASIA
 v1 reach it; a mask that is turned by 180 degrees reaches it in 0.4 %."""
@@ -37,7 +37,7 @@ SHAPE_TOLERANCE = 0.03
 MOST_OFFSETS = 400
 """Places that are tried for a mask that was cut or extended."""
 MOST_PIXELS = 100_000_000
-"""Of all places together: about two seconds."""
+"""Compared pixels of all places together: about two seconds."""
 SAMPLED = 16
 """Every so many pixels are compared with all of Columbia's photos."""
 
@@ -85,7 +85,7 @@ def proven_fit(image: Path, mask: Mask, hosts: Iterable[Path]) -> tuple[Mask, st
 
 
 def _ahead(mask: Mask, host: Pixels, forged: Pixels) -> Fit | None:
-    """The fit that is sure and ahead of all that say something else; one fit is in memory at a time."""
+    """Find the fit that is sure and ahead of all that say something else; one fit is in memory at a time."""
     overlaps = [_overlap(fit, forged) for fit in _fits(mask, host, forged.shape[:2])]
     best_overlap = max(overlaps, default=0.0)
     if best_overlap < SURE:
@@ -119,7 +119,7 @@ def _fits(mask: Mask, host: Pixels, shape: tuple[int, ...]) -> Iterator[Fit]:
 
 
 def same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether height : width of both differ by no more than 3 %: what rounding and a cut row make of it."""
+    """Tell whether height : width of both differ by no more than 3 %: what rounding and a cut row make of it."""
     return abs(one[1] * other[0] / (one[0] * other[1]) - 1) <= SHAPE_TOLERANCE
 
 
@@ -131,7 +131,7 @@ def _scaled(host: Pixels, shape: tuple[int, ...]) -> Pixels:
 
 
 def _offsets(inner: tuple[int, ...], outer: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Where the one may lie in the other: anywhere between flush at one edge and flush at the other."""
+    """List where the one may lie in the other: anywhere between flush at one edge and flush at the other."""
     ranges = [range(min(0, gap), max(0, gap) + 1) for gap in (outer[0] - inner[0], outer[1] - inner[1])]
     if len(ranges[0]) * len(ranges[1]) > min(MOST_OFFSETS, MOST_PIXELS // (outer[0] * outer[1])):
         ranges = [range(steps[0], steps[-1] + 1, max(1, (len(steps) - 1) // 2)) for steps in ranges]
@@ -157,8 +157,8 @@ def _alike(one: Mask, other: Mask) -> float:
     return float((one & other).sum() / max(1, (one | other).sum()))
 
 
-def mask_of_equal_size(mask: Mask, pair: Pair, orientation: int) -> tuple[Mask, str]:
-    """A mask of its image's size, which EXIF may show otherwise than it is stored: which of both the mask lies on.
+def mask_of_equal_size(mask: Mask, pair: ArchivePair, orientation: int) -> tuple[Mask, str]:
+    """Decide on which an equally large mask lies: the image as it is stored, or as EXIF shows it.
 
     Args:
         mask: H x W.
@@ -189,8 +189,8 @@ def mask_of_equal_size(mask: Mask, pair: Pair, orientation: int) -> tuple[Mask, 
     )
 
 
-def _proven_by_photo(pair: Pair, masks: tuple[Mask, ...], orientation: int) -> int | None:
-    """The position of the mask that marks what changed; the photo may itself be stored as it is shown."""
+def _proven_by_photo(pair: ArchivePair, masks: tuple[Mask, ...], orientation: int) -> int | None:
+    """Find the position of the mask that marks what changed; the photo may itself be stored as it is shown."""
     try:
         forged = _pixels(pair.image)
     except UnusableFileError:
@@ -222,7 +222,7 @@ def _orientation_of_file(path: Path | None) -> int:
 
 
 def side_of_host(image: Path, mask: Mask, hosts: Iterable[Path]) -> tuple[bool, str] | None:
-    """Which side of a splice an authentic photo agrees with (Columbia, whose files are uncompressed).
+    """Tell which side of a splice an authentic photo agrees with (Columbia, whose files are uncompressed).
 
     Args:
         image: the splice.
@@ -236,7 +236,7 @@ def side_of_host(image: Path, mask: Mask, hosts: Iterable[Path]) -> tuple[bool, 
     inserted = mask[::SAMPLED, ::SAMPLED]
     if forged is None or forged.shape[:2] != inserted.shape:
         return None
-    found: list[tuple[bool, str]] = []
+    sides: list[tuple[bool, str]] = []
     for path in hosts:
         host = _sample(path)
         if host is None or host.shape != forged.shape:
@@ -244,13 +244,13 @@ def side_of_host(image: Path, mask: Mask, hosts: Iterable[Path]) -> tuple[bool, 
         equal = np.abs(host - forged).max(axis=2) <= 1
         inside, outside = (float(equal[side].mean()) if side.any() else 0.0 for side in (inserted, ~inserted))
         if max(inside, outside) > 0.95 and min(inside, outside) < 0.5:
-            found.append((inside > outside, path.name))
-    return found[0] if len({side for side, _ in found}) == 1 else None
+            sides.append((inside > outside, path.name))
+    return sides[0] if len({side for side, _ in sides}) == 1 else None
 
 
 @lru_cache(maxsize=256)
 def _sample(path: Path) -> Pixels | None:
-    """Every 16th pixel of every 16th row; None for a file that cannot be read."""
+    """Read every 16th pixel of every 16th row; None for a file that cannot be read."""
     try:
         return _pixels(path)[::SAMPLED, ::SAMPLED].copy()
     except UnusableFileError:
