@@ -34,7 +34,7 @@ class RequestError(ValueError):
 
 
 def missing_module(error: ImportError) -> RequestError:
-    """The failed import of a module as a request that can be mended: what is missing, who imports it, what gets it.
+    """Make of a module's failed import a request that can be mended: what is missing, who imports it, what gets it.
 
     With ``pip install --no-deps`` nothing brings the packages that dependencies import, and a dependency's own message
     does not say whose import failed.
@@ -54,7 +54,7 @@ def missing_module(error: ImportError) -> RequestError:
 
 
 def printable(text: str) -> str:
-    """A text that every terminal and every log shows as it is: control characters and bytes of no encoding escaped.
+    """Make a text that every terminal and log shows as it is: control characters and bytes of no encoding escaped.
 
     A file's name may hold both: ``\\x1b[2J`` would clear the terminal, and a lone surrogate (which stands for such a
     byte) cannot be written as UTF-8.

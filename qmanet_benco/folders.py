@@ -38,18 +38,18 @@ class Listing:
         return [path for path in self.files if path.suffix.lower() in ENDINGS]
 
     def told(self) -> str:
-        """What was passed over for being other programs'; empty where nothing was."""
+        """Say what was passed over for being other programs'; empty where nothing was."""
         return f"{_files(self.foreign)} of other programs ({_names(self.foreign)})" if self.foreign else ""
 
     def others_told(self) -> str:
-        """What has no image's ending; empty where there is nothing."""
+        """Say what has no image's ending; empty where there is nothing."""
         endings = (path.suffix.lower() for path in self.files)
         others = Counter(ending or "no ending" for ending in endings if ending not in ENDINGS)
         return f"{_files(others)} that are no images by their ending ({_names(others)})" if others else ""
 
 
 def foreign_name(parts: Iterable[str]) -> str | None:
-    """The first of a path's names that tells a file of another program; None for a file of the user's.
+    """Find the first of a path's names that tells a file of another program; None for a file of the user's.
 
     Args:
         parts: names below the folder that the user named; the folder itself may be hidden.
@@ -61,7 +61,7 @@ def foreign_name(parts: Iterable[str]) -> str | None:
 
 
 def as_on_disk(file: str) -> str:
-    """The path under which a listed file is there: accents can be written in two ways, and Windows writes backslashes.
+    """Find the path under which a listed file is there: with accents written in the other way, or backslashes.
 
     The path itself where no way of writing it leads to a file.
     """
@@ -76,7 +76,7 @@ def as_on_disk(file: str) -> str:
 
 
 def files_below(root: Path) -> Listing:
-    """All files below a folder; links to folders are followed, each folder once."""
+    """List all files below a folder; links to folders are followed, each folder once."""
     listing = Listing()
     for path in _walk(root):
         name = foreign_name(path.relative_to(root).parts)
@@ -89,7 +89,7 @@ def files_below(root: Path) -> Listing:
 
 
 def files_in(folder: Path) -> Listing:
-    """The entries of one folder, folders included; the names of other programs are passed over."""
+    """List the entries of one folder, folders included; the names of other programs are passed over."""
     listing = Listing()
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -55,7 +55,7 @@ class UnusableFileError(ValueError):
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a plain file.
+    """Read the bytes of a plain file.
 
     Raises:
         UnusableFileError: it is a folder, a pipe or a device, it has more than :data:`MOST_BYTES`, or is unreadable.
@@ -68,7 +68,7 @@ def read_file(path: Path) -> bytes:
 
 
 def open_image(path: str | Path, content: bytes | None = None) -> Image.Image:
-    """An image of which only the header has been read.
+    """Open an image of which only the header has been read.
 
     Args:
         path: where it lies.
@@ -167,7 +167,7 @@ def _known_formats() -> list[str]:
 
 
 def _register_heif(source: str | Path | io.BytesIO) -> bool:
-    """Whether that was HEIC and Pillow can read it now.
+    """Tell whether that was HEIC and Pillow can read it now.
 
     Raises:
         UnusableFileError: the plugin is not installed.
@@ -190,7 +190,7 @@ def _register_heif(source: str | Path | io.BytesIO) -> bool:
 
 
 def _content(image: Image.Image) -> bytes:
-    """The bytes of an opened file."""
+    """Read the bytes of an opened file."""
     stream = getattr(image, "fp", None)
     if stream is None:
         return b""

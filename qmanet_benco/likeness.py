@@ -44,7 +44,7 @@ class Look:
 
 
 def perceptual_hash(image: Image.Image) -> int | None:
-    """A difference hash of the upright picture: whether each of 8 x 8 areas is brighter than its left neighbour.
+    """Compute a difference hash of the upright picture: is each of 8 x 8 areas brighter than its left neighbour?
 
     It survives scaling, recompression and small changes, forgeries among them. See N. Krawetz, "Kind of Like That",
     2013, https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html
@@ -66,7 +66,7 @@ def load_for_look(image: Image.Image) -> Image.Image:
 
 
 def look_at(path: Path) -> Look | None:
-    """What the file at ``path`` is recognised by; None where it cannot be read at all."""
+    """Compute what the file at ``path`` is recognised by; None where it cannot be read at all."""
     try:
         content = read_file(path)
     except UnusableFileError:
@@ -81,7 +81,7 @@ def look_at(path: Path) -> Look | None:
 
 
 def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """The same for a picture in memory, H x W x 3."""
+    """Compute the same for a picture in memory, H x W x 3."""
     grey = Image.fromarray(pixels).convert("L")
     return Look(hashlib.sha256(pixels.tobytes()).hexdigest(), _hashed(grey), _small(grey))
 

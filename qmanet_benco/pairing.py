@@ -39,12 +39,12 @@ class Matching:
 
 
 def image_key(path: Path) -> str:
-    """The stem, whatever its letter case and its way of writing accents."""
+    """Return the stem, whatever its letter case and its way of writing accents."""
     return _plain(path.stem)
 
 
 def mask_key(path: Path) -> str:
-    """The stem without ``_gt``, ``_mask`` and the like, and without an image's ending: its :func:`image_key`."""
+    """Return the stem without ``_gt``, ``_mask`` and the like, and without an image's ending: its :func:`image_key`."""
     return _without_ending(MASK_ENDING.sub("", _without_ending(image_key(path))))
 
 
@@ -140,7 +140,7 @@ def _without_zeros(name: str) -> str:
 
 
 def _without_ending(name: str) -> str:
-    """``10.jpg``, which the mask ``10.jpg.png`` has for a stem, without the image's ending."""
+    """Return ``10.jpg``, which the mask ``10.jpg.png`` has for a stem, without the image's ending."""
     stem, dot, ending = name.rpartition(".")
     return stem if stem and f"{dot}{ending}".casefold() in ENDINGS else name
 
@@ -148,7 +148,7 @@ def _without_ending(name: str) -> str:
 def _as_a_whole(
     images: Sequence[Path], masks: Sequence[Path], plain: Callable[[str], str]
 ) -> list[tuple[Path, Path]] | None:
-    """All pairs, if one beginning and one ending around all names gives the other side's names; None otherwise."""
+    """Make all pairs, if one beginning and one ending around all names gives the other side's names; None otherwise."""
     if len(images) != len(masks):
         return None
     for name_of_image, name_of_mask in ((_name, _name), (_name, _stem), (_stem, _stem)):
@@ -171,7 +171,7 @@ def _stem(path: Path) -> str:
 
 
 def _cores(images: list[str], masks: list[str]) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
-    """From what is left of each name to the name, for each way to take something away from all names of a side."""
+    """Map what is left of each name to the name, for each way to cut something off all names of a side."""
     yield {name: name for name in images}, {name: name for name in masks}
     surplus, rest = divmod(sum(map(len, masks)) - sum(map(len, images)), max(1, len(images)))
     if surplus > 0 and not rest:
@@ -193,20 +193,20 @@ def _is_around(name: str, start: str, end: str) -> bool:
 
 
 def _is_word(start: str, end: str) -> bool:
-    """Whether what one mask has more is set off, or a known word: one name alone does not show what they share."""
+    """Tell whether what one mask has more is set off, or a known word: one name alone does not show what they share."""
     ended = not end or bool(MASK_ENDING.search(f"x{end}")) or not end[0].isalnum()
     begun = not start or bool(MASK_BEGINNING.match(f"{start}x")) or not start[-1].isalnum()
     return ended and begun and any(map(str.isalpha, start + end))
 
 
 def _may_stand_around(core: str, start: str, end: str) -> bool:
-    """Whether a name goes on where another one ends: 1 and 10 are two numbers, not a name and its ending."""
+    """Tell whether a name goes on where another one ends: 1 and 10 are two numbers, not a name and its ending."""
     digits_meet = (start[-1:].isdigit() and core[0].isdigit()) or (core[-1].isdigit() and end[:1].isdigit())
     return not digits_meet
 
 
 def _common(names: list[str]) -> tuple[str, str]:
-    """What all names of a side begin and end with, cut back so that no word and no number is torn."""
+    """Find what all names of a side begin and end with, cut back so that no word and no number is torn."""
     start = _shared_beginning(names)
     while start and not _ends_a_word(start, [name[len(start) : len(start) + 1] for name in names]):
         start = start[:-1]
@@ -234,7 +234,7 @@ def _stripped(names: list[str], start: str, end: str) -> dict[str, str]:
 
 
 def _by_shared_ending(images: Sequence[Path], masks: Sequence[Path]) -> Key:
-    """From a mask to the image whose name it begins with, the longest one, if several masks go on in the same way."""
+    """Lead from a mask to the longest image name that it begins with, if several masks go on in the same way."""
     stems = grouped(images, image_key)
     chosen: dict[Path, tuple[str, str]] = {}
     for mask in masks:

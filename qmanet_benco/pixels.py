@@ -31,7 +31,7 @@ THRESHOLD = 127.5
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """A photo as three colours of 8 bits.
+    """Convert a photo to three colours of 8 bits.
 
     Grey of 16 or 32 bits and floats are scaled by :func:`grey_levels`; palettes, CMYK and the like are converted;
     transparent pixels are laid over white, as viewers and web pages show them.
@@ -56,7 +56,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """A photo as :func:`as_rgb` gives it, turned as its EXIF orientation asks.
+    """Convert a photo as :func:`as_rgb` does, turned as its EXIF orientation asks.
 
     Raises:
         UnusableFileError: see there.
@@ -67,7 +67,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def mask_colours(image: Image.Image) -> Pixels:
-    """A mask as H x W x 3 of 8 bits, which the framework's threshold can be applied to.
+    """Read a mask as H x W x 3 of 8 bits, which the framework's threshold can be applied to.
 
     Grey of 16 or 32 bits and floats are scaled as in a photo; a plane of 0 and 1 stays 0 and 1. A mask of one colour
     is what its alpha channel says: opaque is white.
@@ -91,7 +91,7 @@ def mask_colours(image: Image.Image) -> Pixels:
 
 
 def grey_levels(values: NDArray[np.generic], white: float | None = None) -> Pixels:
-    """A plane of integers or floats in 8 bits.
+    """Scale a plane of integers or floats to 8 bits.
 
     Args:
         values: H x W. What is below zero or not a number is black.

@@ -28,7 +28,7 @@ _work: Callable[[Any], Any] | None = None
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Generator[tuple[Item, Result], None, None]:
-    """Each item with its result, in the order of the items.
+    """Give each item with its result, in the order of the items.
 
     Threads would not do: Pillow decodes and encodes under the interpreter's lock.
 
@@ -82,7 +82,7 @@ def _begin(work: Callable[[Any], Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed command must not leave workers behind that wait for it."""
+    """End a worker whose command was killed: none is left that waits for it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -147,7 +147,7 @@ def _probabilities(checkpoint: Path, photos: Sequence[Path]) -> list[np.ndarray]
 
 
 def _pixels(path: Path) -> np.ndarray:
-    """An image at the network's size, resized as the framework does it; H x W x 3 in 0..255."""
+    """Read an image at the network's size, resized as the framework does it; H x W x 3 in 0..255."""
     import cv2
 
     from qmanet_benco.images import open_image

@@ -46,11 +46,11 @@ class Calibrated:
     """Mean score, part of tampered photos and number of photos, in bins of equal width from 0 to 1."""
 
     def summary(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return everything, for JSON."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """Everything, for a person."""
+        """Return everything, for a person."""
         chosen = self.calibration
         curve = ", ".join(f"{score:.2f}: {part:.2f} of {count}" for score, part, count in self.reliability)
         return [
@@ -162,7 +162,7 @@ def _chosen(
     marked: NDArray[np.bool_],
     most: float,
 ) -> _Chosen:
-    """The best threshold and gate with at most that part of false alarms.
+    """Find the best threshold and gate with at most that part of false alarms.
 
     Args:
         tampered: scores of the T tampered photos.
@@ -222,7 +222,7 @@ class _Fitted:
 def _bins(
     chance: NDArray[np.float64], tampered: NDArray[np.bool_], weight: NDArray[np.float64]
 ) -> list[tuple[float, float, int]]:
-    """The reliability curve: mean score, weighted part of tampered photos, number; empty bins are left out."""
+    """Compute the reliability curve: mean score, weighted part of tampered photos, number; empty bins are left out."""
     curve = []
     of = np.minimum((chance * BINS).astype(int), BINS - 1)
     for index in range(BINS):
@@ -234,7 +234,7 @@ def _bins(
 
 
 def _truth(path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The mask, H x W.
+    """Return the mask, H x W.
 
     Raises:
         RequestError: it has another size than its photo.

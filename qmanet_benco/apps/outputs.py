@@ -110,7 +110,7 @@ def predict_all(
 
 
 def _aspect(width: int, height: int, native: bool) -> dict[str, Any]:
-    """How far the network's square is from the photo's shape; beyond :data:`MOST_SQUEEZED` with advice."""
+    """Say how far the network's square is from the photo's shape; beyond :data:`MOST_SQUEEZED` with advice."""
     change = 1.0 if native else max(width, height) / min(width, height)
     told: dict[str, Any] = {"aspect_change": round(change, 3)}
     if change > MOST_SQUEEZED:
@@ -141,7 +141,7 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, re
 
 
 def heat_map(pixels: Pixels, found: Prediction) -> Pixels:
-    """The photo in grey under a heat of the probability, H x W x 3."""
+    """Draw the photo in grey under a heat of the probability, H x W x 3."""
     heated = np.empty_like(pixels)
     for top in range(0, len(pixels), BAND):  # a photo of 24 megapixels has 0.3 GB as float32
         rows = np.s_[top : top + BAND]
@@ -155,7 +155,7 @@ def heat_map(pixels: Pixels, found: Prediction) -> Pixels:
 
 
 def shortened(stem: str) -> str:
-    """A stem that leaves room for endings in a file system's 255 bytes."""
+    """Cut a stem so that it leaves room for endings in a file system's 255 bytes."""
     name = os.fsencode(stem)
     return name[:LONGEST_STEM].decode("utf-8", "ignore") if len(name) > LONGEST_STEM else stem
 
@@ -183,7 +183,7 @@ def _results_in(out: Path) -> dict[str, tuple[str, str]]:
 
 
 def _claimed(out: Path, stem: str, source: str, held: dict[str, tuple[str, str]]) -> tuple[str, bool]:
-    """The stem of a photo's results, and whether it was claimed just now: it has some, or gets the first free one.
+    """Claim the stem of a photo's results, and tell whether it is new: it has some, or gets the first free one.
 
     Letter case does not tell names apart. A claim is a record that is not complete, made so that of several processes
     one gets it.

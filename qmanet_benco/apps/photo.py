@@ -24,7 +24,7 @@ RESULTS = (".mask.png", ".heatmap.png", ".probability.png")
 
 
 def read_photo(photo: Photo) -> Pixels:
-    """The pixels of a photo.
+    """Read the pixels of a photo.
 
     Args:
         photo: a file; a Pillow image; or an array, H x W x 3 in uint8. Every mode is read as
@@ -54,7 +54,7 @@ def read_photo(photo: Photo) -> Pixels:
 
 
 def read_mask(path: Path) -> Pixels:
-    """A mask as it is shown, H x W: the brightest of the colours that :func:`~qmanet_benco.pixels.mask_colours` gives.
+    """Read a mask as it is shown, H x W: the brightest colour that :func:`~qmanet_benco.pixels.mask_colours` gives.
 
     Raises:
         RequestError: it cannot be read, or its colours and its alpha channel say different things.

@@ -177,7 +177,7 @@ def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:
 
 
 def _resized(model: Localizer, pixels: Pixels, side: int) -> tuple[Plane, float]:
-    """The paper's way: everything is scaled to a square; sampled as the framework's loader does it."""
+    """Predict the paper's way: scaled to a square, sampled as the framework's loader does it."""
     height, width = pixels.shape[:2]
     square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
     found = model(normalised(square).to(device_of(model))).float()
@@ -187,7 +187,7 @@ def _resized(model: Localizer, pixels: Pixels, side: int) -> tuple[Plane, float]
 
 
 def _tiled(model: Localizer, pixels: Pixels) -> tuple[Plane, float]:
-    """At the photo's resolution; memory grows with one tile and a few planes of the photo's size."""
+    """Predict in tiles at the photo's resolution; memory grows with one tile and a few planes of the photo's size."""
     height, width = pixels.shape[:2]
     total = np.zeros((height, width), np.float32)
     weights = np.zeros((height, width), np.float32)

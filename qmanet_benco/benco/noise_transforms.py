@@ -71,7 +71,7 @@ def attach_noiseprint(sample: dict[str, Any], folder: Path) -> None:
 
 @POSTFUNCS.register_module(force=True)  # importing twice changes nothing
 def qmanet_post_func(sample: dict[str, Any]) -> None:
-    """The framework's hook: called on each sample after resize and normalisation, in the loader's workers."""
+    """Attach residuals to a sample: the framework's hook after resize and normalisation, in the loader's workers."""
     attach_srm(sample)
     folder = cache_in_use()
     if folder is not None:
@@ -86,7 +86,7 @@ def pixel_key(image: Tensor) -> bytes:
 
 
 def read_residual(folder: Path, key: bytes) -> Tensor | None:
-    """A stored residual, 1 x H x W in float32; None where there is none or it is damaged."""
+    """Read a stored residual, 1 x H x W in float32; None where there is none or it is damaged."""
     path = _path(folder, key)
     try:
         return torch.from_numpy(np.load(path, allow_pickle=False))
@@ -112,14 +112,14 @@ def store_residual(folder: Path, key: bytes, residual: Tensor) -> None:
 
 
 def use_cache(folder: str | Path, fingerprint: str) -> Path:
-    """From now on residuals of the weights with this fingerprint are looked up below ``folder``."""
+    """Look up residuals of the weights with this fingerprint below ``folder`` from now on."""
     home = Path(folder).expanduser().resolve() / fingerprint
     os.environ[CACHE_VARIABLE] = str(home)
     return home
 
 
 def cache_in_use() -> Path | None:
-    """The folder of the residuals of the weights in use; None without a cache."""
+    """Return the folder of the residuals of the weights in use; None without a cache."""
     folder = os.environ.get(CACHE_VARIABLE)
     return Path(folder) if folder else None
 

@@ -194,7 +194,7 @@ def _weights_changed(model: QMANet, *_: Any) -> None:
 
 
 def _visual_loss(losses: Losses) -> dict[str, Tensor]:
-    """What the trainer logs, scalars without a graph."""
+    """Collect what the trainer logs, scalars without a graph."""
     visual = {"total_loss": losses.total, "segmentation_loss": losses.segmentation, "edge_loss": losses.edge}
     visual |= {f"edge_loss_level{level}": loss for level, loss in enumerate(losses.edge_levels, start=1)}
     return {name: loss.detach() for name, loss in visual.items()}
@@ -202,7 +202,7 @@ def _visual_loss(losses: Losses) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _visual_image(result: Localization, band: Tensor) -> dict[str, Tensor]:
-    """What the trainer shows once an epoch: each B x (1 or 3) x H x W in [0, 1]."""
+    """Collect what the trainer shows once an epoch: each B x (1 or 3) x H x W in [0, 1]."""
     view = result.noise_view.detach()
     low, high = view.amin(dim=(1, 2, 3), keepdim=True), view.amax(dim=(1, 2, 3), keepdim=True)
     edges = upsample(result.edge_logits[0].detach().float().sigmoid(), band.shape[2:])

@@ -26,7 +26,7 @@ Transform = Callable[..., dict[str, Any]]
 
 @contextmanager
 def as_the_test_script(allow_pickle: bool = False) -> Iterator[None]:
-    """What the stock test script needs on this machine, and the corrections of its defects, within the block."""
+    """Make this machine, within the block, what the stock test script needs, with its defects corrected."""
     with redirect_stdout(sys.stderr):  # the module prints when it is imported; stdout is for results
         importlib.import_module("IMDLBenCo.training_scripts.utils.misc")
     rows = hardening.selected("test")
@@ -35,7 +35,7 @@ def as_the_test_script(allow_pickle: bool = False) -> Iterator[None]:
 
 
 def pairs_of(path: Path, origin: str) -> list[Pair]:
-    """The pairs of a set, checked, in the framework's order.
+    """List the pairs of a set, checked, in the framework's order.
 
     Raises:
         RequestError: the set is missing, empty, shifted or unreadable, or two images share a stem.
@@ -64,7 +64,7 @@ def open_set(
     post_function: Callable[..., Any] | None,
     edge_width: int | None = None,
 ) -> Dataset[dict[str, Any]]:
-    """The framework's dataset of a folder or a JSON list.
+    """Open the framework's dataset of a folder or a JSON list.
 
     Args:
         path: with ``Tp`` and ``Gt``, or a list.
@@ -105,7 +105,7 @@ def batches_of(dataset: Dataset[Any], batches: Sequence[Sequence[int]], workers:
 def predict_batch(
     model: nn.Module, batch: dict[str, Any], device: torch.device, amp: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """One forward pass as the test script makes it.
+    """Make one forward pass as the test script makes it.
 
     Args:
         model: in eval mode on ``device``.

@@ -27,7 +27,7 @@ _ABOUT_RUN = "Run your own copy of one of these scripts (`benco init`), with the
 
 
 def _add_benco_command(script: str, about: str) -> None:
-    """One command for each stock script; the options are ours, everything else goes to the script."""
+    """Add one command for each stock script; the options are ours, everything else goes to the script."""
 
     def command(
         context: typer.Context,

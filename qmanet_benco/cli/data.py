@@ -159,7 +159,7 @@ def data_protocol_cat(
 
 
 def _show_reports(reports: Sequence[SetReport]) -> None:
-    """One line for each set, then what was found."""
+    """Print one line for each set, then what is wrong with it or worth knowing."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

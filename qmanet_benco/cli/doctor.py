@@ -61,7 +61,7 @@ def show(diagnosis: Diagnosis, console: Console | None = None) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """A table that breaks long words rather than cutting them off: they are there to be copied."""
+    """Make a table that breaks long words rather than cutting them off: they are there to be copied."""
     from rich.table import Column, Table
 
     return Table(*(Column(column, overflow="fold") for column in columns), title=title)

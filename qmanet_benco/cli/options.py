@@ -31,7 +31,7 @@ class Settings:
 
 
 def debugging(context: typer.Context) -> bool:
-    """Whether an error of this command keeps its traceback."""
+    """Tell whether an error of this command keeps its traceback."""
     return context.ensure_object(Settings).debug
 
 

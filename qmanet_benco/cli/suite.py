@@ -65,7 +65,7 @@ def suite_report(
 
 
 def _named(option: str, words: list[str]) -> dict[str, str]:
-    """``["CASIAv1=prepared/casiav1"]`` as a dictionary."""
+    """Read ``["CASIAv1=prepared/casiav1"]`` as a dictionary."""
     for word in words:
         if not all(word.partition("=")):
             raise RequestError(f"{option} {word}", "NAME=PATH")

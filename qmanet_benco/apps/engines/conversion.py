@@ -48,7 +48,7 @@ def require(engine: str, *modules: str) -> Any:
 
 
 def to_openvino(model: QMANetwork) -> Any:
-    """The network as an ``openvino.Model`` in float32.
+    """Convert the network into an ``openvino.Model`` in float32.
 
     Args:
         model: any mode; it is left as it is.
@@ -105,7 +105,7 @@ class _Inference(nn.Module):
 
 @contextmanager
 def _for_inference(model: QMANetwork) -> Iterator[nn.Module]:
-    """The model in eval mode and without gradients, and back."""
+    """Put the model into eval mode without gradients within the block, and back."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

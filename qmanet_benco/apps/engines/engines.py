@@ -99,7 +99,7 @@ def load_localizer(
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device of that name; of an empty one a GPU where there is one.
+    """Choose the device of that name; of an empty one a GPU where there is one.
 
     Raises:
         RequestError: there is no such device here.
@@ -125,7 +125,7 @@ def engine_model(model: QMANetwork, engine: str, threads: int = 0) -> EngineMode
 
 
 def build_engine(model: QMANetwork, engine: str, threads: int = 0) -> Engine:
-    """The same network in another engine, converted in memory.
+    """Convert a network in memory for another engine.
 
     Args:
         model: a network with all of its weights.
@@ -257,7 +257,7 @@ class OnnxEngine:
         self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
     def metadata(self) -> dict[str, str]:
-        """What the file says of itself."""
+        """Return what the file says of itself."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _write_openvino(model: QMANetwork, path: Path) -> None:
 
 
 def _compare(model: QMANetwork, path: Path) -> float:
-    """The largest difference of a probability.
+    """Compute the largest difference of a probability.
 
     Raises:
         RequestError: it is too large.

@@ -141,7 +141,7 @@ def check_target(out: Path, inputs: Sequence[Path]) -> None:
 
 
 def labels(sources: Sequence[str]) -> list[str]:
-    """A short name for each model: its file's stem, with the folder where two would be the same."""
+    """Make a short name for each model: its file's stem, with the folder where two would be the same."""
     short = [Path(source).stem if source.endswith((".safetensors", ".pth", ".pt")) else source for source in sources]
     if len(set(short)) < len(short):
         short = [f"{index}: {source}" for index, source in enumerate(sources, 1)]
@@ -161,7 +161,7 @@ def _resized_mask(mask: NDArray[Any], shape: tuple[int, ...], side: int) -> NDAr
 
 
 def _target(logits: Tensor, wanted: NDArray[np.bool_] | None, threshold: float) -> tuple[Tensor, str]:
-    """The pixels whose logits are added up, H x W bool, and how they were chosen."""
+    """Choose the pixels whose logits are added up, H x W bool, and how they were chosen."""
     called = logits.sigmoid() > threshold
     if wanted is not None:
         pixels, how = torch.from_numpy(wanted).to(logits.device), "the given mask"
@@ -174,7 +174,7 @@ def _target(logits: Tensor, wanted: NDArray[np.bool_] | None, threshold: float) 
 
 
 def _scaled(plane: Plane, side: int) -> Plane:
-    """At the image's size, smallest value 0, largest 1; a flat plane is 0.
+    """Resize to the image's size and stretch to 0..1; a flat plane is 0.
 
     Not by the library's scale_cam_image: it adds 1e-7 to the largest value, which attention weights come near to.
     """

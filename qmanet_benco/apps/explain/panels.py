@@ -87,7 +87,7 @@ def draw(explanations: Mapping[str, Explanation], photo: Pixels, mask: NDArray[A
 
 
 def overlay(pixels: Pixels, panel: Plane) -> Pixels:
-    """The photo H x W x 3 under the heat of a panel of any size, H x W x 3."""
+    """Draw the photo H x W x 3 under the heat of a panel of any size, H x W x 3."""
     from matplotlib import colormaps
 
     plane = cv2.resize(panel, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -96,7 +96,7 @@ def overlay(pixels: Pixels, panel: Plane) -> Pixels:
 
 
 def binary(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    """A mask of H x W in bool, 0/1 or 0..255 -> H x W in bool.
+    """Turn a mask of H x W in bool, 0/1 or 0..255 into H x W in bool.
 
     Raises:
         RequestError: it has another shape.
@@ -148,7 +148,7 @@ def _axes(part: SubFigure, rows: int, columns: int, title: str) -> Any:
 
 
 def _small(pixels: Pixels) -> Pixels:
-    """At most :data:`LONGEST` pixels a side."""
+    """Shrink to at most :data:`LONGEST` pixels a side."""
     factor = LONGEST / max(pixels.shape[:2])
     if factor >= 1:
         return pixels

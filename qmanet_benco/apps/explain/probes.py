@@ -86,7 +86,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 
 def attention_weights(attention: Attention, queries: Tensor, keys: Tensor) -> Tensor:
-    """The matrix that :class:`Attention` never builds, from its own projections.
+    """Compute the matrix that :class:`Attention` never builds, from its own projections.
 
     Args:
         attention: the module.

@@ -102,7 +102,7 @@ class Analyst:
         return Answer(folder, self.mark(folder, threshold), folder / PREVIEW, folder / "noise.png", probability)
 
     def mark(self, folder: Path, threshold: float) -> Marking:
-        """The answer at another threshold; the network is not asked again.
+        """Mark the answer at another threshold; the network is not asked again.
 
         Raises:
             OSError: the photo was forgotten.
@@ -135,7 +135,7 @@ class Analyst:
         return marking
 
     def explain(self, folder: Path) -> list[tuple[str, str]]:
-        """The panels of the explanation, each with its name.
+        """Draw the panels of the explanation, each with its name.
 
         Raises:
             OSError: the photo was forgotten.
@@ -167,7 +167,7 @@ class Analyst:
 
 
 def words(found: Prediction) -> str:
-    """The answer in words and numbers, as Markdown."""
+    """Tell the answer in words and numbers, as Markdown."""
     height, width = found.mask.shape
     verdict = f"**{found.verdict[0].upper()}{found.verdict[1:]}.**"
     marked = f"{found.tampered_fraction:.1%} of the photo has a probability above {found.threshold:.2f}."

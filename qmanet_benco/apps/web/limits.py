@@ -54,12 +54,12 @@ class Limits:
         return int(self.megabytes * MEGA)
 
     def too_large(self) -> RequestError:
-        """The refusal of an upload with too many bytes."""
+        """Make the refusal of an upload with too many bytes."""
         return RequestError("The file is too large", f"at most {self.megabytes:g} MB")
 
 
 def read_upload(path: Path, limits: Limits) -> Pixels:
-    """The photo in a stranger's file, H x W x 3, RGB, upright.
+    """Read the photo in a stranger's file, H x W x 3, RGB, upright.
 
     The header is read first: a picture with too many pixels is refused before a pixel is decoded.
 

@@ -33,12 +33,12 @@ CLEANING_SECONDS = 60
 
 
 def can_explain() -> bool:
-    """Whether the extra for explanations is installed."""
+    """Tell whether the extra for explanations is installed."""
     return all(importlib.util.find_spec(name) is not None for name in EXPLAINERS)
 
 
 def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> Any:
-    """The page as ``gradio.Blocks``, with its queue.
+    """Build the page as ``gradio.Blocks``, with its queue.
 
     Args:
         model: in eval mode.
@@ -157,7 +157,7 @@ def _shown(parts: list[Any], marking: Marking) -> dict[Any, Any]:
 
 
 def _refusal(error: Exception) -> Any:
-    """A refusal as it is; of anything else the kind alone, since the text may name paths. The log has the rest."""
+    """Tell a refusal as it is, of anything else the kind alone, since the text may name paths. The log has the rest."""
     import gradio
 
     if isinstance(error, RequestError):

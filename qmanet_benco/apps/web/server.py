@@ -169,7 +169,7 @@ def _settings(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """A folder that only this user can read; gone at the end."""
+    """Make a folder that only this user can read; gone at the end."""
     with tempfile.TemporaryDirectory(prefix="qmanet-app-", ignore_cleanup_errors=True) as name:
         yield Path(name).resolve()
 

@@ -23,7 +23,7 @@ FULL = 65535
 
 
 def overlay(photo: Pixels, marked: NDArray[np.bool_]) -> Pixels:
-    """The photo in pale colours, marked pixels under red and their outline in full red; all H x W x 3."""
+    """Draw the photo in pale colours, marked pixels under red and their outline in full red; all H x W x 3."""
     grey = photo.mean(axis=2, keepdims=True, dtype=np.float32)
     pale = photo + (grey - photo) * PALE  # red must stand out on red photos too
     inner = cv2.erode(marked.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -33,7 +33,7 @@ def overlay(photo: Pixels, marked: NDArray[np.bool_]) -> Pixels:
 
 
 def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
-    """The noise view X_noise as colours, side x side x 3: each channel from its 1st to its 99th percentile."""
+    """Draw the noise view X_noise in colours, side x side x 3: each channel from its 1st to its 99th percentile."""
     side = model.image_size
     square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
     image = torch.from_numpy(normalised(np.asarray(square, np.uint8))).permute(2, 0, 1)[None]
@@ -45,7 +45,7 @@ def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
 
 
 def panel_picture(pixels: Pixels, panel: Plane) -> bytes:
-    """One panel of the explanation as JPEG: the photo in grey under the panel's heat, at most :data:`PANEL_SIDE`."""
+    """Draw a panel of the explanation as JPEG: the photo in grey under the panel's heat, at most :data:`PANEL_SIDE`."""
     size = preview_size(pixels.shape[0], pixels.shape[1], PANEL_SIDE)
     grey = shrunk(pixels, PANEL_SIDE).mean(axis=2, keepdims=True)
     heat = cv2.resize(np.nan_to_num(panel).astype(np.float32), size, interpolation=cv2.INTER_LINEAR).clip(0, 1)
@@ -75,6 +75,6 @@ def decode(content: bytes) -> Pixels:
 
 
 def shrunk(pixels: Pixels, side: int = PREVIEW_SIDE) -> Pixels:
-    """The same picture with its longer side at most ``side``."""
+    """Shrink a picture so that its longer side is at most ``side``."""
     size = preview_size(pixels.shape[0], pixels.shape[1], side)
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -110,7 +110,7 @@ def _factories_on_cpu(patches: Patches) -> None:
 
 
 def stay_on_cpu(patches: Patches) -> None:
-    """``.cuda()`` leaves tensors and models where they are."""
+    """Let ``.cuda()`` leave tensors and models where they are."""
 
     def cuda(self: Any, *_: Any, **__: Any) -> Any:
         return self

@@ -43,7 +43,7 @@ class NothingToLoad(dict[str, Any]):
 
 
 def class_of(module: str, name: str) -> Any:
-    """A class of the framework's zoo."""
+    """Find a class of the framework's zoo."""
     return getattr(importlib.import_module(f"{ZOO}.{module}"), name)
 
 

@@ -58,7 +58,7 @@ BUILDING = tuple(row for row in ROWS if row.name == datasets.JPEG_COEFFICIENTS o
 
 
 def selected(script: str, stock: bool = False, without: Sequence[str] = ()) -> tuple[Correction, ...]:
-    """The corrections of a run.
+    """Return the corrections of a run.
 
     Args:
         script: the stock script.

@@ -16,7 +16,7 @@ from qmanet_benco.benco.seam.patches import Patches
 
 
 def _complete(loader: DataLoader[Any]) -> DataLoader[Any]:
-    """The loader without its ``drop_last``; every process gets as many batches as the others, or they would wait."""
+    """Make the loader without ``drop_last``; every process gets as many batches as the others, or they would wait."""
     from IMDLBenCo.training_scripts.utils import misc
 
     dataset: Any = loader.dataset

@@ -11,7 +11,7 @@ _DEVICE_SCRIPTS = ("train", "test", "test_robust", "test_save_images")
 
 
 def with_defaults(script: str, flags: Sequence[str], cuda: bool) -> list[str]:
-    """The flags behind those that this machine or this script needs; what the user gives comes later and wins.
+    """Put the flags behind those that this machine or this script needs; what the user gives comes later and wins.
 
     Args:
         script: a stock script.

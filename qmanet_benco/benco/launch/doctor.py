@@ -82,7 +82,7 @@ class Diagnosis:
         return self.opencv[:1].isdigit() and all(patch.found for patch in self.patches)
 
     def to_json(self) -> dict[str, Any]:
-        """The diagnosis as plain values."""
+        """Return the diagnosis as plain values."""
         return {"healthy": self.healthy, **asdict(self)}
 
 
@@ -114,7 +114,7 @@ def diagnose() -> Diagnosis:
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """The diagnosis in a line, as the exit code tells it."""
+    """Say the diagnosis in a line, as the exit code tells it."""
     if diagnosis.healthy:
         return "Healthy: `qmanet predict` and `qmanet benco` run here; what is missing is for some commands only."
     if not diagnosis.opencv[:1].isdigit():
@@ -129,13 +129,13 @@ def verdict(diagnosis: Diagnosis) -> str:
 
 
 def opencv_cure() -> str:
-    """The command for a machine without libGL: OpenCV's package without windows, in the release that is installed."""
+    """Name the command for a machine without libGL: OpenCV without windows, in the release that is installed."""
     version = _version("opencv-python-headless") or _version("opencv-python")
     return f"pip install --force-reinstall --no-deps opencv-python-headless{f'=={version}' if version else ''}"
 
 
 def stock_line(location: str, pattern: str) -> bool | None:
-    """Whether the installed framework still has a stock line.
+    """Tell whether the installed framework still has a stock line.
 
     Args:
         location: ``file:line`` inside IMDLBenCo.
@@ -200,7 +200,7 @@ def _missing_packages() -> list[Missing]:
 
 
 def _missing_extras() -> list[Missing]:
-    """The extras of which a package is not installed."""
+    """List the extras of which a package is not installed."""
     try:
         requirements = metadata.requires(PACKAGE) or []
     except metadata.PackageNotFoundError:
@@ -214,7 +214,7 @@ def _missing_extras() -> list[Missing]:
 
 
 def _extras(requirements: Iterable[str]) -> dict[str, list[str]]:
-    """``['a>=1 ; extra == "x"']`` -> ``{"x": ["a"]}``."""
+    """Read ``['a>=1 ; extra == "x"']`` as ``{"x": ["a"]}``."""
     extras: dict[str, list[str]] = {}
     for requirement in requirements:
         extra = re.search(r"extra\s*==\s*['\"]([\w.-]+)['\"]", requirement)

@@ -62,7 +62,7 @@ class Group:
             raise RequestError(f"--rdzv {self.rdzv}", "HOST:PORT")
 
     def is_single(self) -> bool:
-        """Whether one process is all."""
+        """Tell whether one process is all."""
         return self.nnodes == 1 and not self.rdzv and (self.nproc == "1" or self.local_size() == 1)
 
     def local_size(self) -> int:
@@ -133,7 +133,7 @@ def run_group(group: Group, module: str, description: str, debug: bool) -> int:
 
 
 def arguments_of(module: str, description: str) -> list[str]:
-    """The interpreter's arguments that run a module's ``main``, without the current folder among the places of imports.
+    """Make the interpreter's arguments that run a module's ``main``, without imports from the current folder.
 
     A user's ``test.py`` or ``random.py`` there would be taken for the module of that name. Python 3.11 has ``-P``
     against it, Python 3.10 has nothing.
@@ -164,7 +164,7 @@ def report(error: BaseException) -> None:
 
 
 def asked_before() -> bool:
-    """Whether an earlier attempt of this group found the request wrong, so that trying again is vain."""
+    """Tell whether an earlier attempt of this group found the request wrong, so that trying again is vain."""
     folder = os.environ.get(REPORTS)
     return bool(folder) and any(entry["request"] for entry in _reports(Path(folder or ".")))
 
@@ -224,7 +224,7 @@ def _calm(debug: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """The agent takes these signals over to end its processes, and does not give them back."""
+    """Give the signals back that the agent takes over to end its processes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -20,7 +20,7 @@ _EXPECTED = '"blur=3,7 noise=3,11 jpeg=90,70" (odd kernel sizes, variances, qual
 
 
 def parse_levels(text: str) -> dict[str, list[int]]:
-    """``"blur=3,7 jpeg=90"`` -> ``{"blur": [3, 7], "jpeg": [90]}``.
+    """Read ``"blur=3,7 jpeg=90"`` as ``{"blur": [3, 7], "jpeg": [90]}``.
 
     Raises:
         RequestError: an attack or a level is unknown.

@@ -13,7 +13,7 @@ BUILDERS = {"setuptools", "wheel"}
 
 
 def absent_packages(name: str) -> list[str]:
-    """The packages that an installed one asks for, and those that these ask for, which are not installed.
+    """List the packages that an installed one asks for, and those that these ask for, which are not installed.
 
     Args:
         name: of the package; extras are left out.
@@ -27,7 +27,7 @@ def absent_packages(name: str) -> list[str]:
 
 
 def packages_below(name: str) -> set[str]:
-    """The names of all packages that a package asks for, and that these ask for, as far as they are installed."""
+    """List the names of all packages that a package asks for, and that these ask for, as far as they are installed."""
     from packaging.requirements import Requirement
 
     seen, waiting = set[str](), [name]

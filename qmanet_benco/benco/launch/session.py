@@ -25,7 +25,7 @@ _QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".
 
 @contextlib.contextmanager
 def prepared(debug: bool, plugins: Sequence[str] = (), file: str = "") -> Iterator[None]:
-    """The framework and the plugin imported; afterwards what the scripts change in a process is as it was.
+    """Import the framework and the plugin; after the block what the scripts change in a process is as it was.
 
     Args:
         debug: let warnings through.

@@ -41,7 +41,7 @@ def check_corrections(own: Options, corrections: Collection[str]) -> None:
 
 @contextmanager
 def tried(own: Options, parse: flags.Parse, arguments: Sequence[str]) -> Iterator[list[str]]:
-    """The arguments to check before a run: a held-out set exists only within the block, so that nothing is left."""
+    """Make the arguments to check before a run; a held-out set exists only within the block: nothing is left."""
     if not own.val_fraction:
         yield list(arguments)
         return
@@ -51,7 +51,7 @@ def tried(own: Options, parse: flags.Parse, arguments: Sequence[str]) -> Iterato
 
 
 def shaped(patches: Patches, own: Options, parse: flags.Parse, arguments: Sequence[str], processes: int) -> list[str]:
-    """The arguments to run the script with; patches are put in place.
+    """Make the arguments to run the script with; patches are put in place.
 
     Args:
         patches: of the run.

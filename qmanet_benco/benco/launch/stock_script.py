@@ -46,12 +46,12 @@ class Plan:
         return cls(run, own, table.selected(run.script, run.stock, run.without), tuple(rest))
 
     def has(self, correction: str) -> bool:
-        """Whether a correction is applied."""
+        """Tell whether a correction is applied."""
         return any(row.name == correction for row in self.corrections)
 
     @contextmanager
     def corrected(self) -> Iterator[None]:
-        """Within the block the framework is what this machine and this run need."""
+        """Correct the framework within the block, as this machine and this run need."""
         training = Training(self.options)
         request = table.Request(self.run.script, self.run.allow_pickle, training)
         with cpu.without_cuda(), table.corrected(request, self.corrections):

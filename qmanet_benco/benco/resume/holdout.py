@@ -71,7 +71,7 @@ class Split:
 
 
 def photos_of(image: str) -> list[str]:
-    """The source photos that a file's name tells; none if it tells nothing."""
+    """Return the source photos that a file's name tells; none if it tells nothing."""
     stem = Path(image).stem
     for name, pattern, groups in NAMES:
         match = pattern.fullmatch(stem)
@@ -217,7 +217,7 @@ def _copies(train: Sequence[Pair], validation: Sequence[Pair], looks: Mapping[st
 
 
 def _draw(seed: int, group: Sequence[Pair]) -> bytes:
-    """A number for a group that depends on the seed and on the names of its files only."""
+    """Draw a number for a group that depends on the seed and on the names of its files only."""
     names = sorted(Path(pair.image).name for pair in group)
     return hashlib.sha256(f"{seed}:{names[0]}:{len(names)}".encode()).digest()
 

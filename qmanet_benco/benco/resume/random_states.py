@@ -15,7 +15,7 @@ STATES = "qmanet_random_states"
 
 
 def taken() -> dict[str, Any]:
-    """The present states as numbers, strings and tensors, which ``weights_only=True`` accepts."""
+    """Take the present states as numbers, strings and tensors, which ``weights_only=True`` accepts."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -41,7 +41,7 @@ def put_back(states: Mapping[str, Any]) -> None:
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """What is drawn within the block does not change what is drawn after it."""
+    """Keep what is drawn within the block from changing what is drawn after it."""
     states = taken()
     try:
         yield
@@ -69,7 +69,7 @@ def seeded(*numbers: int) -> Iterator[None]:
 
 
 def of_all_processes() -> list[dict[str, Any]]:
-    """The states of each process of the group, by rank; every process must call it."""
+    """Gather the states of each process of the group, by rank; every process must call it."""
     from torch import distributed
 
     states = taken()

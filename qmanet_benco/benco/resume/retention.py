@@ -73,7 +73,7 @@ class Ledger:
 
 
 def read_ledger(folder: Path, until: int) -> Ledger:
-    """The ledger of a training that goes on from epoch ``until``: what came later is forgotten.
+    """Read the ledger of a training that goes on from epoch ``until``: what came later is forgotten.
 
     A file that is absent or damaged counts as empty, apart from the checkpoints up to ``until``.
     """
@@ -91,7 +91,7 @@ def read_ledger(folder: Path, until: int) -> Ledger:
 
 
 def newest_of_training(folder: Path, since: float = 0.0) -> Path | None:
-    """The newest undamaged checkpoint of the training whose ``checkpoints.json`` is in the folder.
+    """Find the newest undamaged checkpoint of the training whose ``checkpoints.json`` is in the folder.
 
     Without that file every ``checkpoint-N.pth`` counts. What was written before ``since`` never does.
     """
@@ -103,7 +103,7 @@ def newest_of_training(folder: Path, since: float = 0.0) -> Path | None:
 
 
 def unwritable(path: Path, error: OSError) -> RequestError:
-    """One line for a full disk, a read-only folder, or one that is gone."""
+    """Make the one line for a full disk, a read-only folder, or one that is gone."""
     reason = error.strerror or str(error)
     return RequestError(
         f"{path} cannot be written ({reason})", "a folder with room to write in", "earlier checkpoints are as they were"

@@ -52,7 +52,7 @@ class StepGuard:
             self.bad_steps = 0
 
     def end_epoch(self) -> None:
-        """What follows is a test: its figures are left alone."""
+        """End the epoch: what follows is a test, whose figures are left alone."""
         self.bad_batch = False
         self._buffers.clear()
 
@@ -63,7 +63,7 @@ class StepGuard:
         self._buffers = [(buffer, buffer.clone()) for buffer in _statistics(model)]
 
     def call(self, stock: Callable[..., Any]) -> Callable[..., Any]:
-        """``NativeScalerWithGradNormCount.__call__``."""
+        """Stand in for ``NativeScalerWithGradNormCount.__call__``."""
 
         @wraps(stock)
         def step(
@@ -120,7 +120,7 @@ class StepGuard:
             )
 
     def _all_names(self) -> str:
-        """The images of this step's last batch on all processes."""
+        """Gather the images of this step's last batch on all processes."""
         gathered: list[Any] = [self.names]
         if distributed.is_initialized() and distributed.get_world_size() > 1:
             gathered = [None] * distributed.get_world_size()
@@ -134,7 +134,7 @@ class StepGuard:
         return f"the last good checkpoint is {newest}" if newest else "there is no checkpoint yet"
 
     def update(self, stock: Callable[..., None]) -> Callable[..., None]:
-        """``MetricLogger.update``: a skipped batch does not enter the averages."""
+        """Stand in for ``MetricLogger.update``: a skipped batch does not enter the averages."""
 
         @wraps(stock)
         def update(logger_: Any, _n: int = 1, **values: Any) -> None:
@@ -156,7 +156,7 @@ def guard_steps(patches: Patches, guard: StepGuard) -> None:
 
 
 def on_any_process(true_here: bool, device: torch.device) -> bool:
-    """Whether it is true on one of the processes; all must ask."""
+    """Tell whether it is true on one of the processes; all must ask."""
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         return true_here
     flag = torch.tensor([int(true_here)], device=device)
@@ -171,6 +171,6 @@ def _norm(parameters: list[Any]) -> Tensor:
 
 
 def _statistics(model: nn.Module) -> list[Tensor]:
-    """What the forward pass of training changes: buffers of normalisation layers."""
+    """List what the forward pass of training changes: buffers of normalisation layers."""
     layers = [module for module in model.modules() if getattr(module, "track_running_stats", False)]
     return [buffer for layer in layers if layer.training for buffer in layer.buffers(recurse=False)]

@@ -70,7 +70,7 @@ class Training:
     guard: StepGuard | None = None
 
     def load_model(self, stock: Stock) -> Stock:
-        """``misc.load_model``: goes on with the random states of the checkpoint."""
+        """Stand in for ``misc.load_model``: goes on with the random states of the checkpoint."""
 
         @wraps(stock)
         def load_model(args: Namespace, *positional: Any, **named: Any) -> None:
@@ -111,7 +111,7 @@ class Training:
             args.start_epoch = epoch
 
     def train_one_epoch(self, stock: Stock) -> Stock:
-        """``trainer.train_one_epoch``: then a checkpoint, if each epoch gets one."""
+        """Stand in for ``trainer.train_one_epoch``: then a checkpoint, if each epoch gets one."""
 
         @wraps(stock)
         def train_one_epoch(
@@ -146,7 +146,7 @@ class Training:
         guard.end_epoch()
 
     def save_model(self, stock: Stock) -> Stock:
-        """``misc.save_model``: with the random states, once for each epoch, and then the surplus removed."""
+        """Stand in for ``misc.save_model``: adds random states, once for each epoch, and removes the surplus."""
 
         @wraps(stock)
         def save_model(*positional: Any, **named: Any) -> None:
@@ -165,7 +165,7 @@ class Training:
 
     @staticmethod
     def _with_entries(entries: dict[str, Any]) -> Patches:
-        """A context in which ``misc.save_on_master`` stores these beside what it is given."""
+        """Make a context in which ``misc.save_on_master`` stores these beside what it is given."""
         from IMDLBenCo.training_scripts.utils import misc
 
         patches, stock = Patches(), misc.save_on_master
@@ -173,7 +173,7 @@ class Training:
         return patches
 
     def test_one_epoch(self, stock: Stock) -> Stock:
-        """``tester.test_one_epoch``: draws nothing that training would have drawn, and its metric is noted."""
+        """Stand in for ``tester.test_one_epoch``: draws nothing that training would have drawn; notes the metric."""
 
         @wraps(stock)
         def test_one_epoch(model: Any, *positional: Any, **named: Any) -> dict[str, float]:
@@ -215,7 +215,7 @@ def tell_datasets(dataset: Any, seed: int, epoch: int) -> None:
 
 
 def logged_epochs(folder: Path) -> list[int]:
-    """The epochs of the lines of ``log.txt``, in their order; a line that a kill cut short does not count."""
+    """Read the epochs of the lines of ``log.txt``, in their order; a line that a kill cut short does not count."""
     try:
         lines = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -255,5 +255,5 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process writes files."""
+    """Tell whether this process writes files."""
     return rank() == 0

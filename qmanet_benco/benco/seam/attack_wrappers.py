@@ -11,7 +11,7 @@ from IMDLBenCo.transforms import robustness_wrapper
 
 @lru_cache(maxsize=64)
 def wrapped(name: str, level: float) -> Any:
-    """The transform that a wrapper makes of a level, as the stock robustness script applies it.
+    """Make the transform that a wrapper makes of a level, as the stock robustness script applies it.
 
     Args:
         name: a class of ``IMDLBenCo.transforms.robustness_wrapper``.

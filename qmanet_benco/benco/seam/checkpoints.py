@@ -36,12 +36,12 @@ SAFE_GLOBALS: list[Any] = [
 
 
 def safe_globals() -> Any:
-    """A context in which ``weights_only=True`` accepts :data:`SAFE_GLOBALS`."""
+    """Make a context in which ``weights_only=True`` accepts :data:`SAFE_GLOBALS`."""
     return torch.serialization.safe_globals(SAFE_GLOBALS)
 
 
 def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., Any]:
-    """``torch.load`` that never runs code from a file, or always may.
+    """Make a ``torch.load`` that never runs code from a file, or always may.
 
     Args:
         stock: the ``torch.load`` to call.
@@ -160,7 +160,7 @@ def check_folder(folder: Path, origin: str, allow_pickle: bool) -> None:
 
 
 def epochs_in(folder: Path) -> dict[int, Path]:
-    """The checkpoints of a folder by epoch, in order."""
+    """List the checkpoints of a folder by epoch, in order."""
     found = {}
     for path in folder.glob("checkpoint-*.pth"):
         match = re.fullmatch(r"checkpoint-(\d+)\.pth", path.name)
@@ -170,7 +170,7 @@ def epochs_in(folder: Path) -> dict[int, Path]:
 
 
 def newest_checkpoint(folder: Path, since: float = 0.0, epochs: Container[int] | None = None) -> Path | None:
-    """The undamaged checkpoint of the latest epoch.
+    """Find the undamaged checkpoint of the latest epoch.
 
     Args:
         folder: with ``checkpoint-N.pth`` files. Damaged ones are named in the log and passed over.
@@ -190,7 +190,7 @@ def newest_checkpoint(folder: Path, since: float = 0.0, epochs: Container[int] |
 
 
 def mapped(path: Path) -> Any:
-    """A checkpoint's structure; its tensors stay on the disk where the format allows it."""
+    """Open a checkpoint's structure; its tensors stay on the disk where the format allows it."""
     try:
         with safe_globals():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))

@@ -67,12 +67,12 @@ def _path_of(script: str) -> str:
 
 
 def model_name(flags: Sequence[str]) -> str:
-    """The value of ``--model``, empty without one."""
+    """Return the value of ``--model``, empty without one."""
     return value_of(flags, "--model")
 
 
 def value_of(flags: Sequence[str], name: str) -> str:
-    """The last value that the flags give for ``name``, empty without one."""
+    """Find the last value that the flags give for ``name``, empty without one."""
     value = ""
     for flag, following in zip(flags, [*flags[1:], ""], strict=False):
         if flag == name:
@@ -148,7 +148,7 @@ def set_arguments(script: str, flags: Sequence[str]) -> None:
 
 
 def explained(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
-    """``misc.create_argparser`` whose help comes from the model's docstring."""
+    """Make a ``misc.create_argparser`` whose help comes from the model's docstring."""
 
     @wraps(stock)
     def create_argparser(model: Any) -> argparse.ArgumentParser:
@@ -165,7 +165,7 @@ def explained(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any]
 
 
 def strict_bools(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
-    """``misc.create_argparser`` whose flags for true and false read ``False`` as false."""
+    """Make a ``misc.create_argparser`` whose flags for true and false read ``False`` as false."""
 
     @wraps(stock)
     def create_argparser(model: Any) -> argparse.ArgumentParser:
@@ -180,7 +180,7 @@ def strict_bools(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[A
 
 
 def argument_texts(model: Any) -> dict[str, str]:
-    """The entries ``name: text`` of ``Args:`` in the docstrings of a model's class and of its ``__init__``."""
+    """Read the entries ``name: text`` of ``Args:`` in the docstrings of a model's class and of its ``__init__``."""
     texts: dict[str, str] = {}
     for owner in (model, getattr(model, "__init__", None)):
         texts |= _entries(inspect.getdoc(owner) or "")
@@ -188,7 +188,7 @@ def argument_texts(model: Any) -> dict[str, str]:
 
 
 def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """In place of ``ArgumentParser.error``: the message as a RequestError, with a similar flag if there is one."""
+    """Raise the message as a RequestError, in place of ``ArgumentParser.error``; with a similar flag if one exists."""
     unknown = re.fullmatch(r"unrecognized arguments: (.*)", message)
     if not unknown:
         raise RequestError(message, "", f"`{parser_command()} --help` lists the flags")
@@ -202,19 +202,19 @@ def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 
 def parser_command() -> str:
-    """The command that was given, without its flags but with its model."""
+    """Return the command that was given, without its flags but with its model."""
     model = model_name(sys.argv[1:])
     return f"{sys.argv[0]} --model {model}" if model else sys.argv[0]
 
 
 def _stock_flags() -> list[str]:
-    """The flags that the stock script declares; its parser hands on what it does not know, so it is out of reach."""
+    """Read the flags that the stock script declares in its source: its parser hands on what it does not know."""
     source = Path(_path_of(shlex.split(sys.argv[0])[-1])).read_text(encoding="utf-8")
     return re.findall(r"add_argument\(\s*['\"](--\w+)", source)
 
 
 def _entries(docstring: str) -> dict[str, str]:
-    """The block behind ``Args:``; a line that is indented further continues the entry before it."""
+    """Read the block behind ``Args:``; a line that is indented further continues the entry before it."""
     _, found, block = docstring.partition("Args:\n")
     if not found:
         return {}
@@ -236,7 +236,7 @@ def _entries(docstring: str) -> dict[str, str]:
 
 
 def _truth(text: str) -> bool:
-    """``true``, ``yes``, ``1`` or their opposites."""
+    """Read ``true``, ``yes``, ``1`` or their opposites."""
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")

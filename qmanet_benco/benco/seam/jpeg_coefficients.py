@@ -29,7 +29,7 @@ class Jpeg:
 
 
 def read(path: str) -> Jpeg:
-    """The coefficients of a JPEG file.
+    """Read the coefficients of a JPEG file.
 
     Raises:
         OSError: it is no JPEG file.

@@ -24,7 +24,7 @@ BALANCED_SAMPLES = 1840
 
 
 def read_set(path: Path, origin: str) -> list[Pair]:
-    """The pairs of a ManiDataset folder or of a JSON list.
+    """Read the pairs of a ManiDataset folder or of a JSON list.
 
     Raises:
         RequestError: it is neither.
@@ -34,7 +34,7 @@ def read_set(path: Path, origin: str) -> list[Pair]:
 
 
 def read_pair_list(path: Path, origin: str) -> list[Pair]:
-    """The pairs of a JSON list.
+    """Read the pairs of a JSON list.
 
     Raises:
         RequestError: it is missing, no JSON, empty, or no such list.
@@ -67,14 +67,14 @@ def _cure_of_path(file: str) -> str:
 
 
 def is_balanced_list(path: Path) -> bool:
-    """Whether a JSON file is meant as a balanced list: its first entry begins with a data set class."""
+    """Tell whether a JSON file is meant as a balanced list: its first entry begins with a data set class."""
     content = _read_json(path, "--data_path", f"{PAIR_LIST}, or {BALANCED_LIST}")
     first = content[0] if isinstance(content, list) and content else None
     return isinstance(first, list) and bool(first) and str(first[0]).endswith("Dataset")
 
 
 def read_balanced_list(path: Path, origin: str) -> list[tuple[str, list[Pair]]]:
-    """The sets of a balanced list, by path.
+    """Read the sets of a balanced list, by path.
 
     Raises:
         RequestError: it is no such list, or one of its sets is wrong.
@@ -94,7 +94,7 @@ def read_balanced_list(path: Path, origin: str) -> list[tuple[str, list[Pair]]]:
 
 
 def read_named_sets(path: Path, origin: str) -> dict[str, list[Pair]]:
-    """The test sets of a JSON dictionary.
+    """Read the test sets of a JSON dictionary.
 
     Raises:
         RequestError: it is no such dictionary, or one of its sets is wrong.
@@ -111,7 +111,7 @@ def read_named_sets(path: Path, origin: str) -> dict[str, list[Pair]]:
 
 
 def read_test_sets(path: Path, origin: str) -> dict[str, list[Pair]]:
-    """The test sets of a training: one folder, or a JSON dictionary."""
+    """Read the test sets of a training: one folder, or a JSON dictionary."""
     must_exist(path, origin, f"{FOLDER}, or {NAMED_SETS}")
     return {"test_dataset": pair_folder(path, origin)} if path.is_dir() else read_named_sets(path, origin)
 

@@ -132,7 +132,7 @@ def split(script: str, flags: Sequence[str]) -> tuple[Options, list[str]]:
 
 
 def help_text() -> str:
-    """The launcher's own flags, as lines for a help page."""
+    """Return the launcher's own flags, as lines for a help page."""
     rows = [(f"  {flag.option} {flag.metavar}".rstrip(), flag.help) for flag in FLAGS]
     width = max(len(left) for left, _ in rows) + 2
     resume = (

@@ -25,7 +25,7 @@ PARSER = "get_args_parser"
 
 
 def kind_of(path: str) -> str:
-    """The stock script that a copy stems from, by the file's name or else by what it uses.
+    """Tell the stock script that a copy stems from, by the file's name or else by what it uses.
 
     Args:
         path: the copy, as ``benco init`` makes it; the user may have changed and renamed it.
@@ -58,7 +58,7 @@ def kind_of(path: str) -> str:
 
 @contextmanager
 def beside(path: str) -> Iterator[None]:
-    """Within the block a script finds the modules of its folder, as under ``python SCRIPT.py``.
+    """Let a script find the modules of its folder within the block, as under ``python SCRIPT.py``.
 
     Afterwards those modules, and the models that they and the script registered, are gone.
     """

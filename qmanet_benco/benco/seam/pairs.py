@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 
 def pair_folder(folder: Path, origin: str) -> list[Pair]:
-    """The pairs of ``folder/Tp`` and ``folder/Gt`` by what their names say, sorted by the image's name.
+    """Pair the files of ``folder/Tp`` and ``folder/Gt`` by what their names say, sorted by the image's name.
 
     Args:
         folder: a ManiDataset folder.
@@ -111,7 +111,7 @@ def check_mask(mask: np.ndarray, path: str) -> None:
 
 
 def read_photo(path: str) -> np.ndarray:
-    """A photo's pixels as they are stored, H x W x 3 in uint8; EXIF orientation is ignored, as the framework does.
+    """Read a photo's pixels as they are stored, H x W x 3 in uint8; EXIF orientation is ignored, as by the framework.
 
     Raises:
         RequestError: it cannot be read.
@@ -120,7 +120,7 @@ def read_photo(path: str) -> np.ndarray:
 
 
 def read_mask(path: str) -> np.ndarray:
-    """A mask as :func:`~qmanet_benco.pixels.mask_colours` reads it, H x W x 3 in uint8.
+    """Read a mask as :func:`~qmanet_benco.pixels.mask_colours` reads it, H x W x 3 in uint8.
 
     Raises:
         RequestError: it cannot be read.
@@ -133,7 +133,7 @@ def read_mask(path: str) -> np.ndarray:
 
 
 def unreadable(path: str, error: Exception) -> RequestError:
-    """The error for an image file that cannot be read."""
+    """Make the error for an image file that cannot be read."""
     if isinstance(error.__cause__ or error, FileNotFoundError):
         return RequestError(f"{path} does not exist", "an image file", "check the list or the path")
     reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
@@ -141,7 +141,7 @@ def unreadable(path: str, error: Exception) -> RequestError:
 
 
 def different_sizes(pair: Pair, image: tuple[int, int], mask: tuple[int, int]) -> RequestError:
-    """The error for a mask that does not cover its image; sizes are width, height."""
+    """Make the error for a mask that does not cover its image; sizes are width, height."""
     return RequestError(
         f"{pair.image} has {image[0]}x{image[1]} pixels and its mask {pair.mask} {mask[0]}x{mask[1]}",
         "equal sizes",
@@ -150,7 +150,7 @@ def different_sizes(pair: Pair, image: tuple[int, int], mask: tuple[int, int]) -
 
 
 def _files(folder: Path, origin: str) -> list[Path]:
-    """The image files, sorted by name; those of other programs are passed over, which is said.
+    """List the image files, sorted by name; those of other programs are passed over, which is said.
 
     Raises:
         RequestError: one is not an image file; it may be what is missing on the other side.
@@ -165,7 +165,7 @@ def _files(folder: Path, origin: str) -> list[Path]:
 
 
 def _undecided(where: str, images: Sequence[Path], masks: Sequence[Path], matching: Matching) -> RequestError:
-    """The error for files that names do not pair."""
+    """Make the error for files that names do not pair."""
     counts = f"{len(images)} images" + (f" and {len(masks)} masks" if len(images) != len(masks) else "")
     own = {(image, mask) for image, mask, _ in matching.pairs}
     shifted = next((pair for pair in zip(images, masks, strict=False) if pair not in own), None)
@@ -186,7 +186,7 @@ def _shortened(files: Sequence[Path]) -> str:
 
 
 def spread(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs in an order of which every beginning is spread evenly: the fractional parts of the golden ratio."""
+    """Order the pairs so that every beginning is spread evenly: by the fractional parts of the golden ratio."""
     order = np.argsort(np.arange(len(pairs)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
     positions = np.empty_like(order)
     positions[order] = np.arange(len(pairs))

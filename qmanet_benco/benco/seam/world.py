@@ -24,7 +24,7 @@ _meetings: list[object] = []
 
 
 def world_of(environ: Mapping[str, str], launching: bool = False) -> dict[str, str] | None:
-    """The variables that torch.distributed needs, from the launcher that started this process.
+    """Find the variables that torch.distributed needs, from the launcher that started this process.
 
     Args:
         environ: the environment.
@@ -75,7 +75,7 @@ def await_group(environ: Mapping[str, str], world: Mapping[str, str]) -> None:
 
 
 def world_of_one() -> dict[str, str]:
-    """A group of this process alone: the stock scripts score and log every image only in a group."""
+    """Describe a group of this process alone: the stock scripts score and log every image only in a group."""
     return {
         "RANK": "0",
         "WORLD_SIZE": "1",
@@ -86,14 +86,14 @@ def world_of_one() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listened on a moment ago."""
+    """Find a TCP port that nobody listened on a moment ago."""
     with socket.socket() as listener:
         listener.bind((LOOPBACK, 0))
         return int(listener.getsockname()[1])
 
 
 def first_host(hosts: str) -> str:
-    """The first name of a Slurm host list: ``node[03-05,9],gpu1`` -> ``node03``.
+    """Read the first name of a Slurm host list: ``node[03-05,9],gpu1`` -> ``node03``.
 
     Raises:
         RequestError: it is no host list.
@@ -117,7 +117,7 @@ def _completed(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _slurm_world(environ: Mapping[str, str]) -> dict[str, str]:
-    """The group of an srun: one process for each task."""
+    """Describe the group of an srun: one process for each task."""
     if environ["SLURM_NTASKS"] == "1" or environ.get("SLURM_STEP_NUM_TASKS") == "1":  # of the job; of this srun
         return world_of_one()
     job = int(environ.get("SLURM_JOB_ID", "0")) if environ.get("SLURM_JOB_ID", "0").isdecimal() else 0

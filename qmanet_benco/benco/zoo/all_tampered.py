@@ -17,6 +17,6 @@ class AllTampered(nn.Module):
     """
 
     def forward(self, image: Tensor, **_: Any) -> dict[str, Any]:
-        """``pred_mask`` B x 1 x H x W and ``pred_label`` B, all ones, for an image B x 3 x H x W."""
+        """Return ``pred_mask`` B x 1 x H x W and ``pred_label`` B, all ones, for an image B x 3 x H x W."""
         mask = torch.ones_like(image[:, :1])
         return {"pred_mask": mask, "pred_label": mask[:, 0, 0, 0], "visual_loss": {}, "visual_image": {}}

@@ -56,7 +56,7 @@ PLUGINS = (
 
 
 def registered_name(name: str) -> str:
-    """The registered name of a model that is given by it or by its name in the paper, in any case.
+    """Return the registered name of a model that is given by it or by its name in the paper, in any case.
 
     Raises:
         RequestError: there is no such model.
@@ -99,7 +99,7 @@ def build_model(name: str, flags: Mapping[str, object], seed: int = 0, image_siz
 
 
 def model_class(name: str) -> Callable[..., nn.Module]:
-    """The class of a model, given by its registered or published name.
+    """Return the class of a model, given by its registered or published name.
 
     Raises:
         RequestError: there is none of this name.
@@ -123,7 +123,7 @@ def check_flags(name: str, flags: Mapping[str, Any]) -> None:
 
 
 def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
-    """The model's post function, which changes a sample of the framework's data sets in place; None without one.
+    """Return the model's post function, which changes a sample of the framework's data sets in place; None without one.
 
     It works without jpegio, and can be sent to a loader's workers.
 
@@ -138,7 +138,7 @@ def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
 
 
 def footnotes(name: str) -> tuple[str, ...]:
-    """What a table should say about a model; nothing for QMA-Net and for models that are not in the paper."""
+    """Return what a table should say about a model; nothing for QMA-Net and for models that are not in the paper."""
     row = BASELINES.get(registered_name(name))
     return row.footnotes if row else ()
 
@@ -150,7 +150,7 @@ def edge_width(name: str) -> int | None:
 
 
 def fresh_flags(name: str, image_size: int = 512) -> dict[str, object]:
-    """The constructor's arguments for a random start at an image size; ``name`` is a registered one."""
+    """Make the constructor's arguments for a random start at an image size; ``name`` is a registered one."""
     row = BASELINES.get(name)
     return _resolved(row, row.fresh, image_size) if row else {}
 
@@ -179,7 +179,7 @@ def source_hash(name: str) -> str:
 
 @contextlib.contextmanager
 def construction() -> Iterator[None]:
-    """Within the block the zoo's models can be built on this machine: no CUDA, no download, no file needed."""
+    """Let the zoo's models be built on this machine within the block: no CUDA, no download, no file needed."""
     with cpu.without_cuda(), table.corrected(table.Request("test"), table.BUILDING):
         yield
 
@@ -198,7 +198,7 @@ def _resolved(row: Baseline, flags: Mapping[str, object], image_size: int) -> di
 
 
 def _stock_file(value: object) -> object:
-    """``stock:NAME`` as the path of the framework's own configuration file."""
+    """Read ``stock:NAME`` as the path of the framework's own configuration file."""
     if not isinstance(value, str) or not value.startswith(STOCK_FILE):
         return value
     spec = importlib.util.find_spec("IMDLBenCo")
@@ -208,7 +208,7 @@ def _stock_file(value: object) -> object:
 
 
 def _converted_flags(name: str, factory: Any, flags: Mapping[str, object]) -> dict[str, Any]:
-    """The flags as the constructor's arguments."""
+    """Convert the flags to the constructor's arguments."""
     parameters = inspect.signature(factory).parameters
     needed = [name for name, given in parameters.items() if given.default is given.empty and given.kind not in _ANY]
     missing = [flag for flag in needed if flag not in flags]
@@ -232,7 +232,7 @@ def _constructed(name: str, factory: Callable[..., nn.Module], arguments: Mappin
 
 
 def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -> Any:
-    """A value as the constructor's annotation or default asks for it, as the command line would convert it."""
+    """Convert a value as the constructor's annotation or default asks for it, as the command line would convert it."""
     kind = parameter.annotation if parameter.annotation is not parameter.empty else type(parameter.default)
     if kind not in (bool, int, float, str) or value is None:
         return value
@@ -249,7 +249,7 @@ def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """All generators that constructors draw from start at the seed, and afterwards are where they were."""
+    """Start all generators that constructors draw from at the seed; after the block they are where they were."""
     former = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
@@ -263,7 +263,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _portable(model: nn.Module) -> nn.Module:
-    """The model with a ``forward`` that also works outside of :func:`construction`."""
+    """Give the model a ``forward`` that also works outside of :func:`construction`."""
     if isinstance(model, model_zoo.class_of("mesorch.mesorch", "Mesorch")):
         model.register_forward_pre_hook(model_zoo.resize_as_input, with_kwargs=True)
     if isinstance(model, model_zoo.class_of("cat_net.cat_net", "Cat_Net")) and not torch.cuda.is_available():

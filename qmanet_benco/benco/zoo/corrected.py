@@ -24,13 +24,13 @@ BLOCK = 8
 
 
 def normalised(rgb: Tensor) -> Tensor:
-    """``... x 3 x H x W`` RGB in [0, 1], normalised as the framework does."""
+    """Normalise ``... x 3 x H x W`` RGB in [0, 1] as the framework does."""
     mean, deviation = (rgb.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (rgb - mean) / deviation
 
 
 def rgb_of(image: Tensor) -> Tensor:
-    """``... x 3 x H x W`` normalised as the framework does, back to RGB in [0, 1]."""
+    """Turn ``... x 3 x H x W``, normalised as the framework does, back to RGB in [0, 1]."""
     mean, deviation = (image.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return image * deviation + mean
 
@@ -47,7 +47,7 @@ class Cat_Net_RealDCT(Cat_Net):  # noqa: N801 - beside the framework's Cat_Net
         super().__init__(cfg_file)
 
     def forward_features(self, image: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """The stock features of the image as 8 bit RGB, B x 3 x H x W, which is what the next line of it expects."""
+        """Compute the stock features of the image as 8 bit RGB, B x 3 x H x W, as its next line expects."""
         return super().forward_features((rgb_of(image) * 255).round().clamp(0, 255), *args, **kwargs)
 
 
@@ -97,7 +97,7 @@ class Trufor_RGB(Trufor):  # noqa: N801 - beside the framework's Trufor
         self.model.dncnn.register_forward_pre_hook(_as_trained)
 
     def forward(self, image: Tensor, mask: Tensor, label: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """The stock forward of RGB in [0, 1], B x 3 x H x W, which the network normalises itself."""
+        """Run the stock forward on RGB in [0, 1], B x 3 x H x W, which the network normalises itself."""
         return super().forward(rgb_of(image), mask, label, *args, **kwargs)
 
     def train(self, mode: bool = True) -> "Trufor_RGB":
@@ -108,5 +108,5 @@ class Trufor_RGB(Trufor):  # noqa: N801 - beside the framework's Trufor
 
 
 def _as_trained(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    """From RGB in [0, 1] to the RGB / 256 that NoisePrint++ was trained on."""
+    """Turn RGB in [0, 1] into the RGB / 256 that NoisePrint++ was trained on."""
     return (torch.clamp(inputs[0], 0, 1) * INPUT_SCALE,)

@@ -73,7 +73,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _finds(path: Path) -> bool:
-    """Whether ``import STEM`` finds this file, so that other scripts that import it get the same module."""
+    """Tell whether ``import STEM`` finds this file, so that other scripts that import it get the same module."""
     if path.stem in sys.modules or not path.stem.isidentifier():
         return False
     spec = importlib.util.find_spec(path.stem)

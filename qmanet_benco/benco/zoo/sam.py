@@ -110,7 +110,7 @@ class SAM(nn.Module):
 
 
 def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
-    """``1 - 2 |P M| / (|P| + |M|)``, smoothed by 1, mean over images; both B x 1 x H x W in [0, 1]."""
+    """Compute ``1 - 2 |P M| / (|P| + |M|)``, smoothed by 1, mean over images; both B x 1 x H x W in [0, 1]."""
     both = (probability * mask).sum(dim=(1, 2, 3))
     total = probability.sum(dim=(1, 2, 3)) + mask.sum(dim=(1, 2, 3))
     return (1 - (2 * both + DICE_SMOOTH) / (total + DICE_SMOOTH)).mean()
@@ -150,7 +150,7 @@ def _fill(network: Any, source: str) -> None:
 
 
 def _published_state(source: str) -> Mapping[str, Tensor]:
-    """The tensors of a folder or of a repository; safetensors only, so that nothing can run code."""
+    """Read the tensors of a folder or of a repository; safetensors only, so that nothing can run code."""
     try:
         network = _transformers().SamModel.from_pretrained(source, use_safetensors=True)
     except (OSError, ValueError) as error:
