@@ -54,8 +54,8 @@ REQUIREMENTS = [
 ]
 
 APP = [
-    # 6.31 is what the page was looked at with; 7 may name things differently. Its own caps allow numpy 1.
-    "gradio>=6.20,<7",
+    # 6.31 is what the page was looked at with, and has alt_text; 7 may name things differently. Its caps allow numpy 1.
+    "gradio>=6.31,<7",
 ]
 
 # Other engines for inference; the floors are the releases that were run, with numpy 1.26

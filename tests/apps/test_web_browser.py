@@ -1,6 +1,6 @@
 """The web page in a real browser: a photo, its mask, the slider, the views, a wrong file; nothing from other hosts.
 
-``QMANET_PICTURES=docs/pictures python -m pytest tests/apps/test_web_browser.py`` saves the picture of the docs.
+``QMANET_PICTURES=docs/pictures python -m pytest tests/apps/test_web_browser.py`` saves the pictures of the docs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from browsers import chromium
 pytest.importorskip("gradio", reason="needs the extra [app]")
 
 from qmanet_benco import load_model
+from qmanet_benco.apps.predict import resolved
 from qmanet_benco.apps.web.server import Server, serving
 
 SECONDS = 60.0
@@ -124,7 +125,6 @@ def test_a_photo_is_analysed_and_the_slider_marks_more(
     assert " found" in words.splitlines()[0]
     assert "600 x 400 pixels" in words
     browser.save_screenshot(str(tmp_path / "overlay.png"))
-    _save_picture(tmp_path / "overlay.png")
     page.slide(0.2)
     assert page.changed("overlay", first).endswith("overlay-0.20.jpg")
     page.view("Mask")
@@ -138,6 +138,63 @@ def test_a_photo_is_analysed_and_the_slider_marks_more(
     page.view("Noise view")
     assert page.picture("noise").shape[0] == page.picture("noise").shape[1]
     browser.save_screenshot(str(tmp_path / "noise.png"))
+
+
+INTERACTIVE = ("button", "slider", "spinbutton", "tab", "textbox", "checkbox", "link")
+NARROW, WIDE = 390, 1000
+
+
+def show_as(browser: object, width: int, scheme: str, height: int = 1300) -> None:
+    """The window's width in CSS pixels, and the scheme that the person's system asks for."""
+    size = dict(width=width, height=height, deviceScaleFactor=1, mobile=width == NARROW)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [dict(name="prefers-color-scheme", value=scheme)]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=features))
+
+
+@pytest.fixture
+def window(browser: object) -> Iterator[Callable[..., None]]:
+    yield lambda *as_what: show_as(browser, *as_what)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=[]))
+
+
+def brightness(browser: object, selector: str) -> float:
+    """Of an element's background, 0 to 255."""
+    script = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor.match(/[0-9.]+/g)"
+    return float(np.mean([float(part) for part in browser.execute_script(script, selector)[:3]]))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")])
+def test_a_click_on_the_example_shows_an_answer_in_every_window(
+    server: Server, browser: object, window: Callable[..., None], tmp_path: Path, width: int, scheme: str
+) -> None:
+    window(width, scheme)
+    page = Page(browser, server.url)
+    page.until(lambda: [each for each in page.all("#example") if each.is_displayed()], "the example")
+    page.all("#example")[0].click()
+    page.shown("overlay")
+    assert " found" in page.all("#words")[0].text.splitlines()[0]
+    assert f"the model's own: {resolved(load_model('demo'), None, 0, None).threshold:.2f}" in page.all("#own")[0].text
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert (brightness(browser, "body") < 60) == (scheme == "dark")
+    time.sleep(0.5)  # Gradio fades things in
+    browser.save_screenshot(str(tmp_path / "page.png"))
+    if width == WIDE:
+        _save_picture(tmp_path / "page.png", f"app_{scheme}")
+
+
+def test_a_screen_reader_finds_a_name_on_everything_and_hears_the_answer(server: Server, browser: object) -> None:
+    page = Page(browser, server.url)
+    page.until(lambda: page.all("#example"), "the example")
+    page.all("#example")[0].click()
+    page.shown("overlay")
+    page.until(lambda: page.all("#words[role=status][aria-live=polite]"), "the role of the answer")
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
+    assert [role for role, name in named if role in INTERACTIVE and not name.strip()] == []
+    assert ("image", "The photo with the marked parts in red") in named
+    assert len([role for role, _ in named if role in INTERACTIVE]) > 8
 
 
 def test_the_explanation_is_shown_when_it_is_asked_for(

@@ -21,6 +21,8 @@ from qmanet_benco.model.network import QMANetwork
 
 ORIGINAL, PREVIEW, PROBABILITY, SCORE = "original", "photo.jpg", "probability.npy", "score"
 LONGEST_STEM = 80
+EXAMPLE = Path(__file__).with_name("example.jpg")
+"""Part of a flag removed from a portrait (US Navy, public domain; matplotlib ships it); `qmanet data demo` made it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,17 @@ class Analyst:
         except BaseException:
             self.forget(visitor)
             raise
+
+    def analyse_example(self, visitor: str, threshold: float) -> Answer:
+        """As :meth:`analyse`, of the forgery that ships.
+
+        Raises:
+            RequestError: as there.
+        """
+        upload = self.folder / secrets.token_hex(16) / EXAMPLE.name
+        upload.parent.mkdir(mode=0o700)
+        shutil.copyfile(EXAMPLE, upload)
+        return self.analyse(upload, visitor, threshold)
 
     def _analysed(self, folder: Path, stem: str, threshold: float) -> Answer:
         pixels = read_upload(folder / ORIGINAL, self.limits)

@@ -1,14 +1,16 @@
 """The web page: what is on it, and what happens when a photo is dropped."""
 
 # No `from __future__ import annotations` here: Gradio reads the annotations of inner functions, whose names are local.
+import base64
 import html
 import importlib.util
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from qmanet_benco.apps.predict import resolved
-from qmanet_benco.apps.web.analyst import Analyst, Marking
+from qmanet_benco.apps.web.analyst import EXAMPLE, Analyst, Answer, Marking
 from qmanet_benco.apps.web.limits import Limits
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
@@ -16,7 +18,8 @@ from qmanet_benco.model.network import QMANetwork
 logger = logging.getLogger(__name__)
 
 HEAD = """# QMA-Net: was this photo changed?
-Drop a photo. The network marks the parts that look as if they come from another picture or were changed."""
+Drop a photo, or try the example. The network marks the parts that look as if they come from another picture or were
+changed."""
 DEMO_NOTE = (
     '<div class="qmanet-demo" role="note"><b>This is a demonstration model.</b> It is small and was trained on '
     "generated forgeries; on real ones it is hardly better than marking every pixel. Its answer is no evidence of "
@@ -30,6 +33,22 @@ NO_EXPLANATION = (
 EXPLAINERS = ("qmanet_benco.apps.explain.explain", "pytorch_grad_cam")
 GONE = "The photo is gone; send it again."
 CLEANING_SECONDS = 60
+LOWEST, HIGHEST = 0.01, 0.99
+"""Ends of the slider."""
+ANNOUNCE = """() => {
+  const name = () => {
+    for (const part of document.querySelectorAll('#words:not([role])')) {
+      part.setAttribute('role', 'status');
+      part.setAttribute('aria-live', 'polite');
+    }
+    for (const image of document.querySelectorAll('#answer button:not([aria-label]) > img[alt]')) {
+      image.parentElement.setAttribute('aria-label', image.alt);
+    }
+  };
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+  name();
+}"""
+"""Lets a screen reader say the answer when it comes, and name the buttons that Gradio makes of pictures."""
 
 
 def can_explain() -> bool:
@@ -56,36 +75,42 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
         gradio.Markdown(HEAD)
         if demo:
             gradio.HTML(DEMO_NOTE)
-        photo = gradio.File(show_label=False, height=150, elem_id="photo")
+        photo = gradio.File(label="A photo", show_label=False, height=150, elem_id="photo")
+        with gradio.Row(elem_id="try"):
+            gradio.HTML(f'<img src="{_as_address(EXAMPLE)}" alt="A portrait before a flag" width="72" height="72">')
+            example = gradio.Button("Try this example: part of the flag was removed", size="md", elem_id="example")
         message = gradio.HTML(visible="hidden", elem_id="message")
         with gradio.Column(visible=False, elem_id="answer") as answer:
             words = gradio.Markdown(elem_id="words")
+            own = resolved(model, None, 0, None).threshold
             threshold = gradio.Slider(
-                0.01,
-                0.99,
-                value=resolved(model, None, 0, None).threshold,
+                LOWEST,
+                HIGHEST,
+                value=own,
                 step=0.01,
                 label="Threshold: mark what is more probable than this",
                 elem_id="slider",
             )
+            gradio.HTML(_mark_of(own), elem_id="own")
             with gradio.Tab("Overlay"):
-                overlay = gradio.Image(**picture, elem_id="overlay")
+                overlay = gradio.Image(**picture, alt_text="The photo with the marked parts in red", elem_id="overlay")
                 gradio.Markdown("Red, on the photo in pale colours: the probability is above the threshold.")
             with gradio.Tab("Mask"):
-                mask = gradio.Image(**picture, elem_id="mask")
+                mask = gradio.Image(**picture, alt_text="The mask: white where the photo is marked", elem_id="mask")
                 gradio.Markdown("White: the probability is above the threshold.")
             with gradio.Tab("Photo"):
-                preview = gradio.Image(**picture, elem_id="preview")
+                preview = gradio.Image(**picture, alt_text="The photo as it was sent", elem_id="preview")
                 gradio.Markdown("The photo as it was sent, upright.")
             with gradio.Tab("Noise view"):
-                noise = gradio.Image(**picture, elem_id="noise")
+                noise = gradio.Image(**picture, alt_text="The noise view", elem_id="noise")
                 gradio.Markdown(_noise_caption(model))
             with gradio.Row():
-                mask_file = gradio.DownloadButton("Save the mask (PNG)", elem_id="mask_file")
+                saving: dict[str, Any] = dict(size="md", min_width=260)
+                mask_file = gradio.DownloadButton("Save the mask (PNG)", elem_id="mask_file", **saving)
                 probability_file = gradio.DownloadButton(
-                    "Save the probability (16-bit PNG)", elem_id="probability_file"
+                    "Save the probability (16-bit PNG)", elem_id="probability_file", **saving
                 )
-            with gradio.Accordion("Explanation: what the network looked at", open=False):
+            with gradio.Accordion("Explanation: what the network looked at", open=False, elem_id="explanation"):
                 button = gradio.Button("Explain this photo", visible=not missing, elem_id="explain")
                 note = gradio.Markdown(missing)
                 panels = gradio.Gallery(
@@ -96,10 +121,10 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
 
         marked = [words, overlay, mask, mask_file]
 
-        def analyse(upload: dict[str, Any] | None, limit: float, request: gradio.Request) -> dict[Any, Any]:
+        def answered(work: Callable[[], Answer]) -> dict[Any, Any]:
             cleared = {photo: None, panels: None, note: missing}
             try:
-                found = analyst.analyse(Path(str((upload or {}).get("path", ""))), str(request.session_hash), limit)
+                found = work()
             except Exception as error:
                 return {**cleared, message: _refusal(error), answer: gradio.update(visible=False), place: ""}
             return {
@@ -112,6 +137,13 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
                 probability_file: found.probability,
                 place: str(found.folder),
             }
+
+        def analyse(upload: dict[str, Any] | None, limit: float, request: gradio.Request) -> dict[Any, Any]:
+            sent = Path(str((upload or {}).get("path", "")))
+            return answered(lambda: analyst.analyse(sent, str(request.session_hash), limit))
+
+        def analyse_example(limit: float, request: gradio.Request) -> dict[Any, Any]:
+            return answered(lambda: analyst.analyse_example(str(request.session_hash), limit))
 
         def mark(known: str, limit: float) -> Any:
             try:
@@ -148,6 +180,7 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
             **hidden,
         )
         button.click(explain, place, [panels, note, message], api_name="explain", **network)
+        example.click(analyse_example, threshold, outputs, api_name="example", **network)
         page.unload(leave)
     return page.queue(max_size=limits.queue, default_concurrency_limit=1, api_open=False)
 
@@ -168,6 +201,17 @@ def _refusal(error: Exception) -> Any:
         logger.error("a photo failed", exc_info=error)
         text = f"The photo could not be analysed ({type(error).__name__})."
     return gradio.update(value=f'<div class="qmanet-error" role="alert">{html.escape(text)}</div>', visible=True)
+
+
+def _as_address(picture: Path) -> str:
+    """A small picture as an address that holds it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+def _mark_of(threshold: float) -> str:
+    """A mark below the slider at the model's own threshold."""
+    part = (threshold - LOWEST) / (HIGHEST - LOWEST)
+    return f'<div class="qmanet-own" style="--part: {part:.3f}"><span>the model\'s own: {threshold:.2f}</span></div>'
 
 
 def _noise_caption(model: QMANetwork) -> str:

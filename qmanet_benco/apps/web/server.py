@@ -68,7 +68,7 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-        from qmanet_benco.apps.web.page import build_page
+        from qmanet_benco.apps.web.page import ANNOUNCE, build_page
 
         page = build_page(model, folder, limits, demo)
         guards = [Middleware(TrustedHostMiddleware, allowed_hosts=NAMES), Middleware(OwnPageOnly)]
@@ -90,6 +90,7 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
                 app_kwargs={"middleware": guards},
                 theme=_theme(gradio),
                 css_paths=Path(__file__).with_name("page.css"),
+                js=ANNOUNCE,
             )
         except OSError as error:
             raise RequestError(f"{HOST}:{port} cannot be used", "a free port", "--port 0 takes any") from error
