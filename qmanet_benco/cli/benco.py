@@ -14,16 +14,16 @@ app = typer.Typer(help="Run the framework's own scripts, unmodified, with QMA-Ne
 
 
 _BENCO_SCRIPTS = {
-    "train": "Train a model; pixel-F1 on the test data every few epochs.",
-    "test": "Pixel-F1 of every checkpoint in a folder on every set of a JSON file.",
-    "test_robust": "Pixel-F1 of a checkpoint on one set under blur, noise and JPEG compression.",
-    "test_complexity": "Parameters and multiply-adds.",
-    "test_save_images": "A checkpoint's predicted masks as PNG files at the images' sizes.",
+    "train": "Train a model. Pixel-F1 on the test data every few epochs.",
+    "test": "Test checkpoints. Pixel-F1 of each in a folder on each set of a JSON file.",
+    "test_robust": "Test a checkpoint under attack. Pixel-F1 on one set after blur, noise and JPEG.",
+    "test_complexity": "Count parameters and multiply-adds.",
+    "test_save_images": "Write predicted masks. PNG files at the images' sizes.",
 }
 
 
 _RUN = "run"
-_ABOUT_RUN = "Run your own copy of one of these scripts (`benco init`), with the corrections that apply to it."
+_ABOUT_RUN = "Run your own copy of a script. `benco init` makes such copies; the corrections that are for it apply."
 
 
 def _add_benco_command(script: str, about: str) -> None:
@@ -38,7 +38,7 @@ def _add_benco_command(script: str, about: str) -> None:
             int, typer.Option(help="Restart crashed processes; training goes on from its newest checkpoint.")
         ] = 0,
         levels: Annotated[str, typer.Option(help='For test_robust: attacks, e.g. "blur=3,7 noise=3,11 jpeg=90".')] = "",
-        stock: Annotated[bool, typer.Option("--stock", help="Leave the framework's defects as they are.")] = False,
+        stock: Annotated[bool, typer.Option("--stock", help="Run the framework as it is, with its defects.")] = False,
         without: Annotated[
             list[str] | None, typer.Option(metavar="NAME", help="Leave one correction out (names: `qmanet doctor`).")
         ] = None,
@@ -46,7 +46,9 @@ def _add_benco_command(script: str, about: str) -> None:
             bool, typer.Option("--allow-pickle", help="Let checkpoints run code; only if you trust their source.")
         ] = False,
         plugins: Plugins = None,
-        show_help: Annotated[bool, typer.Option("--help", "-h", help="With --model NAME also all flags.")] = False,
+        show_help: Annotated[
+            bool, typer.Option("--help", "-h", help="Show this; with --model NAME all flags too.")
+        ] = False,
     ) -> None:
         from qmanet_benco.benco.seam.flags import model_name
         from qmanet_benco.benco.seam.options import help_text
@@ -100,7 +102,7 @@ for _script, _about in {**_BENCO_SCRIPTS, _RUN: _ABOUT_RUN}.items():
 
 def noise_cache(
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="ManiDataset folders or JSON lists.")],
-    cache: Annotated[Path, typer.Option(help="The folder of --noiseprint_cache.")],
+    cache: Annotated[Path, typer.Option(help="Folder to write to; --noiseprint_cache reads it.")],
     weights: Annotated[str, typer.Option(help="NoisePrint++: a file, or a name of `qmanet weights list`.")] = (
         "noiseprint++"
     ),
@@ -108,7 +110,10 @@ def noise_cache(
     padding: Annotated[bool, typer.Option("--padding", help="Pad to it instead of resizing.")] = False,
     share: Annotated[str, typer.Option(help="I/N: only the I-th of N parts, for several processes.")] = "0/1",
 ) -> None:
-    """Compute the NoisePrint++ residuals of whole sets, for trainings without augmentation and for tests."""
+    """Compute NoisePrint++ residuals once.
+
+    Trainings without augmentation and tests read them with --noiseprint_cache.
+    """
     from qmanet_benco.benco.residuals import keep_residuals
     from qmanet_benco.progress import shown
 

@@ -15,13 +15,24 @@ if TYPE_CHECKING:
 
 def cost(
     models: Annotated[
-        list[str] | None, typer.Option("--model", help="A registered model; repeat. By default all of Table 10.")
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="A registered model; may be given several times. By default all of Table 10.",
+        ),
     ] = None,
-    variants: Annotated[list[str] | None, typer.Option("--variant", help="Of QMA-Net; repeat.")] = None,
+    variants: Annotated[
+        list[str] | None,
+        typer.Option("--variant", metavar="NAME", help="A variant of QMA-Net; may be given several times."),
+    ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Table 10: parameters, multiply-adds, FLOPs, latency and peak memory on this machine's CPU, published beside."""
+    """Measure what models cost.
+
+    Table 10: parameters, multiply-adds, FLOPs, latency and peak memory on this machine's CPU, published beside.
+    """
     from dataclasses import asdict
 
     from qmanet_benco.evaluation import cost as room

@@ -60,7 +60,10 @@ def data_demo(
     ] = False,
     workers: Workers = 1,
 ) -> None:
-    """Make forgeries from authentic photos: splice, copy-move, removal; tests share no photo with training."""
+    """Make forgeries from authentic photos.
+
+    Splices, copy-moves and removals with exact masks; tests share no photo with training.
+    """
     from qmanet_benco.data.forge.demo import make_demo
     from qmanet_benco.data.forge.forgery import ForgeryKnobs
     from qmanet_benco.progress import shown
@@ -106,7 +109,10 @@ def data_prepare(
     jpeg_level: Annotated[int, typer.Option(help="AutoSplice: 100, 90 or 75.")] = 100,
     workers: Workers = 1,
 ) -> None:
-    """Put one of the ten sets into the framework's format: OUT/Tp, OUT/Gt, OUT/manifest.csv, OUT/left_out.csv."""
+    """Put a data set into the framework's format.
+
+    One of the ten sets, as OUT/Tp, OUT/Gt, OUT/manifest.csv and OUT/left_out.csv.
+    """
     from qmanet_benco.data.prepare.prepare import prepare
     from qmanet_benco.data.prepare.writer import PrepareOptions
     from qmanet_benco.progress import shown
@@ -130,7 +136,10 @@ def data_check(
     workers: Annotated[int, typer.Option(help="Images at a time.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Pairing, sizes, mask values, counts against the paper, files that two sets share; exit code 1 on a failure."""
+    """Check prepared data sets.
+
+    Pairing, sizes, mask values, counts against the paper, files that two sets share. Exit code 1 on a failure.
+    """
     from qmanet_benco.data.check.check import check, to_json
     from qmanet_benco.progress import shown
 
@@ -148,7 +157,10 @@ def data_protocol_cat(
     root: Annotated[Path, typer.Option(help="Folder of prepared sets.")],
     out: Annotated[Path, typer.Option(help="Folder for train.json and test.json.")],
 ) -> None:
-    """The paper's training list (seven entries) and test list, from prepared sets; says which sets are missing."""
+    """Write the paper's lists.
+
+    Its training list (seven entries) and test list, from prepared sets; says which sets are missing.
+    """
     from qmanet_benco.data.protocol import write_protocol
 
     made = write_protocol(root, out)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """What is installed, what is corrected in the framework on this machine, and what is missing."""
+    """Check this installation.
+
+    What is installed, what is corrected in the framework on this machine, and what is missing.
+    """
     from qmanet_benco.benco.launch import doctor as room
 
     diagnosis = room.diagnose()

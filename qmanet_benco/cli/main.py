@@ -17,7 +17,7 @@ PAGE = "app"
 """The one command that waits most of the time, and so gives memory back."""
 
 app = typer.Typer(
-    help="QMA-Net, image manipulation localization, as a plugin of IMDL-BenCo.",
+    help="QMA-Net marks the forged pixels of photos, and is a plugin of IMDL-BenCo.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

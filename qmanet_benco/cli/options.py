@@ -11,16 +11,22 @@ import typer
 DEMO = "demo"
 """The name of the demonstration weights."""
 
-AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Let a .pth file run code.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Let a .pth file run code; only if you trust its source.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N; by default a GPU where there is one.")]
-ImageSide = Annotated[int, typer.Option(help="Side to resize to; 0: the one of the weights.")]
+ImageSide = Annotated[int, typer.Option(help="Side of the square that a photo is resized to; 0: the weights' own.")]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="MODULE_OR_FILE", help="Registers models of your own; repeat for several."),
+    typer.Option(
+        "--plugin",
+        metavar="MODULE_OR_FILE",
+        help="A file that registers models of your own; may be given several times.",
+    ),
 ]
 Weights = Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")]
-Workers = Annotated[int, typer.Option(help="Processes.")]
+Workers = Annotated[int, typer.Option(help="Processes that share the work.")]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from qmanet_benco.errors import RequestError, printable
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photos and folders of photos.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos and folders of photos.")],
     weights: Annotated[
         str, typer.Option(help="A file (.onnx and .xml of `qmanet export` too), owner/name on the hub, or demo.")
     ] = DEMO,
@@ -38,11 +38,14 @@ def predict(
     engine: Annotated[
         str, typer.Option(help="torch, openvino or onnx (both on the CPU); by default the file's own, else torch.")
     ] = "",
-    threads: Annotated[int, typer.Option(help="On the CPU; 0: the engine's default.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads on the CPU; 0: as many as the engine likes.")] = 0,
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what was tampered with: OUT/STEM.mask.png, .heatmap.png, .probability.png (16 bits) and .json."""
+    """Mark what was tampered with in photos.
+
+    Each photo gets OUT/STEM.mask.png, .heatmap.png, .probability.png (16 bits) and .json.
+    """
     from qmanet_benco.apps.engines.engines import load_localizer
     from qmanet_benco.apps.outputs import predict_all
     from qmanet_benco.apps.photo import photos_below
@@ -51,7 +54,7 @@ def predict(
     if native and image_size:
         raise RequestError(f"--native and --image-size {image_size}", "one of the two")
     if weights == DEMO:
-        typer.echo("the demonstration model: small, trained on generated forgeries; no evidence of anything", err=True)
+        typer.echo("this is the small demonstration model; its answer is no evidence of anything", err=True)
     photos = photos_below(images)
     model = load_localizer(weights, engine, device=device, threads=threads, allow_pickle=allow_pickle)
     records = []
@@ -89,7 +92,10 @@ def explain(
     device: Device = "",
     allow_pickle: AllowPickle = False,
 ) -> None:
-    """Grad-CAM of every stage and level, and what the tamper queries look at, as in the paper's Figures 1 and 6."""
+    """Draw what an answer rests on.
+
+    Grad-CAM of every stage and level, and what the tamper queries look at, as in the paper's Figures 1 and 6.
+    """
     from qmanet_benco.apps.engines.engines import chosen_device
     from qmanet_benco.apps.explain.explain import check_target, labels, write_explanation
     from qmanet_benco.apps.predict import predict as answer
@@ -119,7 +125,10 @@ def export(
     image_size: Annotated[int, typer.Option(help="Side that the weights were trained for, stored with them.")] = 0,
     half: Annotated[bool, typer.Option("--half", help="16-bit floats: half the size.")] = False,
 ) -> None:
-    """Write a model for others, run or load what was written, and state the largest difference."""
+    """Write a model as a file for others.
+
+    What was written is loaded or run again, and the largest difference is stated.
+    """
     if file_format == "safetensors":
         from qmanet_benco.model.weights.release import export_safetensors
 
@@ -134,14 +143,17 @@ def export(
 
 
 def web_page(
-    port: Annotated[int, typer.Option(help="0: the first free one from 7860 on.")] = 7860,
+    port: Annotated[int, typer.Option(help="Port of the page; 0: the first free one from 7860 on.")] = 7860,
     weights: Weights = DEMO,
-    max_megapixels: Annotated[float, typer.Option(help="Of one photo.")] = 50,
-    max_megabytes: Annotated[float, typer.Option(help="Of one upload.")] = 64,
+    max_megapixels: Annotated[float, typer.Option(help="Largest photo that is taken, in millions of pixels.")] = 50,
+    max_megabytes: Annotated[float, typer.Option(help="Largest file that is taken, in millions of bytes.")] = 64,
     device: Device = "",
     allow_pickle: AllowPickle = False,
 ) -> None:
-    """A web page for this computer: drop a photo, see mask, noise view and explanation. Ctrl-C ends it."""
+    """Open a page for the browser of this computer.
+
+    Drop a photo, see mask, noise view and explanation. Ctrl-C ends it.
+    """
     from qmanet_benco.apps.web.limits import Limits
     from qmanet_benco.apps.web.server import run_page
 

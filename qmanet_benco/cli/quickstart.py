@@ -13,9 +13,12 @@ def quickstart(
     train_count: Annotated[int, typer.Option(help="Forgeries to train on.")] = 960,
     test_count: Annotated[int, typer.Option(help="Forgeries to test on, from other photos.")] = 60,
     epochs: Annotated[int, typer.Option(help="Passes over the training forgeries.")] = 7,
-    seed: Annotated[int, typer.Option(help="Of the generator and of the trainer.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the generator and of the trainer.")] = 0,
 ) -> None:
-    """Demo forgeries, training, test, attacks, a table and a picture: some minutes on a laptop's CPU."""
+    """Try everything once, at a small size.
+
+    Demo forgeries, training, test, attacks, a table and a picture: some minutes on a laptop's CPU.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -23,8 +26,8 @@ def quickstart(
 
     summary = run_quickstart(out, train_count=train_count, test_count=test_count, epochs=epochs, seed=seed)
     table = Table("forgeries from photos that were not trained on", "pixel-F1", title="QMA-Net, miniature, 128 x 128")
-    table.add_row("all-tampered mask (the floor)", f"{summary.floor:.3f}")
-    table.add_row("best mask that is the same for all", f"{summary.constant:.3f}")
+    table.add_row("a mask that marks every pixel", f"{summary.floor:.3f}")
+    table.add_row("the best mask that is the same for all", f"{summary.constant:.3f}")
     table.add_row("QMA-Net", f"{summary.f1:.3f}", style="bold")
     for attack, f1 in summary.attacks.items():
         table.add_row(f"QMA-Net after {attack}", f"{f1:.3f}")

@@ -23,15 +23,22 @@ def suite_run(
     checkpoints: Annotated[
         list[str] | None, typer.Option("--checkpoint", help="NAME=PATH of a model's trained weights.")
     ] = None,
-    models: Annotated[list[str] | None, typer.Option("--model", help="Only this model; repeat for several.")] = None,
-    image_size: Annotated[int, typer.Option(help="Instead of the suite's.")] = 0,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only this model; may be given several times.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(help="Side in pixels, in place of the suite's.")] = 0,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out models and sets whose files are missing.")
     ] = False,
     plugins: Plugins = None,
-    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Let checkpoints run code.")] = False,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Let checkpoints run code; only if you trust their source.")
+    ] = False,
 ) -> None:
-    """Score every image of models x sets x attacks once; a killed run continues; exit code 1 if a model failed."""
+    """Score models x sets x attacks.
+
+    Every image of each is scored once; a killed run goes on; exit code 1 if a model failed.
+    """
     from qmanet_benco.evaluation.suite.launch import Order, launch_suite
 
     order = Order(
@@ -54,10 +61,16 @@ def suite_report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of `qmanet suite run`.")],
     formats: Annotated[str, typer.Option("--format", help="Comma list of md, latex, csv, html.")] = "md,latex,csv,html",
     images: Annotated[
-        list[str] | None, typer.Option("--image", help="Stem for Figure 3; repeat. By default the hardest images.")
+        list[str] | None,
+        typer.Option(
+            "--image", help="Stem of an image for Figure 3; may be given several times. By default the hardest."
+        ),
     ] = None,
 ) -> None:
-    """The paper's tables and figures from a run's records, beside the published numbers: DIR/report."""
+    """Make tables and figures of a run.
+
+    The paper's, from the run's records, beside the published numbers: DIR/report.
+    """
     from qmanet_benco.evaluation.report.report import make_report
 
     for path in make_report(folder, tuple(formats.split(",")), tuple(images or ())):

@@ -9,12 +9,15 @@ import typer
 
 from qmanet_benco.cli.options import AsJson, print_json
 
-app = typer.Typer(help="List, fetch and convert pretrained weights.", no_args_is_help=True)
+app = typer.Typer(help="List, fetch, convert and calibrate weights.", no_args_is_help=True)
 
 
 @app.command("list")
 def weights_list(as_json: AsJson = False) -> None:
-    """The published files that `qmanet weights fetch` knows, their terms, and which are here."""
+    """List published weights.
+
+    The files that `qmanet weights fetch` knows, their terms, and which are here.
+    """
     from qmanet_benco.model.weights.pretrained import published_status
 
     rows = published_status()
@@ -27,7 +30,10 @@ def weights_list(as_json: AsJson = False) -> None:
 
 @app.command("fetch")
 def weights_fetch(name: Annotated[str, typer.Argument(help="A name of `qmanet weights list`.")]) -> None:
-    """Fetch a published file into the cache and check its SHA-256."""
+    """Fetch published weights.
+
+    A file goes into the cache; its SHA-256 is checked.
+    """
     from qmanet_benco.model.weights.pretrained import fetch_weights
 
     typer.echo(fetch_weights(name))
@@ -39,7 +45,10 @@ def weights_convert(
     target: Annotated[Path, typer.Argument(help="File to write: .safetensors or .pth.")],
     to: Annotated[str, typer.Option(help="official, smp, mmseg or huggingface.")] = "mmseg",
 ) -> None:
-    """Write a SegFormer encoder's weights under another naming."""
+    """Rename a SegFormer encoder's weights.
+
+    Four namings are known; the values stay as they are.
+    """
     from qmanet_benco.model.weights.encoders import convert_file
 
     report = convert_file(source, target, to)
@@ -61,7 +70,10 @@ def weights_calibrate(
     half: Annotated[bool, typer.Option("--half", help="16-bit floats: half the size.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the mask's threshold and make the score a probability, on photos with known answers; both are stored."""
+    """Calibrate a model on known photos.
+
+    Chooses the mask's threshold and makes the score a probability; both are stored with the weights.
+    """
     from qmanet_benco.apps.calibrate import calibrate, read_image_list
     from qmanet_benco.model.weights.builder import load_model
     from qmanet_benco.model.weights.release import export_safetensors

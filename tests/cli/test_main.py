@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
+from click.testing import CliRunner
+from typer.main import get_command
 
 from qmanet_benco.cli import main as cli
 from qmanet_benco.errors import RequestError
@@ -60,3 +64,17 @@ def test_debug_shows_the_error_itself_and_only_for_the_call_that_asks(monkeypatc
         _call(monkeypatch, "--debug", *WRONG)
     with pytest.raises(SystemExit):
         _call(monkeypatch, *WRONG)
+
+
+def groups(group: click.Group, name: str = "qmanet") -> Iterator[tuple[str, click.Group]]:
+    yield name, group
+    for word, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from groups(command, f"{name} {word}")
+
+
+@pytest.mark.parametrize(("name", "group"), list(groups(get_command(cli.app))), ids=lambda value: str(value)[:20])
+def test_a_list_of_commands_cuts_no_sentence_off(name: str, group: click.Group) -> None:
+    said = CliRunner().invoke(group, ["--help"], prog_name=name, terminal_width=80).output
+    assert all(word in said for word in group.commands)
+    assert "..." not in said.partition("Commands:")[2]

@@ -97,7 +97,7 @@ def _fill_backbones(network: QMANetwork, source: str) -> None:
     if source == "checkpoint":
         return
     if source == "random":
-        logger.warning("both backbones start from random weights; for training as in the paper give mit_b3's")
+        logger.warning("both backbones start from random weights; the paper starts from --backbone_weights mit_b3")
         return
     path = find_weights(source)
     for encoder in (network.gae, network.lae):
