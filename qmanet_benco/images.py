@@ -35,10 +35,10 @@ MOST_PIXELS = 178_956_970
 """A photo of 24 megapixels fits seven times; more is refused before it is decoded. This is Pillow's own bound; somebody
 may have lifted that one, which is a global of the process."""
 MOST_BYTES = 1 << 30
-"""Of a file: 178 megapixels without compression are 0.5 GB."""
+"""Largest file that is read: 178 megapixels without compression are 0.5 GB."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of RGB in [0, 1]; the framework's datasets normalise with them, and so do the encoders' pretrained weights."""
+"""Mean and standard deviation of RGB in [0, 1], of the framework's datasets and the encoders' pretrained weights."""
 
 
 HEVC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"})
@@ -126,10 +126,10 @@ def load_whole(image: Image.Image, *, coarse: bool = False) -> Image.Image:
 def orientation_of(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
     try:
-        found = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken metadata provoke anything; the pixels were decoded by themselves
         return 1
-    return found if 1 <= found <= 8 else 1
+    return orientation if 1 <= orientation <= 8 else 1
 
 
 def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -139,11 +139,11 @@ def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _check_kind(path: str | Path) -> None:
-    found = os.stat(path)  # noqa: PTH116 - a Path for each of 100,000 names is slow
-    if not stat.S_ISREG(found.st_mode):
+    status = os.stat(path)  # noqa: PTH116 - a Path for each of 100,000 names is slow
+    if not stat.S_ISREG(status.st_mode):
         raise UnusableFileError("not a plain file")  # opening a pipe would wait for a writer
-    if found.st_size > MOST_BYTES:
-        raise UnusableFileError(f"it has {found.st_size:,} bytes, more than {MOST_BYTES:,}")
+    if status.st_size > MOST_BYTES:
+        raise UnusableFileError(f"it has {status.st_size:,} bytes, more than {MOST_BYTES:,}")
 
 
 def _opened(source: str | Path | io.BytesIO) -> Image.Image:

@@ -36,7 +36,7 @@ class Look:
     """What a file is recognised by."""
 
     sha256: str
-    """Of the bytes."""
+    """SHA-256 of the bytes."""
     bits: int | None
     """Perceptual hash; None where the picture is flat or unreadable."""
     small: bytes = b""

@@ -246,8 +246,8 @@ def _by_shared_ending(images: Sequence[Path], masks: Sequence[Path]) -> Key:
                 chosen[mask] = name[:length], end
                 break
     endings = Counter(end for _, end in chosen.values())
-    found = {mask: str(stems[stem][0]) for mask, (stem, end) in chosen.items() if endings[end] > 1}
-    return found.get
+    owners = {mask: str(stems[stem][0]) for mask, (stem, end) in chosen.items() if endings[end] > 1}
+    return owners.get
 
 
 _FILE_BY_FILE: tuple[tuple[Key, Key], ...] = (

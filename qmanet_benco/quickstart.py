@@ -38,7 +38,7 @@ SIZE_FLAGS = ("--image_size", str(IMAGE_SIZE), "--if_resizing")
 
 @dataclass(frozen=True)
 class Summary:
-    """What the quick start found."""
+    """What the quick start made and measured."""
 
     f1: float
     """Mean pixel-F1 of the last checkpoint on forgeries from photos that were not trained on (the stock test's)."""

@@ -81,22 +81,22 @@ def predict_all(
             source = os.path.realpath(path)
             stem, is_new = _claimed(out, shortened(path.stem), source, held)
             pixels = read_photo(path)
-            found = predict(model, pixels, native=native, image_size=image_size, threshold=threshold)
+            prediction = predict(model, pixels, native=native, image_size=image_size, threshold=threshold)
             record = {
                 "file": str(path),
                 "source": source,
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
-                "verdict": found.verdict,
-                "score": found.score if found.calibration else None,
-                "score_rule": found.score_rule,
-                "tampered_fraction": found.tampered_fraction,
-                "regions": [asdict(region) for region in found.regions],
+                "verdict": prediction.verdict,
+                "score": prediction.score if prediction.calibration else None,
+                "score_rule": prediction.score_rule,
+                "tampered_fraction": prediction.tampered_fraction,
+                "regions": [asdict(region) for region in prediction.regions],
                 **_aspect(pixels.shape[1], pixels.shape[0], way.native),
                 **settings,
                 "outputs": [f"{stem}{ending}" for ending in RESULTS],
             }
-            write_prediction(out, stem, pixels, found, record)
+            write_prediction(out, stem, pixels, prediction, record)
             yield record
         except RequestError as error:
             failure = str(error)
@@ -121,7 +121,7 @@ def _aspect(width: int, height: int, native: bool) -> dict[str, Any]:
     return told
 
 
-def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, record: dict[str, Any]) -> None:
+def write_prediction(out: Path, stem: str, pixels: Pixels, prediction: Prediction, record: dict[str, Any]) -> None:
     """Write mask (0 or 255), heat map, probability (16 bits: 65535 is 1) and record.
 
     The record says ``"complete": false`` until the others are there.
@@ -129,8 +129,8 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, re
     Raises:
         RequestError: the folder cannot be written.
     """
-    sixteen = (found.probability * 65535).round().astype(np.uint16)
-    images: tuple[np.ndarray, ...] = (found.mask.astype(np.uint8) * 255, heat_map(pixels, found), sixteen)
+    sixteen = (prediction.probability * 65535).round().astype(np.uint16)
+    images: tuple[np.ndarray, ...] = (prediction.mask.astype(np.uint8) * 255, heat_map(pixels, prediction), sixteen)
     contents = [(f"{stem}.json", _json(record | {"complete": False}))]
     contents += [(f"{stem}{ending}", _png(image)) for ending, image in zip(RESULTS, images, strict=True)]
     try:
@@ -140,13 +140,13 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, found: Prediction, re
         raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder with room") from error
 
 
-def heat_map(pixels: Pixels, found: Prediction) -> Pixels:
+def heat_map(pixels: Pixels, prediction: Prediction) -> Pixels:
     """Draw the photo in grey under a heat of the probability, H x W x 3."""
     heated = np.empty_like(pixels)
     for top in range(0, len(pixels), BAND):  # a photo of 24 megapixels has 0.3 GB as float32
         rows = np.s_[top : top + BAND]
         grey = pixels[rows].mean(axis=2, keepdims=True, dtype=np.float32)
-        probability = found.probability[rows]
+        probability = prediction.probability[rows]
         veil = VEIL * probability[..., None]
         # from orange, which dark grey and light grey both set off, to red; also told apart by lightness
         heat = np.stack([np.full_like(probability, 255), 170 * (1 - probability), np.zeros_like(probability)], axis=2)
@@ -171,15 +171,15 @@ def _check_folder(out: Path) -> None:
 
 def _results_in(out: Path) -> dict[str, tuple[str, str]]:
     """Casefolded stem of each photo's results in a folder -> stem, and the photo's absolute path."""
-    found = {}
+    stems = {}
     for path in out.glob("*.json"):
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(known["outputs"], list):
-                found[path.stem.casefold()] = (path.stem, str(known["source"]))
+                stems[path.stem.casefold()] = (path.stem, str(known["source"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-    return found
+    return stems
 
 
 def _claimed(out: Path, stem: str, source: str, held: dict[str, tuple[str, str]]) -> tuple[str, bool]:

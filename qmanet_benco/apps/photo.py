@@ -77,11 +77,11 @@ def photos_below(paths: Iterable[Path]) -> list[Path]:
     Raises:
         RequestError: a path does not exist, or a folder holds no image.
     """
-    found: dict[str, Path] = {}
+    photos: dict[str, Path] = {}
     for path in paths:
         for each in _photos_of(path) if path.is_dir() else [path]:
-            found.setdefault(os.path.realpath(each), each)
-    return list(found.values())
+            photos.setdefault(os.path.realpath(each), each)
+    return list(photos.values())
 
 
 def _photos_of(folder: Path) -> list[Path]:

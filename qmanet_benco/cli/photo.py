@@ -107,11 +107,13 @@ def explain(
     models = {
         label: load_model(source, where, allow_pickle) for label, source in zip(labels(sources), sources, strict=True)
     }
-    found = write_explanation(image, out, models, mask=mask, interaction_off=without_interaction, image_size=image_size)
+    explanations = write_explanation(
+        image, out, models, mask=mask, interaction_off=without_interaction, image_size=image_size
+    )
     for label, model in models.items():
         said = answer(model, image)
         typer.echo(f"{label}: {said.verdict}; score {said.score:.2f}, {said.score_rule}", err=True)
-    for name, each in found.items():
+    for name, each in explanations.items():
         typer.echo(f"{name}: {len(each.panels)} panels; Grad-CAM's target: {each.target}", err=True)
     typer.echo(out)
 

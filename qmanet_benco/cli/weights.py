@@ -81,11 +81,11 @@ def weights_calibrate(
 
     pairs = read_image_list(images)
     with shown("photos") as progress:
-        found = calibrate(load_model(weights), pairs, native=native, false_alarms=false_alarms, progress=progress)
-    export_safetensors(weights, target, half=half, calibration=found.calibration)
+        outcome = calibrate(load_model(weights), pairs, native=native, false_alarms=false_alarms, progress=progress)
+    export_safetensors(weights, target, half=half, calibration=outcome.calibration)
     if as_json:
-        print_json(found.summary())
+        print_json(outcome.summary())
         return
-    for line in found.lines():
+    for line in outcome.lines():
         typer.echo(line)
     typer.echo(target)

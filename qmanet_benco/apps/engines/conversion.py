@@ -35,16 +35,16 @@ def require(engine: str, *modules: str) -> Any:
     Raises:
         RequestError: one is not installed.
     """
-    found: Any = None
+    module: Any = None
     for name in modules or EXTRAS[engine]:
         try:
-            found = importlib.import_module(name)
+            module = importlib.import_module(name)
         except ImportError as error:
             cure = f"pip install 'qmanet-benco[{engine}]'"
             raise RequestError(
                 f"{name} cannot be imported ({error})", f"what the extra [{engine}] brings", cure
             ) from error
-    return found
+    return module
 
 
 def to_openvino(model: QMANetwork) -> Any:

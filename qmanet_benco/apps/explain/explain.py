@@ -113,18 +113,18 @@ def write_explanation(
     if interaction_off and not any(model.config.interaction_stages for model in models.values()):
         raise RequestError("--without-interaction of models that have none", "a model with interaction")
     pixels, truth = read_photo(photo), None if mask is None else read_mask(mask)
-    found: dict[str, Explanation] = {}
+    explanations: dict[str, Explanation] = {}
     for name, model in models.items():
-        found[name] = explain(model, pixels, truth, image_size)
+        explanations[name] = explain(model, pixels, truth, image_size)
         if interaction_off and model.config.interaction_stages:
             with without_interaction(model):
-                found[f"{name}, interaction off"] = explain(model, pixels, truth, image_size)
-    figure = draw(found, pixels, truth)
+                explanations[f"{name}, interaction off"] = explain(model, pixels, truth, image_size)
+    figure = draw(explanations, pixels, truth)
     try:
         write_atomically(out, lambda path: figure.savefig(path, dpi=150, format=kind))
     except OSError as error:
         raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder with room") from error
-    return found
+    return explanations
 
 
 def check_target(out: Path, inputs: Sequence[Path]) -> None:

@@ -38,7 +38,7 @@ VEIL = 0.5
 
 @dataclass(frozen=True)
 class Explanation:
-    """What :func:`~qmanet_benco.apps.explain.explain.explain` found."""
+    """What :func:`~qmanet_benco.apps.explain.explain.explain` shows."""
 
     panels: dict[str, Plane]
     """Maps by name, H x W in [0, 1] at the resized image's size; ``explain`` lists the names. All but ``probability``
@@ -67,8 +67,8 @@ def draw(explanations: Mapping[str, Explanation], photo: Pixels, mask: NDArray[A
         raise RequestError("no explanation to draw", "at least one")
     pixels = _small(read_photo(photo))
     lead = _lead(explanations, pixels, mask)
-    found = [name.rsplit(" ", 1)[0] for each in explanations.values() for name in each.panels]
-    kinds = [kind for kind in ROWS if kind in found]
+    present = [name.rsplit(" ", 1)[0] for each in explanations.values() for name in each.panels]
+    kinds = [kind for kind in ROWS if kind in present]
     rows, columns = max(len(kinds), len(lead)), 1 + 4 * len(explanations)
     height, width = (CELL * length / max(pixels.shape) for length in pixels.shape[:2])
     notes = [f"Grad-CAM's target{_of(name, explanations)}: {e.target}" for name, e in explanations.items()]
@@ -107,11 +107,11 @@ def binary(mask: NDArray[Any]) -> NDArray[np.bool_]:
     return values > 0 if values.max() <= 1 else values > 127
 
 
-def _draw_model(axes: Any, found: Explanation, kinds: list[str], pixels: Pixels) -> None:
+def _draw_model(axes: Any, explanation: Explanation, kinds: list[str], pixels: Pixels) -> None:
     """Four columns, a model's stages."""
     for row, kind in enumerate(kinds):
         for column in range(4):
-            axis, panel = axes[row, column], found.panels.get(f"{kind} {column + 1}")
+            axis, panel = axes[row, column], explanation.panels.get(f"{kind} {column + 1}")
             empty = panel is not None and not panel.any()
             axis.set_title(f"{ROWS[kind]} {column + 1}{': nothing positive' if empty else ''}", fontsize=7)
             if panel is None:

@@ -101,14 +101,14 @@ class Analyst:
 
     def _analysed(self, folder: Path, stem: str, threshold: float) -> Answer:
         pixels = read_upload(folder / ORIGINAL, self.limits)
-        found = predict(self.model, pixels)
-        sixteen = (found.probability * views.FULL).round().astype(np.uint16)
+        prediction = predict(self.model, pixels)
+        sixteen = (prediction.probability * views.FULL).round().astype(np.uint16)
         probability = folder / f"{stem}.probability.png"
         for path, content in (
             (folder / PREVIEW, views.encode(views.shrunk(pixels), ".jpg")),
             (folder / "noise.png", views.encode(views.noise_picture(self.model, pixels), ".png")),
             (probability, views.encode(sixteen, ".png")),
-            (folder / SCORE, str(found.score).encode()),
+            (folder / SCORE, str(prediction.score).encode()),
         ):
             path.write_bytes(content)
         np.save(folder / PROBABILITY, sixteen)
@@ -126,7 +126,7 @@ class Analyst:
         gated = calibration is not None and threshold == calibration.threshold and score < calibration.gate
         mask = (sixteen > threshold * views.FULL) & (not gated)
         probability = (sixteen / np.float32(views.FULL)).astype(np.float32)
-        found = Prediction(
+        prediction = Prediction(
             probability,
             mask,
             score,
@@ -140,7 +140,7 @@ class Analyst:
         stem = next(folder.glob("*.probability.png")).name.removesuffix(".probability.png")
         places = folder / f"overlay-{threshold:.2f}.jpg", folder / f"{threshold:.2f}"
         places[1].mkdir(exist_ok=True)
-        marking = Marking(words(found), places[0], places[1] / f"{stem}.mask.png")
+        marking = Marking(words(prediction), places[0], places[1] / f"{stem}.mask.png")
         marking.overlay.write_bytes(
             views.encode(views.overlay(photo, (small > threshold * views.FULL) & (not gated)), ".jpg")
         )
@@ -179,14 +179,14 @@ class Analyst:
         return self.folder / hashlib.sha256(self._secret + visitor.encode()).hexdigest()
 
 
-def words(found: Prediction) -> str:
+def words(prediction: Prediction) -> str:
     """Tell the answer in words and numbers, as Markdown."""
-    height, width = found.mask.shape
-    verdict = f"**{found.verdict[0].upper()}{found.verdict[1:]}.**"
-    marked = f"{found.tampered_fraction:.1%} of the photo has a probability above {found.threshold:.2f}."
-    if found.gated:
+    height, width = prediction.mask.shape
+    verdict = f"**{prediction.verdict[0].upper()}{prediction.verdict[1:]}.**"
+    marked = f"{prediction.tampered_fraction:.1%} of the photo has a probability above {prediction.threshold:.2f}."
+    if prediction.gated:
         marked = "The score is too low for a mask at the model's own threshold; move the threshold to see one."
-    return f"{verdict} {marked}\n\nScore {found.score:.2f}: {found.score_rule}. {width} x {height} pixels."
+    return f"{verdict} {marked}\n\nScore {prediction.score:.2f}: {prediction.score_rule}. {width} x {height} pixels."
 
 
 def _take(upload: Path, place: Path) -> None:

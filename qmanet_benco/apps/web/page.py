@@ -124,18 +124,18 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
         def answered(work: Callable[[], Answer]) -> dict[Any, Any]:
             cleared = {photo: None, panels: None, note: missing}
             try:
-                found = work()
+                analysis = work()
             except Exception as error:
                 return {**cleared, message: _refusal(error), answer: gradio.update(visible=False), place: ""}
             return {
                 **cleared,
-                **_shown(marked, found.marking),
+                **_shown(marked, analysis.marking),
                 message: gradio.update(value="", visible="hidden"),
                 answer: gradio.update(visible=True),
-                preview: found.photo,
-                noise: found.noise,
-                probability_file: found.probability,
-                place: str(found.folder),
+                preview: analysis.photo,
+                noise: analysis.noise,
+                probability_file: analysis.probability,
+                place: str(analysis.folder),
             }
 
         def analyse(upload: dict[str, Any] | None, limit: float, request: gradio.Request) -> dict[Any, Any]:

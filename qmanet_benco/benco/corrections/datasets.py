@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qmanet_benco.benco.corrections.row import INPUT_CHECKS, TESTS, Correction, Request, nothing
-from qmanet_benco.benco.resume import samples
+from qmanet_benco.benco.resume import training_samples
 from qmanet_benco.benco.seam import jpeg_coefficients, lists, pairs
 from qmanet_benco.benco.seam.patches import Patches
 
@@ -101,7 +101,7 @@ def read_coefficients(patches: Patches, _: Request) -> None:
 
 
 def seed_each_sample(patches: Patches, _: Request) -> None:
-    samples.seed_samples(patches)
+    training_samples.seed_samples(patches)
 
 
 ROWS = (

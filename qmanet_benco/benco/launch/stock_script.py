@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from qmanet_benco.benco.corrections import cpu, table
-from qmanet_benco.benco.launch import elastic, shaping
+from qmanet_benco.benco.launch import elastic, own_flags
 from qmanet_benco.benco.launch.defaults import with_defaults
 from qmanet_benco.benco.launch.failures import in_users_terms
 from qmanet_benco.benco.launch.levels import choose_levels
@@ -75,17 +75,19 @@ def run_script(run: Run, only_check: bool) -> int:
     try:
         plan = Plan.of(run)
         with plan.corrected(), Patches() as patches:
-            shaping.check_corrections(plan.options, [row.name for row in plan.corrections])
+            own_flags.check_corrections(plan.options, [row.name for row in plan.corrections])
             parse = flags.parser_of(run.source)  # a script of the user's own registers its models by that
             arguments = _arguments(plan)
             if run.levels:
                 choose_levels(patches, run.script, run.levels)
             if not run.checked:
-                with shaping.tried(plan.options, parse, arguments) as tried:
+                with own_flags.checked_arguments(plan.options, parse, arguments) as tried:
                     _check(plan, parse, tried)
             if only_check:
                 return 0
-            return _execute(run.source, shaping.shaped(patches, plan.options, parse, arguments, run.processes))
+            return _execute(
+                run.source, own_flags.training_arguments(patches, plan.options, parse, arguments, run.processes)
+            )
     except Exception as error:
         clear = in_users_terms(error, run)
         elastic.report(clear)
@@ -125,7 +127,7 @@ def _resume(arguments: Sequence[str], since: str | None) -> list[str]:
     if newest is not None:
         logger.warning("restarted; training goes on from %s", newest)
         return ["--resume", str(newest)]
-    if flags.value_of(arguments, "--resume") != shaping.AUTO:
+    if flags.value_of(arguments, "--resume") != own_flags.AUTO:
         return []
     newest = newest_of_training(folder)
     logger.warning("--resume auto: %s", f"from {newest}" if newest else f"no checkpoint in {folder} yet")

@@ -212,8 +212,8 @@ def _looks(files: tuple[str, ...]) -> list[Look | None]:
 def _copies(train: Sequence[Pair], validation: Sequence[Pair], looks: Mapping[str, Look | None]) -> int:
     """Images to train on that look like a held-out one: none, unless the grouping is wrong."""
     both = [*train, *validation]
-    found = alike([looks.get(pair.image) for pair in both])
-    return len({low for low, high in (sorted(pair) for pair in found) if low < len(train) <= high})
+    similar = alike([looks.get(pair.image) for pair in both])
+    return len({low for low, high in (sorted(pair) for pair in similar) if low < len(train) <= high})
 
 
 def _draw(seed: int, group: Sequence[Pair]) -> bytes:

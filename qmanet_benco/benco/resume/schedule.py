@@ -20,7 +20,7 @@ class StepCount:
     per_epoch: int
     """Optimiser steps."""
     warmup_share: float
-    """Of the whole schedule, in [0, 1]."""
+    """Fraction of the whole schedule, in [0, 1]."""
 
     def epochs(self, max_steps: int) -> int:
         """Epochs that are begun."""

@@ -34,7 +34,7 @@ class StepGuard:
 
     options: Options
     folder: Path | None = None
-    """Of the checkpoints."""
+    """Folder of the checkpoints."""
     names: list[str] = field(default_factory=list)
     """Images of the present batch on this process."""
     bad_batch: bool = False

@@ -65,7 +65,7 @@ class Training:
     """Statistics of an epoch that is trained and saved, but not tested and logged."""
     saved: set[int] = field(default_factory=set)
     metrics: list[float] = field(default_factory=list)
-    """Of the present epoch, one for each test set."""
+    """Metrics of the present epoch, one for each test set."""
     statistics: dict[str, float] = field(default_factory=dict)
     guard: StepGuard | None = None
 
@@ -241,7 +241,7 @@ def end_last_line(path: Path) -> None:
 
 
 def rank() -> int:
-    """Of this process in its group."""
+    """This process's rank in its group."""
     from torch import distributed
 
     return distributed.get_rank() if distributed.is_initialized() else 0

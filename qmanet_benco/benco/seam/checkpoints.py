@@ -161,12 +161,12 @@ def check_folder(folder: Path, origin: str, allow_pickle: bool) -> None:
 
 def epochs_in(folder: Path) -> dict[int, Path]:
     """List the checkpoints of a folder by epoch, in order."""
-    found = {}
+    by_epoch = {}
     for path in folder.glob("checkpoint-*.pth"):
         match = re.fullmatch(r"checkpoint-(\d+)\.pth", path.name)
         if match:
-            found[int(match.group(1))] = path
-    return dict(sorted(found.items()))
+            by_epoch[int(match.group(1))] = path
+    return dict(sorted(by_epoch.items()))
 
 
 def newest_checkpoint(folder: Path, since: float = 0.0, epochs: Container[int] | None = None) -> Path | None:

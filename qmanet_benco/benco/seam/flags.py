@@ -215,8 +215,8 @@ def _stock_flags() -> list[str]:
 
 def _entries(docstring: str) -> dict[str, str]:
     """Read the block behind ``Args:``; a line that is indented further continues the entry before it."""
-    _, found, block = docstring.partition("Args:\n")
-    if not found:
+    _, heading, block = docstring.partition("Args:\n")
+    if not heading:
         return {}
     lines = block.splitlines()
     margin = len(lines[0]) - len(lines[0].lstrip())

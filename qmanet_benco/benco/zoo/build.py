@@ -104,8 +104,8 @@ def model_class(name: str) -> Callable[..., nn.Module]:
     Raises:
         RequestError: there is none of this name.
     """
-    found: Callable[..., nn.Module] = _registry()[registered_name(name)]
-    return found
+    model: Callable[..., nn.Module] = _registry()[registered_name(name)]
+    return model
 
 
 def check_flags(name: str, flags: Mapping[str, Any]) -> None:
@@ -133,8 +133,8 @@ def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
     from IMDLBenCo.registry import POSTFUNCS
 
     wanted = f"{registered_name(name)}_post_func".lower()
-    found = next((known for known in POSTFUNCS.module_dict if known.lower() == wanted), None)
-    return None if found is None else partial(_post, found)
+    registered = next((known for known in POSTFUNCS.module_dict if known.lower() == wanted), None)
+    return None if registered is None else partial(_post, registered)
 
 
 def footnotes(name: str) -> tuple[str, ...]:

@@ -83,8 +83,8 @@ def _finds(path: Path) -> bool:
 def _registered() -> dict[str, object]:
     from IMDLBenCo.registry import MODELS
 
-    found: dict[str, object] = MODELS.module_dict
-    return found
+    registered: dict[str, object] = MODELS.module_dict
+    return registered
 
 
 def _is_of(entry: object, module: ModuleType) -> bool:

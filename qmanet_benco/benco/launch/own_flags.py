@@ -1,4 +1,4 @@
-"""The launcher's own flags turned into what the stock script understands: its flags, and patches."""
+"""Turns the launcher's own flags into what the stock script understands: its flags, and patches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_corrections(own: Options, corrections: Collection[str]) -> None:
 
 
 @contextmanager
-def tried(own: Options, parse: flags.Parse, arguments: Sequence[str]) -> Iterator[list[str]]:
+def checked_arguments(own: Options, parse: flags.Parse, arguments: Sequence[str]) -> Iterator[list[str]]:
     """Make the arguments to check before a run; a held-out set exists only within the block: nothing is left."""
     if not own.val_fraction:
         yield list(arguments)
@@ -50,7 +50,9 @@ def tried(own: Options, parse: flags.Parse, arguments: Sequence[str]) -> Iterato
         yield [*arguments, *hold_out(args, own.val_fraction, Path(folder))]
 
 
-def shaped(patches: Patches, own: Options, parse: flags.Parse, arguments: Sequence[str], processes: int) -> list[str]:
+def training_arguments(
+    patches: Patches, own: Options, parse: flags.Parse, arguments: Sequence[str], processes: int
+) -> list[str]:
     """Make the arguments to run the script with; patches are put in place.
 
     Args:
@@ -63,19 +65,19 @@ def shaped(patches: Patches, own: Options, parse: flags.Parse, arguments: Sequen
     Raises:
         RequestError: the training set is too small for what is asked.
     """
-    shaped = list(arguments)
+    complete = list(arguments)
     if own == Options():
-        return shaped
+        return complete
     args, _ = parse(arguments)
     if own.val_fraction:
-        shaped += hold_out(args, own.val_fraction, Path(args.output_dir), say=True)
-        args, _ = parse(shaped)
+        complete += hold_out(args, own.val_fraction, Path(args.output_dir), say=True)
+        args, _ = parse(complete)
     if own.deterministic:
         from qmanet_benco.benco.resume.determinism import be_deterministic
 
         be_deterministic(patches)
     if own.augment == "none":
-        from qmanet_benco.benco.resume.samples import leave_unaugmented
+        from qmanet_benco.benco.resume.training_samples import leave_unaugmented
 
         leave_unaugmented(patches)
         logger.warning("--augment none: the pipeline that the script prints is not applied")
@@ -85,5 +87,5 @@ def shaped(patches: Patches, own: Options, parse: flags.Parse, arguments: Sequen
 
         steps = count_steps(count_images(Path(args.data_path)), processes, args)
         scale_schedule(patches, own, steps)
-        shaped += ["--epochs", str(steps.epochs(own.max_steps))]
-    return shaped
+        complete += ["--epochs", str(steps.epochs(own.max_steps))]
+    return complete
