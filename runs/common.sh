@@ -24,17 +24,33 @@ need_number() {  # need_number NAME: a whole number of 1 or more, where it is se
     fi
 }
 
-accumulation() {  # accumulation BATCH: steps until the paper's effective batch of 32; in ACCUMULATE
-    local world=$(( ${NPROC:-1} * ${NNODES:-1} ))
+accumulation() {  # the batch of a process and the steps until the paper's effective batch of 32; in BATCH and ACCUMULATE
+    local world=$(( ${NPROC:-1} * ${NNODES:-1} )) effective=${EFFECTIVE_BATCH:-32} given=${BATCH:-} batch
     [ -z "${SLURM_PROCID:-}" ] || world=${SLURM_NTASKS:-$world}  # started by srun: one task for each GPU
-    ACCUMULATE=$(( 32 / ($1 * world) ))
-    if [ $(( ACCUMULATE * $1 * world )) -ne 32 ]; then
-        echo "$(basename "$0"): BATCH=$1 on $world processes cannot make the paper's effective batch of 32" >&2
-        exit 2
-    fi
+    for batch in ${given:-8 7 6 5 4 3 2 1}; do
+        BATCH=$batch
+        ACCUMULATE=$(( effective / (batch * world) ))
+        [ $(( ACCUMULATE * batch * world )) -ne "$effective" ] || return 0
+    done
+    local what="the paper's effective batch of 32" cure="a BATCH that divides $(( effective / world ))"
+    [ "$effective" = 32 ] || what="EFFECTIVE_BATCH=$effective"
+    [ $(( effective % world )) -eq 0 ] || cure="1, 2, 4, 8, 16 or 32 processes, or EFFECTIVE_BATCH=N for another recipe"
+    echo "$(basename "$0"): BATCH=${given:-8} on $world processes cannot make $what; expected $cure" >&2
+    exit 2
 }
 
-for name in NPROC NNODES BATCH IMAGE_SIZE EPOCHS; do
+model_flags() {  # model_flags MODEL: flags of its training from qmanet_benco/benco/zoo/baselines.py and BASELINES; in RECIPE
+    local lines file=${BASELINES:-} optional=()
+    if [ -z "$file" ]; then
+        file=$(dirname "${BASH_SOURCE[0]}")/baselines.yaml
+        optional=(--optional)
+    fi
+    lines=$(python -m qmanet_benco.benco.zoo.recipes "$1" "$file" "${optional[@]}") || exit 2
+    RECIPE=()
+    [ -z "$lines" ] || mapfile -t RECIPE <<<"$lines"
+}
+
+for name in NPROC NNODES BATCH EFFECTIVE_BATCH IMAGE_SIZE EPOCHS STEPS; do
     need_number "$name"
 done
 
@@ -49,6 +65,8 @@ if [ "${NNODES:-1}" -gt 1 ]; then
     need RDZV "HOST:PORT of one machine, the same on all"
     LAUNCH+=(--nnodes "$NNODES" --rdzv "$RDZV")
 fi
+# STEPS=N: stop each training after N optimiser steps, to try a whole chain before it takes days
+[ -z "${STEPS:-}" ] || LAUNCH+=(--max-steps "$STEPS")
 MODEL=${MODEL:-QMANet}
 IMAGE_SIZE=${IMAGE_SIZE:-512}
 MODEL_FLAGS=()

@@ -3,13 +3,14 @@
 # script's flags are those of the framework's own script for the model (qmanet_benco/benco/zoo/baselines.py).
 #
 #   MODEL        MantraNet PSCC_Net MVSSNet Cat_Net Trufor IML_ViT Mesorch SAM, or the corrected ones:
-#                Cat_Net_RealDCT Trufor_RGB
+#                Cat_Net_RealDCT Trufor_RGB; not in the paper: SparseViT ObjectFormer MSCDI_Net
 #   TRAIN_DATA   balanced list (qmanet data protocol-cat), JSON list or ManiDataset folder
 #   TEST_DATA    ManiDataset folder, or JSON {name: path}
 #   OUTPUT_DIR   checkpoints and logs
-#   NPROC, NNODES, RDZV   processes per machine, machines, meeting point; BATCH per process (default 8)
-#   IMAGE_SIZE, EPOCHS    for smaller runs; further arguments are flags of the script or of the model,
-#                         e.g. the pretrained weights: --vit_pretrain_path FILE, --cfg_file FILE
+#   NPROC, NNODES, RDZV   processes per machine, machines, meeting point; BATCH per process (default: up to 8, so that
+#                the effective batch is 32)
+#   BASELINES    YAML with each model's pretrained weights and other flags (default runs/baselines.yaml)
+#   IMAGE_SIZE, EPOCHS, STEPS    for smaller runs; further arguments are flags of the script or of the model
 set -euo pipefail
 if [ -z "${MODEL:-}" ]; then
     echo "$(basename "$0"): MODEL is not set; expected a baseline's name, e.g. MODEL=Mesorch $0" >&2
@@ -21,10 +22,8 @@ need_path TRAIN_DATA "a ManiDataset folder or a JSON list to train on"
 need_path TEST_DATA "a ManiDataset folder or a JSON {name: path} to test on"
 need OUTPUT_DIR "a folder for checkpoints and logs"
 
-BATCH=${BATCH:-8}
-accumulation "$BATCH"
-RECIPE=$(python -m qmanet_benco.benco.zoo.baselines "$MODEL") || exit 2
-read -r -a RECIPE <<<"$RECIPE"
+accumulation
+model_flags "$MODEL"
 
 exec qmanet benco train "${LAUNCH[@]}" --model "$MODEL" "${RECIPE[@]}" \
     --data_path "$TRAIN_DATA" --test_data_path "$TEST_DATA" \

@@ -7,7 +7,9 @@
 #   OUTPUT_DIR   checkpoints and logs
 #   BACKBONE     encoder weights: a file, a name of `qmanet weights list`, or random (default mit_b3, or VARIANT's size)
 #   NOISEPRINT   NoisePrint++ weights: a file or a name (default noiseprint++; non-profit use only)
-#   NPROC, NNODES, RDZV   processes per machine, machines, meeting point; BATCH per process (default 8)
+#   NPROC, NNODES, RDZV   processes per machine, machines, meeting point; BATCH per process (default: up to 8, so that
+#                the effective batch is 32)
+#   BASELINES    YAML with further flags below the name QMANet
 #   VARIANT, NOISE_SOURCES, IMAGE_SIZE, EPOCHS   for ablations and smaller runs
 set -euo pipefail
 # shellcheck source=runs/common.sh
@@ -16,8 +18,9 @@ need_path TRAIN_DATA "a ManiDataset folder or a JSON list to train on"
 need_path TEST_DATA "a ManiDataset folder or a JSON {name: path} to test on"
 need OUTPUT_DIR "a folder for checkpoints and logs"
 
-BATCH=${BATCH:-8}
-accumulation "$BATCH"
+accumulation
+RECIPE=()
+[ -z "${BASELINES:-}" ] || model_flags "$MODEL"
 if [ "$MODEL" = QMANet ]; then
     case "${VARIANT:-paper}" in
         b[0-5]) BACKBONE=${BACKBONE:-mit_$VARIANT} ;;
@@ -38,4 +41,4 @@ exec qmanet benco train "${LAUNCH[@]}" \
     --epochs "${EPOCHS:-150}" --batch_size "$BATCH" --accum_iter "$ACCUMULATE" --test_batch_size "$BATCH" \
     --lr 1e-4 --min_lr 5e-7 --weight_decay 0.05 --warmup_epochs "${WARMUP:-2}" --test_period 4 \
     --num_workers "${WORKERS:-8}" --seed "${SEED:-42}" \
-    --output_dir "$OUTPUT_DIR" --log_dir "$OUTPUT_DIR" "$@"
+    --output_dir "$OUTPUT_DIR" --log_dir "$OUTPUT_DIR" "${RECIPE[@]}" "$@"

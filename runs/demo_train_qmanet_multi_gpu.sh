@@ -6,8 +6,5 @@ if [ "$NPROC" = 0 ]; then
     echo "$(basename "$0"): no GPU found by nvidia-smi; expected one or more, or set NPROC (processes on CPU)" >&2
     exit 2
 fi
-if [[ $NPROC =~ ^[1-9][0-9]*$ ]] && [ "$NPROC" -le 32 ]; then  # demo_train_qmanet.sh says what else is wrong
-    export BATCH=${BATCH:-$(( 32 / NPROC > 8 ? 8 : 32 / NPROC ))}
-fi
 export NPROC
 exec "$(dirname "${BASH_SOURCE[0]}")/demo_train_qmanet.sh" "$@"

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qmanet_benco.cli.options import AsJson, Workers, print_json
+from qmanet_benco.errors import RequestError
 
 if TYPE_CHECKING:
     from qmanet_benco.data.check.check import SetReport
+    from qmanet_benco.data.prepare.writer import PrepareOptions
 
 app = typer.Typer(help="Prepare, check and generate data sets.", no_args_is_help=True)
 
@@ -96,7 +98,7 @@ def data_prepare(
         typer.Argument(
             metavar="SET",
             help="casiav1, casiav2, columbia, coverage, nist16, imd2020, fantasticreality, tampcoco, cocoglide, "
-            "autosplice.",
+            "autosplice; or all: every folder of --raw that is named after one.",
         ),
     ],
     raw: Annotated[Path, typer.Option(help="Folder of the unpacked archive; only read.")],
@@ -111,22 +113,45 @@ def data_prepare(
 ) -> None:
     """Put a data set into the framework's format.
 
-    One of the ten sets, as OUT/Tp, OUT/Gt, OUT/manifest.csv and OUT/left_out.csv.
+    One of the ten sets, or all, as OUT/Tp, OUT/Gt, OUT/manifest.csv and OUT/left_out.csv.
     """
-    from qmanet_benco.data.prepare.prepare import prepare
+    from qmanet_benco.data.prepare.prepare import raw_folders
     from qmanet_benco.data.prepare.writer import PrepareOptions
-    from qmanet_benco.progress import shown
+    from qmanet_benco.data.sets import SETS
 
     options = PrepareOptions(authentic, long_side, resampler, jpeg_level)
-    with shown("images") as progress:
-        made = prepare(name, raw, out, options, workers=workers, progress=progress)
+    if name.casefold() != "all":
+        raise typer.Exit(1 if _prepare_one(name, raw, out, options, workers) else 0)
+    folders = raw_folders(raw)
+    made = [_prepare_one(one, folder, out / one, options, workers, others=True) for one, folder in folders.items()]
+    for one, row in SETS.items():
+        if one not in folders:
+            typer.echo(f"left out: {row.title}: no folder {raw / one}; to be had at {row.source}", err=True)
+    raise typer.Exit(1 if any(made) else 0)
+
+
+def _prepare_one(
+    name: str, raw: Path, out: Path, options: PrepareOptions, workers: int, *, others: bool = False
+) -> bool:
+    """Prepare a set and say what came of it: True if something failed. With ``others`` an error ends only this one."""
+    from qmanet_benco.data.prepare.prepare import prepare
+    from qmanet_benco.progress import shown
+
+    try:
+        with shown("images") as progress:
+            made = prepare(name, raw, out, options, workers=workers, progress=progress)
+    except RequestError as error:
+        if not others:
+            raise
+        typer.echo(f"failed: {name}: {error}", err=True)
+        return True
     also = f", {made.authentic} authentic" if made.authentic else ""
     typer.echo(f"{made.out}: {made.tampered} pairs{also}; left out: {made.left_out} (left_out.csv says why)")
     for path in made.lists:
         typer.echo(path)
     if made.failed:
         typer.echo(f"{made.failed} of the left-out files should have been usable", err=True)
-    raise typer.Exit(1 if made.failed else 0)
+    return bool(made.failed)
 
 
 @app.command("check")

@@ -13,6 +13,49 @@ from qmanet_benco.errors import RequestError
 app = typer.Typer(help="Score models x sets x attacks, and make the paper's tables.", no_args_is_help=True)
 
 
+@app.command("make")
+def suite_make(
+    trained: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Of trainings, or above them: all below is compared.")
+    ],
+    out: Annotated[Path, typer.Option(help="The suite file to write.")],
+    sets_file: Annotated[
+        Path | None, typer.Option("--sets", help="JSON {name: path}, e.g. test.json of `qmanet data protocol-cat`.")
+    ] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="NAME=PATH: one more set, or another path.")] = None,
+    choose: Annotated[
+        str, typer.Option(help="Checkpoint: last, or best (by the sets of the training's log).")
+    ] = "last",
+    image_size: Annotated[int, typer.Option(help="Side in pixels; 0: the one of the trainings.")] = 0,
+    attacks: Annotated[bool, typer.Option(help="Also the attacks of Tables 7 and 8.")] = True,
+    plugins: Plugins = None,
+) -> None:
+    """Write the suite that compares what was trained.
+
+    Says which models and sets of the paper are left out, and what each needs.
+    """
+    from qmanet_benco.benco.launch.session import prepared
+    from qmanet_benco.files import write_text_atomically
+
+    with prepared(False, tuple(plugins or ())):
+        from qmanet_benco.evaluation.suite.comparison import as_yaml, make_suite, read_sets
+
+        paths = {**(read_sets(sets_file) if sets_file else {}), **_named("--set", sets or [])}
+        suite, left_out = make_suite(trained, paths, choose, image_size, attacks)
+        if plugins:
+            suite["plugins"] = list(plugins)
+        try:
+            write_text_atomically(out, as_yaml({**suite, "name": out.stem}))
+        except OSError as error:
+            raise RequestError(f"{out} cannot be written ({error.strerror})", "a file in a folder with room") from error
+    for line in left_out:
+        typer.echo(f"left out: {line}", err=True)
+    for entry in suite["models"]:
+        typer.echo(f"{entry['name']}: {entry['checkpoint']} ({entry['selection']})")
+    typer.echo(f"{out}: {len(suite['models'])} models x {len(suite['sets'])} sets")
+    typer.echo(f"next: qmanet suite run {out} --out {out.with_suffix('')}")
+
+
 @app.command("run")
 def suite_run(
     context: typer.Context,
@@ -27,6 +70,9 @@ def suite_run(
         list[str] | None, typer.Option("--model", help="Only this model; may be given several times.")
     ] = None,
     image_size: Annotated[int, typer.Option(help="Side in pixels, in place of the suite's.")] = 0,
+    choose: Annotated[
+        str, typer.Option(help="Of a checkpoint that is a training's folder: last, or best by the sets of its log.")
+    ] = "last",
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out models and sets whose files are missing.")
     ] = False,
@@ -48,6 +94,7 @@ def suite_run(
         checkpoints=_named("--checkpoint", checkpoints or []),
         models=tuple(models or ()),
         image_size=image_size,
+        choose=choose,
         skip_missing=skip_missing,
         allow_pickle=allow_pickle,
         debug=debugging(context),

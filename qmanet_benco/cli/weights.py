@@ -16,16 +16,26 @@ app = typer.Typer(help="List, fetch, convert and calibrate weights.", no_args_is
 def weights_list(as_json: AsJson = False) -> None:
     """List published weights.
 
-    The files that `qmanet weights fetch` knows, their terms, and which are here.
+    The files that `qmanet weights fetch` knows, their terms, and which are here; then where the baselines' files are
+    published.
     """
+    from qmanet_benco.benco.zoo.baselines import ROWS
     from qmanet_benco.model.weights.pretrained import published_status
 
     rows = published_status()
+    others = [
+        {"model": row.name, "flag": one.flag, "about": one.what, "where": one.where}
+        for row in ROWS
+        for one in row.weights
+    ]
     if as_json:
-        print_json(rows)
+        print_json([*rows, *others])
         return
     for row in rows:
         typer.echo(f"{row['name']:13s} {row['path'] or '(not fetched)'}\n{'':13s} {row['about']}; {row['terms']}")
+    typer.echo("\nOther models' pretrained weights, and the flag of `qmanet benco train` that takes each:")
+    for other in others:
+        typer.echo(f"{other['model']:16s} --{other['flag']}\n{'':16s} {other['about']}\n{'':16s} {other['where']}")
 
 
 @app.command("fetch")

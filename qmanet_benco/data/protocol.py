@@ -64,7 +64,7 @@ def write_protocol(root: Path, out: Path) -> Protocol:
                 tests[key.replace(name, SETS[name].title, 1)] = path
     _write(out / TRAIN_LIST, train)
     _write(out / TEST_LIST, tests)
-    return Protocol(out / TRAIN_LIST, out / TEST_LIST, len(train), len(tests), missing)
+    return Protocol(out / TRAIN_LIST, out / TEST_LIST, len(train), sum(name not in missing for name in TESTS), missing)
 
 
 def _prepared_sets(root: Path) -> dict[str, Path]:

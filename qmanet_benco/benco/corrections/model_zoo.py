@@ -106,6 +106,22 @@ def size_of_mesorch(patches: Patches, _: Request) -> None:
     patches.set(model, "forward", forward)
 
 
+def encoder_of_mesorch(patches: Patches, _: Request) -> None:
+    """Mesorch's SegFormer encoder by path or by name, whatever the naming of its tensors; ``random`` for none.
+
+    The stock call is not strict: a file in another naming than the authors' leaves every weight as it was.
+    """
+    module: Any = importlib.import_module(f"{ZOO}.mesorch.mesorch")
+    patches.set(module, "torch", Overlay(torch, load=_read_encoder))
+    _accept_nothing(patches)
+
+
+def encoder_of_mscdi(patches: Patches, _: Request) -> None:
+    """MSCDI-Net's, likewise; its constructor wants to know what a call that is not strict has left out."""
+    module: Any = importlib.import_module(f"{ZOO}.mscdi_net.glca_segformer")
+    patches.set(module, "torch", Overlay(torch, load=lambda source, *_, **__: dict(_read_encoder(source))))
+
+
 def weights_of_trufor(patches: Patches, _: Request) -> None:
     """TruFor's files as published, by path or by name; ``random`` for none."""
     module: Any = importlib.import_module(f"{ZOO}.trufor.trufor")
@@ -131,6 +147,13 @@ def _read_for_trufor(source: str | None, *_: Any, **__: Any) -> dict[str, Any]:
     state = state_dict_of(read_checkpoint(find_weights(source)))
     is_encoder = not any(name.startswith(("0.", "model.")) for name in state)
     return to_official(state)[0] if is_encoder else state
+
+
+def _read_encoder(source: str, *_: Any, **__: Any) -> dict[str, Any]:
+    """A SegFormer encoder's weights in the authors' naming."""
+    if source == RANDOM:
+        return NothingToLoad()
+    return to_official(state_dict_of(read_checkpoint(find_weights(source))))[0]
 
 
 def _accept_nothing(patches: Patches) -> None:
@@ -164,6 +187,20 @@ ROWS = (
         r"nn\.Upsample\(size=\(512, 512\)",
         "Mesorch's output is 512 x 512 whatever its input; it gets the input's size, at 512 nothing changes",
         size_of_mesorch,
+    ),
+    Correction(
+        "mesorch-weights",
+        "model_zoo/mesorch/mesorch.py:323",
+        r"self\.load_state_dict\(torch\.load\(pretrain_path\)",
+        "Mesorch ignores a SegFormer file in another naming than the authors', e.g. mmsegmentation's, without a word",
+        encoder_of_mesorch,
+    ),
+    Correction(
+        "mscdi-weights",
+        "model_zoo/mscdi_net/glca_segformer.py:626",
+        r"self\.load_state_dict\(torch\.load\(pretrain_path\), strict=False\)",
+        "MSCDI-Net does as well, and wants the file also where a checkpoint follows",
+        encoder_of_mscdi,
     ),
     Correction(
         "trufor-weights",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from qmanet_benco.benco.corrections import table as hardening
 from qmanet_benco.benco.resume.holdout import hold_out
 from qmanet_benco.benco.seam import flags
 from qmanet_benco.benco.seam.options import FLAGS, Options
 from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.zoo import recipes
 from qmanet_benco.errors import RequestError
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,24 @@ def checked_arguments(own: Options, parse: flags.Parse, arguments: Sequence[str]
     args, _ = parse(arguments)
     with tempfile.TemporaryDirectory(prefix="qmanet-") as folder:
         yield [*arguments, *hold_out(args, own.val_fraction, Path(folder))]
+
+
+def described(script: str, parse: flags.Parse, arguments: Sequence[str]) -> dict[str, Any]:
+    """Describe a training as its checkpoints will; tell in the log what starts from nothing.
+
+    Args:
+        script: the stock script; only a training is described.
+        parse: its parser.
+        arguments: its flags.
+    """
+    if script != "train":
+        return {}
+    args, model_args = parse(arguments)
+    nothing = recipes.started_from_nothing(args.model, vars(model_args))
+    for sentence in nothing if os.environ.get("RANK", "0") == "0" else ():
+        logger.warning("%s %s", args.model, sentence)
+    given = {name: value for name, value in vars(model_args).items() if isinstance(value, str | int | float)}
+    return {"model": args.model, "flags": given, "started_from_nothing": nothing}
 
 
 def training_arguments(

@@ -50,12 +50,12 @@ class Plan:
         return any(row.name == correction for row in self.corrections)
 
     @contextmanager
-    def corrected(self) -> Iterator[None]:
-        """Correct the framework within the block, as this machine and this run need."""
+    def corrected(self) -> Iterator[Training]:
+        """Correct the framework within the block, as this machine and this run need; give what observes a training."""
         training = Training(self.options)
         request = table.Request(self.run.script, self.run.allow_pickle, training)
         with cpu.without_cuda(), table.corrected(request, self.corrections):
-            yield
+            yield training
             training.end()
 
 
@@ -74,7 +74,7 @@ def run_script(run: Run, only_check: bool) -> int:
     """
     try:
         plan = Plan.of(run)
-        with plan.corrected(), Patches() as patches:
+        with plan.corrected() as training, Patches() as patches:
             own_flags.check_corrections(plan.options, [row.name for row in plan.corrections])
             parse = flags.parser_of(run.source)  # a script of the user's own registers its models by that
             arguments = _arguments(plan)
@@ -85,6 +85,7 @@ def run_script(run: Run, only_check: bool) -> int:
                     _check(plan, parse, tried)
             if only_check:
                 return 0
+            training.run = own_flags.described(run.script, parse, arguments)
             return _execute(
                 run.source, own_flags.training_arguments(patches, plan.options, parse, arguments, run.processes)
             )

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 STATISTICS = "qmanet_train_stats"
 """Entry of a checkpoint: what ``train_one_epoch`` returned."""
+RUN, NOTHING = "qmanet_run", "started_from_nothing"
+"""Entry of a checkpoint: ``model``, ``flags`` of its constructor, and what of it started from nothing."""
 Stock = Callable[..., Any]
 
 
@@ -68,6 +70,8 @@ class Training:
     """Metrics of the present epoch, one for each test set."""
     statistics: dict[str, float] = field(default_factory=dict)
     guard: StepGuard | None = None
+    run: dict[str, Any] = field(default_factory=dict)
+    """What :data:`RUN` will be."""
 
     def load_model(self, stock: Stock) -> Stock:
         """Stand in for ``misc.load_model``: goes on with the random states of the checkpoint."""
@@ -91,6 +95,7 @@ class Training:
 
     def _go_on(self, args: Namespace, own: bool) -> None:
         content = mapped(Path(args.resume))
+        self.run |= {key: value for key, value in content.get(RUN, {}).items() if key == NOTHING}
         states = content.get(random_states.STATES)
         if not states or "epoch" not in content:
             logger.warning("%s has no random states: training goes on, but not as if it had never stopped", args.resume)
@@ -154,7 +159,7 @@ class Training:
             if epoch in self.saved:
                 return
             states = random_states.of_all_processes()
-            with self._with_entries({random_states.STATES: states, STATISTICS: self.statistics}):
+            with self._with_entries({random_states.STATES: states, STATISTICS: self.statistics, RUN: self.run}):
                 stock(*positional, **named)
             self.saved.add(epoch)
             if self.ledger is not None and is_main():

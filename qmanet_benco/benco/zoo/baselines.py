@@ -7,58 +7,11 @@ The framework's recipes are those of its own ``demo_train_*.sh``; the paper trai
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from qmanet_benco.benco.zoo.row import NO_EVAL, Baseline, Weights
 
-from qmanet_benco.errors import RequestError
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Pretrained weights that a fresh training wants."""
-
-    flag: str
-    """The flag that takes them; empty: the constructor fetches them itself."""
-    what: str
-    where: str
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """One model beside QMA-Net."""
-
-    name: str
-    """Under which it is registered with the framework."""
-    row: str
-    """Its row in the paper's tables; empty: it has none."""
-    paper: str
-    fresh: Mapping[str, object] = field(default_factory=dict)
-    """Flags of a random start. A value ``stock:NAME`` is the framework's own configuration file NAME."""
-    training: Mapping[str, object] = field(default_factory=dict)
-    """Flags of a training, where they differ from ``fresh``."""
-    size_flag: str = ""
-    """Flag that must be the image size."""
-    edge_width: int | None = None
-    """Width of the edge mask (``--edge_mask_width``) that its ``forward`` needs."""
-    script_flags: tuple[str, ...] = ()
-    """Flags of the training script, beyond those that all share, from the framework's own script."""
-    learning_rate: tuple[float, float] = (1e-4, 5e-7)
-    """Highest and lowest, from the framework's own script."""
-    weights: tuple[Weights, ...] = ()
-    footnotes: tuple[str, ...] = ()
-    corrects: str = ""
-    """The stock baseline that this one corrects."""
-    image_size: int = 512
-    """Side of the images of its published row."""
-    cost_note: str = ""
-    """Why `qmanet cost` differs from its published row, where it does by more than 3 %."""
-
-
-_HRNET = Weights(
-    "", "HRNet-W48, ImageNet", "github.com/HRNet/HRNet-Image-Classification; path in the file of --cfg_file"
-)
-_DJPEG = Weights("", "DCT stream, double JPEG", "github.com/mjkwon2021/CAT-Net; path in the file of --cfg_file")
+_CAT_PAGE = "https://github.com/mjkwon2021/CAT-Net"
+_HRNET = Weights("cfg_file", "HRNet-W48, ImageNet: hrnetv2_w48_imagenet_pretrained.pth", _CAT_PAGE, "PRETRAINED_RGB")
+_DJPEG = Weights("cfg_file", "DCT stream, double JPEG: DCT_djpeg.pth.tar", _CAT_PAGE, "PRETRAINED_DCT")
 _NOISEPRINT = Weights(
     "np_pretrain_weights", "NoisePrint++ (non-profit use only)", "`qmanet weights fetch noiseprint++`"
 )
@@ -75,6 +28,10 @@ _TRUFOR_FLAGS = ("--if_predict_label", "--if_not_amp", "--find_unused_parameters
 _TRUFOR_BRANCH = (
     "ImageNet weights reach the RGB branch only; the noise branch (extra_*) starts at random (trufor.py:31; the "
     "authors' loader fills both)"
+)
+_TRUFOR_RATE = (
+    "trained with the learning rate of the framework's script, 4e-6; its benchmark's paper says 4e-5 (IMDLBenCo issue "
+    "134): --lr 4e-5 trains it so"
 )
 _BICUBIC = "the mask is enlarged bicubically and may leave [0, 1] (cat_net.py:45)"
 
@@ -96,10 +53,16 @@ ROWS = (
         "PSCC-Net",
         "Liu et al. 2022, TCSVT",
         fresh={"pretrain_path": ""},
-        size_flag="input_size",
+        size_flags={"input_size": int},
         script_flags=("--if_predict_label", "--if_not_amp"),
         learning_rate=(1e-4, 0.0),
-        weights=(Weights("pretrain_path", "HRNet-W18-small-v2, ImageNet", "github.com/proteus1991/PSCC-Net, models/"),),
+        weights=(
+            Weights(
+                "pretrain_path",
+                "HRNet-W18-small-v2, ImageNet",
+                "https://github.com/proteus1991/PSCC-Net/blob/main/models/hrnet_w18_small_v2.pth",
+            ),
+        ),
         footnotes=("the framework's script trains it at 256 x 256; the paper's comparison says 512 for all",),
         cost_note="3.2 % below the published cost, whose counting rule is not given; fvcore's rule counts 356.5 G",
     ),
@@ -110,18 +73,18 @@ ROWS = (
         fresh={"pretrained_base": False},
         training={"pretrained_base": True},
         edge_width=7,
-        script_flags=("--if_not_amp", "--find_unused_parameters", "--no_model_eval"),
+        script_flags=("--if_not_amp", "--find_unused_parameters", NO_EVAL),
         learning_rate=(2e-5, 5e-7),
         weights=(
             Weights(
-                "",
-                "ResNet-50, ImageNet",
-                "the constructor downloads resnet50-19c8e357.pth into $TORCH_HOME/hub/checkpoints",
+                "pretrained_base",
+                "ResNet-50, ImageNet: resnet50-19c8e357.pth",
+                "fetched when training starts, into $TORCH_HOME/hub/checkpoints",
             ),
         ),
         footnotes=(
-            "the framework's scripts test it in training mode (--no_model_eval): its BatchNorms use the test batch, so "
-            "a prediction depends on the other images of its batch",
+            "scored in training mode, as the framework's scripts test it (--no_model_eval): its BatchNorms use the "
+            "test batch, so a prediction depends on the other images of its batch",
             "the image-level loss puts a sigmoid on a sigmoid (mvssnet.py:258)",
         ),
     ),
@@ -154,6 +117,7 @@ ROWS = (
             "(cmx/builder_np_conf.py:166)",
             "the frozen NoisePrint++ stays in training mode: its BatchNorms use the batch's statistics and move",
             _TRUFOR_BRANCH,
+            _TRUFOR_RATE,
             "phase 2 trains the localization only; confidence and detection heads need a second run with --phase 3",
         ),
         cost_note="3.2 % below the published cost, whose counting rule is not given: this is phase 2; the confidence "
@@ -163,10 +127,14 @@ ROWS = (
         "IML_ViT",
         "IML-ViT",
         "Ma et al. 2023, arXiv 2307.14863",
-        size_flag="input_size",
+        size_flags={"input_size": int},
         edge_width=7,
         weights=(
-            Weights("vit_pretrain_path", "ViT-B, MAE", "dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth"),
+            Weights(
+                "vit_pretrain_path",
+                "ViT-B, MAE",
+                "https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth",
+            ),
         ),
         footnotes=("the framework's script trains it at 1024 with padding; the paper's comparison says 512 for all",),
     ),
@@ -176,8 +144,8 @@ ROWS = (
         "Zhu et al. 2025, AAAI",
         script_flags=("--find_unused_parameters",),
         weights=(
-            Weights("seg_pretrain_path", "MiT-B3, ImageNet-1K", "`qmanet weights fetch mit_b3`, then weights convert"),
-            Weights("conv_pretrain", "ConvNeXt-T, ImageNet (true fetches it)", "timm convnext_tiny, Hugging Face hub"),
+            Weights("seg_pretrain_path", "MiT-B3, ImageNet-1K", "`qmanet weights fetch mit_b3`"),
+            Weights("conv_pretrain", "ConvNeXt-T, ImageNet", "true: timm fetches convnext_tiny when training starts"),
         ),
         footnotes=("its output is always 512 x 512 (mesorch.py:506); at another size it is set to the image's here",),
     ),
@@ -206,6 +174,7 @@ ROWS = (
         footnotes=(
             "corrected: NoisePrint++ gets RGB / 256 and stays in eval mode; the image is normalised once",
             _TRUFOR_BRANCH,
+            _TRUFOR_RATE,
         ),
         corrects="Trufor",
     ),
@@ -215,8 +184,8 @@ ROWS = (
         "Kirillov et al. 2023, ICCV",
         fresh={"weights": "random"},
         training={"weights": "facebook/sam-vit-large"},
-        size_flag="input_size",
-        weights=(Weights("weights", "SAM ViT-L", "huggingface.co/facebook/sam-vit-large, or a folder with a copy"),),
+        size_flags={"input_size": int},
+        weights=(Weights("weights", "SAM ViT-L", "https://huggingface.co/facebook/sam-vit-large"),),
         footnotes=(
             "not in the framework's zoo: built here on transformers' SamModel; the paper does not say how it prompts "
             "SAM; here the prompt is a learnt embedding, and encoder and mask decoder are fine-tuned",
@@ -224,37 +193,65 @@ ROWS = (
         ),
         image_size=1024,
     ),
+    Baseline(
+        "SparseViT",
+        "",
+        "Su et al. 2025, AAAI",
+        size_flags={"img_size": int},
+        script_flags=("--find_unused_parameters",),
+        learning_rate=(2e-4, 0.0),
+        weights=(
+            Weights(
+                "pretrained_path",
+                "UniFormer-B, ImageNet-1K: uniformer_base_in1k.pth",
+                "https://huggingface.co/Sense-X/uniformer_image/tree/main",
+            ),
+        ),
+        footnotes=(
+            "of its pretrained weights only those of convolutions stay: after they are loaded all Linear and LayerNorm "
+            "layers are initialised again (sparse_vit.py:362 and 449)",
+            "its sparse attention divides the map into blocks: 512 works, 256 and 128 do not",
+        ),
+    ),
+    Baseline(
+        "ObjectFormer",
+        "",
+        "Wang et al. 2022, CVPR",
+        size_flags={"input_size": int, "num_prototypes": lambda side: 2 * (side // 16) ** 2},
+        edge_width=7,
+        learning_rate=(1e-4, 5e-7),
+        weights=(
+            Weights(
+                "init_weight_path",
+                "ViT-B/16, ImageNet, taken apart for its eight layers",
+                "https://github.com/scu-zjz/IMDLBenCo/issues/41 says how",
+            ),
+        ),
+        footnotes=(
+            "the framework's own reimplementation: its authors published no code",
+            "the framework's script trains it at 224 x 224, and its pretrained positions fit no other size",
+        ),
+        image_size=224,
+    ),
+    Baseline(
+        "MSCDI_Net",
+        "",
+        "https://github.com/csust-sonie/MSCDI-Net",
+        fresh={"backbone_weights_path": "random"},
+        training={"backbone_weights_path": "mit_b4"},
+        edge_width=7,
+        learning_rate=(1e-4, 5e-7),
+        weights=(Weights("backbone_weights_path", "MiT-B4, ImageNet-1K", "`qmanet weights fetch mit_b4`"),),
+        footnotes=("its attention divides the map into blocks: 512 works, 128 does not",),
+    ),
 )
 
 BASELINES: dict[str, Baseline] = {row.name: row for row in ROWS}
 """The baselines by their registered names."""
 
-PUBLISHED_ONLY = {"IMDPrompter": "no public code: its published row is all there is"}
-"""Rows of the paper that cannot be run."""
-
-
-def recipe(name: str) -> list[str]:
-    """Flags of the training script for a baseline: learning rates and what the framework's own script adds.
-
-    Raises:
-        RequestError: there is no such baseline.
-    """
-    if name not in BASELINES:
-        raise RequestError(f"baseline {name!r}", f"one of {', '.join(BASELINES)}", PUBLISHED_ONLY.get(name, ""))
-    row = BASELINES[name]
-    highest, lowest = row.learning_rate
-    return ["--lr", str(highest), "--min_lr", str(lowest), *row.script_flags]
-
-
-def main() -> int:
-    """Print the recipe of the baseline that ``sys.argv[1]`` names, for ``runs/demo_train_baseline.sh``."""
-    try:
-        sys.stdout.write(" ".join(recipe(sys.argv[1])) + "\n")
-    except RequestError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+NOT_BUILT = {
+    "IMDPrompter": "no public code: its published row is all there is",
+    "SPAN": "the framework's copy makes new random layers for its output at every call (SPAN.py:25), so that no "
+    "training and no checkpoint reaches them: its masks are noise",
+}
+"""Models that cannot be run, and why."""

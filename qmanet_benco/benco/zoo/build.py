@@ -25,7 +25,7 @@ from torch import nn
 
 from qmanet_benco.benco.corrections import cpu, model_zoo, table
 from qmanet_benco.benco.seam.patches import Patches
-from qmanet_benco.benco.zoo.baselines import BASELINES, PUBLISHED_ONLY, Baseline
+from qmanet_benco.benco.zoo.baselines import BASELINES, NOT_BUILT, Baseline
 from qmanet_benco.errors import RequestError
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "edge_width",
     "footnotes",
     "fresh_flags",
+    "is_scored_training",
     "model_class",
     "post_function",
     "registered_name",
@@ -64,7 +65,7 @@ def registered_name(name: str) -> str:
     known = {registered.lower(): registered for registered in _registry()}
     known |= {row.row.lower(): row.name for row in BASELINES.values() if row.row}
     known["qma-net"] = "QMANet"
-    for published, why in PUBLISHED_ONLY.items():
+    for published, why in NOT_BUILT.items():
         if name.lower() == published.lower():
             raise RequestError(f"model {name} cannot be run", "", why)
     if name.lower() not in known:
@@ -143,6 +144,12 @@ def footnotes(name: str) -> tuple[str, ...]:
     return row.footnotes if row else ()
 
 
+def is_scored_training(name: str) -> bool:
+    """Whether the framework's own test script leaves a model in training mode."""
+    row = BASELINES.get(registered_name(name))
+    return row is not None and row.is_scored_training
+
+
 def edge_width(name: str) -> int | None:
     """Width of the edge mask that a model's ``forward`` needs from the data set; None if it needs none."""
     row = BASELINES.get(registered_name(name))
@@ -194,7 +201,7 @@ def _registry() -> dict[str, Any]:
 
 def _resolved(row: Baseline, flags: Mapping[str, object], image_size: int) -> dict[str, object]:
     resolved = {name: _stock_file(value) for name, value in flags.items()}
-    return resolved | ({row.size_flag: image_size} if row.size_flag else {})
+    return resolved | {flag: value(image_size) for flag, value in row.size_flags.items()}
 
 
 def _stock_file(value: object) -> object:

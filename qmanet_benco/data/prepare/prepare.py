@@ -18,13 +18,13 @@ from qmanet_benco.data.prepare.matching import FindOptions
 from qmanet_benco.data.prepare.ownership import Written, refuse_strangers, remove_stale, written_by
 from qmanet_benco.data.prepare.tampcoco import prepare_lists
 from qmanet_benco.data.prepare.writer import PrepareOptions, Writer, folder_of, names_of
-from qmanet_benco.data.sets import DataSet, data_set
+from qmanet_benco.data.sets import SETS, DataSet, data_set
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import locked
 from qmanet_benco.images import UnusableFileError
 from qmanet_benco.pool import in_order
 
-__all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare"]
+__all__ = ["LIST", "PrepareOptions", "Prepared", "Progress", "prepare", "raw_folders"]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,28 @@ def prepare(
     manifest.claim(out, {"set": row.name, **asdict(options)})
     with locked(out):
         return _prepared(row, archive, out, options, inventory, workers, progress)
+
+
+def raw_folders(raw: Path) -> dict[str, Path]:
+    """The folders of archives directly below ``raw`` by the name of their set; a folder is named after its set.
+
+    Raises:
+        RequestError: there is no such folder, or none below it is named after a set, or two are after the same.
+    """
+    if not raw.is_dir():
+        raise RequestError(f"no folder {raw}", "the folder of the archives, one folder in it for each", "check --raw")
+    found: dict[str, Path] = {}
+    for folder in sorted(path for path in raw.iterdir() if path.is_dir()):
+        try:
+            name = data_set(folder.name).name
+        except RequestError:
+            continue
+        if name in found:
+            raise RequestError(f"{found[name]} and {folder} are both named after {name}", "one folder for each set")
+        found[name] = folder
+    if not found:
+        raise RequestError(f"{raw} has no folder named after a set", "one of " + ", ".join(SETS))
+    return found
 
 
 def _prepared(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from qmanet_benco.benco.corrections.table import ROWS as CORRECTIONS
+from qmanet_benco.benco.zoo.baselines import NOT_BUILT
 from qmanet_benco.benco.zoo.baselines import ROWS as BASELINES
 from qmanet_benco.evaluation.attacks import ATTACKS
 from qmanet_benco.evaluation.metrics import METRICS
@@ -44,6 +45,8 @@ BASELINES_INTRODUCTION = """\
 What the framework's copy of a method does differently from its authors, or what makes a comparison unfair. Stock rows
 stay as they are; a corrected version is a model of its own."""
 
+NOT_BUILT_INTRODUCTION = "## Models that cannot be run"
+
 
 def page() -> str:
     """The page as Markdown."""
@@ -64,6 +67,8 @@ def page() -> str:
         _table(("name", "unit", "what it does", "paper's levels"), attacks),
         BASELINES_INTRODUCTION,
         _table(("model", "notes"), baselines),
+        NOT_BUILT_INTRODUCTION,
+        _table(("model", "why"), list(NOT_BUILT.items())),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -50,7 +50,7 @@ class Cell:
                 "source": zoo.source_hash(model.model),
                 "flags": fingerprint.hash_flags(model.flags),
                 "weights": fingerprint.hash_file(Path(model.checkpoint)) if model.trained else f"random {model.seed}",
-                "names": (model.name, model.seed, self.images.entry.name),
+                "names": (model.name, model.seed, self.images.entry.name, model.chosen),
                 "set": self.images.digest,
                 "attack": (self.attack.name, self.attack.level, 0 if self.attack == NONE else suite.seed),
                 "settings": (suite.image_size, suite.resize, suite.batch, suite.precision, suite.seed),
@@ -106,4 +106,5 @@ class Prediction:
             "score": float(inside.max()) if self.score is None else self.score,
             "height": self.size[0],
             "width": self.size[1],
+            "selection": cell.model.chosen,
         }

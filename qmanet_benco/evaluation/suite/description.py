@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qmanet_benco.benco.resume.training import NOTHING, RUN
+from qmanet_benco.benco.seam.checkpoints import mapped
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.open_sets import OpenSet
@@ -28,15 +30,24 @@ class Outcome:
     """One line for each model that could not be scored."""
 
 
+def notes(entry: ModelEntry) -> list[str]:
+    """What a table says under a model's row: of its code, of its training, and what the suite's author adds."""
+    trained: list[str] = []
+    if entry.trained and Path(entry.checkpoint).suffix == ".pth":
+        content = mapped(Path(entry.checkpoint))
+        run = content.get(RUN) if isinstance(content, dict) else None
+        trained = [str(line) for line in run.get(NOTHING, ())] if isinstance(run, dict) else []
+    selection = [f"checkpoint: {entry.selection}"] if entry.selection else []
+    return [*zoo.footnotes(entry.model), *trained, *selection, *entry.footnotes]
+
+
 def write_description(
     out: Path, suite: Suite, models: Sequence[ModelEntry], sets: Sequence[OpenSet], outcome: Outcome
 ) -> None:
     """Write ``out/suite.json``; a reader never meets half of it."""
     described = {
         **{key: getattr(suite, key) for key in ("name", "image_size", "resize", "batch", "precision", "seed")},
-        "models": [
-            {**entry.model_dump(), "footnotes": [*zoo.footnotes(entry.model), *entry.footnotes]} for entry in models
-        ],
+        "models": [{**entry.model_dump(), "footnotes": notes(entry)} for entry in models],
         "sets": [
             {"name": opened.entry.name, "path": str(opened.path), "images": len(opened.indices)} for opened in sets
         ],

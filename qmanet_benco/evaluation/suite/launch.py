@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from qmanet_benco.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from qmanet_benco.evaluation.suite.run import Outcome
-    from qmanet_benco.evaluation.suite.suite import Suite
+    from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Order:
     models: tuple[str, ...] = ()
     image_size: int = 0
     """0: the suite's."""
+    choose: str = ""
+    """Which checkpoint of a training's folder: last or best."""
     skip_missing: bool = False
     allow_pickle: bool = False
     debug: bool = False
@@ -71,7 +73,21 @@ def _read(order: Order) -> Suite:
 
     suite = with_choices(read_suite(order.suite), order.sets, order.checkpoints, order.models)
     size = order.image_size or suite.image_size
-    return suite.model_copy(update={"plugins": (*suite.plugins, *order.plugins), "image_size": size})
+    models = tuple(_chosen(suite, order))
+    return suite.model_copy(update={"plugins": (*suite.plugins, *order.plugins), "image_size": size, "models": models})
+
+
+def _chosen(suite: Suite, order: Order) -> Iterator[ModelEntry]:
+    """The models with the files of their checkpoints; with --skip-missing a folder without one is left out later."""
+    from qmanet_benco.evaluation.suite.comparison import with_checkpoint
+
+    for entry in suite.models:
+        try:
+            yield with_checkpoint(entry, order.choose)
+        except RequestError:
+            if not order.skip_missing:
+                raise
+            yield entry
 
 
 def _work(order: Order, world: Mapping[str, str] | None) -> int:

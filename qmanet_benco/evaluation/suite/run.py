@@ -138,7 +138,7 @@ class _Run:
         model = zoo.build_model(entry.model, entry.flags, entry.seed, self.suite.image_size)
         if entry.trained:
             scoring.load_weights(model, Path(entry.checkpoint), self.allow_pickle)
-        return model.to(self.processes.device).eval()
+        return model.to(self.processes.device).train(zoo.is_scored_training(entry.model))
 
     def _complete(self, model: nn.Module, cell: Cell, store: Store) -> None:
         """Score the batches that nobody has scored; the first process then writes the whole cell."""

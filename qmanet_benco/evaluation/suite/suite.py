@@ -75,12 +75,19 @@ class ModelEntry(_Part):
     """In the framework's registry."""
     flags: dict[str, Annotated[Any, AfterValidator(_bare)]] = {}
     checkpoint: str = RANDOM
-    """A file, ``"random"`` (seeded), or a published name."""
+    """A file, a training's folder, or ``"random"`` (seeded)."""
     seed: Seed = 0
     """Of a random start; of the training that made the checkpoint, where several are compared."""
     row: str | None = None
     """Row of the paper's tables, where it is not the name."""
     footnotes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    selection: str = ""
+    """How the checkpoint was chosen, e.g. ``best on a held-out part, epoch 87``; in every record and table."""
+
+    @property
+    def chosen(self) -> str:
+        """Which weights it is scored with, in words."""
+        return self.selection or ("as the suite names it" if self.trained else "random weights")
 
     @property
     def trained(self) -> bool:
