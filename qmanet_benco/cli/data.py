@@ -149,6 +149,7 @@ def _prepare_one(
     typer.echo(f"{made.out}: {made.tampered} pairs{also}; left out: {made.left_out} (left_out.csv says why)")
     for path in made.lists:
         typer.echo(path)
+    typer.echo(f"SHA-256 of the set: {made.digest}")
     if made.failed:
         typer.echo(f"{made.failed} of the left-out files should have been usable", err=True)
     return bool(made.failed)

@@ -42,7 +42,7 @@ class AttackKind:
     unit: str
     about: str
     paper_levels: tuple[int, ...]
-    """Section 4.4, Tables 7 and 8; empty where the paper has no such attack."""
+    """Section 4.3, Tables 7 and 8; empty where the paper has no such attack."""
     expected: str
     """The levels that make sense, in words."""
     accepts: Callable[[float], bool]

@@ -49,6 +49,8 @@ class PreparedImage:
     source_mask: str
     note: str
     """What was corrected."""
+    content_sha256: str = ""
+    """Of the image and of the mask's pixels: the same on every machine, which a PNG's bytes are not."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Prepared:
     """Files among the left-out ones that should have been usable."""
     lists: tuple[Path, ...] = ()
     """JSON lists, where some were written."""
+    digest: str = ""
+    """SHA-256 of the set: independent of paths, processes and the machine."""
 
 
 COLUMNS = tuple(field.name for field in fields(PreparedImage))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
+from qmanet_benco.data.prepare.digest import set_digest
 from qmanet_benco.data.prepare.layouts import FINDERS
 from qmanet_benco.data.prepare.manifest import LIST, NEGATIVE, Prepared, PreparedImage
 from qmanet_benco.data.prepare.matching import FindOptions
@@ -161,7 +162,7 @@ def _run(
     for pair in pairs:
         key = (archive.relative(pair.image), archive.relative(pair.mask) if pair.mask else "")
         row = known.get(key)
-        if row is not None and _in_place(out, row, pair):
+        if row is not None and row.content_sha256 and _in_place(out, row, pair):
             rows.append(row)
         else:
             waiting.append(pair)
@@ -221,4 +222,4 @@ def _finish(
     manifest.publish(out, rows, left_out)
     tampered = sum(item.mask != NEGATIVE for item in rows)
     failed = sum(item.failed for item in left_out)
-    return Prepared(row.name, out, tampered, len(rows) - tampered, len(left_out), failed, lists)
+    return Prepared(row.name, out, tampered, len(rows) - tampered, len(left_out), failed, lists, set_digest(rows))

@@ -15,6 +15,7 @@ from typing import IO
 
 from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import safe_name
+from qmanet_benco.data.prepare.digest import lists_digest
 from qmanet_benco.data.prepare.manifest import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
@@ -97,7 +98,7 @@ def _prepared(raw: Path, out: Path, sources: dict[str, Path], progress: Callable
         if part.repeated:
             log.warning("%s: %d lines repeat an earlier one, and count once more", part.source, part.repeated)
     lists = tuple(out / part.file for part in parts)
-    return Prepared("tampcoco", out, tampered, 0, left_out, left_out, lists)
+    return Prepared("tampcoco", out, tampered, 0, left_out, left_out, lists, lists_digest(lists))
 
 
 def _counting_on(progress: Callable[[int, int], None], before: int) -> Callable[[int], None]:

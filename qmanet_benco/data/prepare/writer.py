@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from qmanet_benco.data.masks import (
 )
 from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import Archive, ArchivePair
+from qmanet_benco.data.prepare.digest import pair_digest
 from qmanet_benco.data.prepare.manifest import NEGATIVE, PreparedImage
 from qmanet_benco.data.prepare.mask_placement import mask_of_equal_size, proven_fit, same_shape, side_of_host
 from qmanet_benco.data.prepare.ownership import Written, is_to_write
@@ -89,7 +90,7 @@ class Writer:
         """
         content = read_file(pair.image)
         image = open_image(pair.image, content)
-        size = image.size
+        size, hashed = image.size, content
         scaled = _scaled(size, self.options.long_side)
         load_whole(image, coarse=scaled == size)
         mask, note = None, pair.note
@@ -101,12 +102,14 @@ class Writer:
         suffix = pair.image.suffix.lower()
         if scaled != size:
             resampler = PillowImage.Resampling[self.options.resampler.upper()]
-            content, suffix = _png(as_rgb(image).resize(scaled, resampler)), ".png"
+            small = as_rgb(image).resize(scaled, resampler)
+            content, suffix, hashed = _png(small), ".png", small.tobytes()
             mask = None if mask is None else resize_mask(mask, scaled)
             note = "; ".join([*filter(None, [note]), f"scaled from {_text(size)} by {self.options.resampler}"])
         if mask is not None and not mask.any():
             raise UnusableFileError("the mask is empty: nothing in it is tampered")
-        return self._written(pair, content, suffix, mask, scaled, note, is_original=scaled == size)
+        row = self._written(pair, content, suffix, mask, scaled, note, is_original=scaled == size)
+        return replace(row, content_sha256=pair_digest(hashed, mask))
 
     def _written(
         self,

@@ -25,7 +25,7 @@ from qmanet_benco.evaluation.suite.suite import ModelEntry
 OWN = "QMANet"
 LAST, BEST = "last", "best"
 PAPER_ATTACKS = [{name: list(kind.paper_levels)} for name, kind in ATTACKS.items() if kind.paper_levels]
-"""Section 4.4; Tables 7 and 8."""
+"""Section 4.3; Tables 7 and 8."""
 VARIANTS = {
     "paper": "QMA-Net",
     "cp": "CP (w/o DFCM)",
