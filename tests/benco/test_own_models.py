@@ -185,5 +185,5 @@ def test_plugins_of_a_suite_file_are_a_list_of_texts(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     entries = {"models": [{"name": "a", "model": "QMANet"}], "sets": [{"name": "b", "path": "c"}], "plugins": [1]}
     path.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-    with pytest.raises(RequestError, match=r"wrong\.yaml:\d+: plugins: \[1\]"):
+    with pytest.raises(RequestError, match=r"wrong\.yaml:\d+: plugins: 1; expected text"):
         read_suite(path)

@@ -66,6 +66,9 @@ def test_good_file_is_read_with_the_unattacked_images_first_and_each_attack_once
         ("{jpeg: [50, 90]}", "{jpeg: [500]}", 11, "jpeg"),
         ("{jpeg: [50, 90]}", "jpeg", 11, "one name with its levels"),
         ("models:", "modles:", 3, "did you mean models"),
+        ("seed: 3", "3: 3", 2, "a key that is text"),
+        ("{noise_std: 11}", "[noise_std]", 12, "one name with its levels"),
+        ("attacks:", "plugins: [1]\nattacks:", 10, "plugins: 1; expected text"),
     ],
 )
 def test_mistake_is_told_with_its_line_and_what_was_expected(

@@ -27,7 +27,6 @@ _KINDS = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "too_short": "a list with at least one entry",
-    "invalid_key": "keys that are text",
 }
 _PARTS: Mapping[str, type[BaseModel]] = {"": Suite, "models": ModelEntry, "sets": SetEntry, "generate": Generated}
 
@@ -117,6 +116,8 @@ def _first_mistake(error: ValidationError, yaml: LocatedYaml) -> RequestError:
     if kind == "extra_forbidden":
         known = _PARTS[_part(place[:-1])].model_fields
         return yaml.wrong(place, f"key {name!r}", f"one of {', '.join(known)}", did_you_mean(name, known))
+    if kind == "invalid_key":
+        return yaml.wrong(place, f"key {value!r}", "a key that is text")
     if kind == "missing" or (kind == "string_too_short" and name):
         return yaml.wrong(place, f"no {name}", _required(_part(place[:-1])), f"add {name}")
     if kind == "model_type":
@@ -124,7 +125,7 @@ def _first_mistake(error: ValidationError, yaml: LocatedYaml) -> RequestError:
     if kind == "value_error":
         return yaml.wrong(place, f"{shown}{context['error']}")
     expected = context["expected"].replace("'", "") if kind == "literal_error" else _KINDS.get(kind, mistake["msg"])
-    return yaml.wrong(place, f"{shown}{value!r}", expected)
+    return yaml.wrong(place, f"{_part(place)}: {value!r}", expected)
 
 
 def _part(place: tuple[str | int, ...]) -> str:
