@@ -22,6 +22,7 @@ from typer.main import get_command
 from qmanet_benco.benco.seam.flags import SCRIPTS
 from qmanet_benco.cli.main import app
 from qmanet_benco.evaluation.report.differences import page
+from warm_commands import warm_commands
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -69,13 +70,19 @@ ALL = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in ALL if block.language == "bash"]
 
 
-def run_here(block: Block, folder: Path) -> None:
-    """Run a block of bash or Python in a folder; `qmanet` is this checkout's."""
-    surroundings = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
+@pytest.fixture(scope="module")
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of the pages' commands; `qmanet` is this checkout's."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        with warm_commands(tmp_path_factory.mktemp("qmanet")) as changes:
+            yield {**os.environ, **changes}
+
+
+def run_here(block: Block, folder: Path, surroundings: dict[str, str]) -> None:
+    """Run a block of bash or Python in a folder."""
     commands = {
         "bash": ["bash", "-euo", "pipefail", "-c", block.code],
         "python": [sys.executable, "-W", "ignore", "-c", block.code],
@@ -157,7 +164,7 @@ def pages_that_run() -> list[Any]:
 
 
 @pytest.mark.parametrize("page_path", pages_that_run())
-def test_commands_run(page_path: Path, folder: Path, read: set[Path]) -> None:
+def test_commands_run(page_path: Path, folder: Path, read: set[Path], surroundings: dict[str, str]) -> None:
     """In the order of the page."""
     for one in (GOES_ON.get(page_path), page_path):
         if one is None or one in read:
@@ -168,7 +175,7 @@ def test_commands_run(page_path: Path, folder: Path, read: set[Path]) -> None:
                 (name,) = re.findall(r"^name: (\w+)", block.code, re.MULTILINE)
                 (folder / f"{name}.yaml").write_text(block.code, encoding="utf-8")
             if block in RUN:
-                run_here(block, folder)
+                run_here(block, folder, surroundings)
 
 
 @pytest.mark.parametrize("page_path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,12 +106,19 @@ def test_photo_gets_the_same_mask_in_every_engine(
     assert found.score == pytest.approx(wanted.score, abs=1e-5)
 
 
-def test_building_an_engine_leaves_the_network_in_its_mode() -> None:
+def test_building_an_engine_leaves_the_network_in_its_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     network = create_model("miniature", noise_sources="srm,bayar").train()
     network.gae.eval()
     modes = [module.training for module in network.modules()]
-    pytest.importorskip("openvino")
-    build_engine(network, "openvino", 1)
+    openvino = pytest.importorskip("openvino")
+
+    def converted(*_: object, **__: object) -> None:
+        assert not any(module.training for module in network.modules())
+        raise RuntimeError("even then")
+
+    monkeypatch.setattr(openvino, "convert_model", converted)
+    with pytest.raises(RuntimeError, match="even then"):
+        build_engine(network, "openvino", 1)
     assert [module.training for module in network.modules()] == modes
 
 
@@ -209,9 +217,15 @@ def test_file_that_differs_is_not_left_behind(
         loaded = load_engine(path)
         return EngineModel(lambda x: loaded(x) + 0.01, engine, loaded.config, 96, "")
 
+    def written(_model: QMANetwork, path: Path) -> None:
+        for each in files.glob(f"{path.stem}.*"):
+            if each.suffix in (path.suffix, ".bin"):
+                shutil.copy(each, path.parent)
+
+    monkeypatch.setattr(export, f"_write_{engine}", written)
     monkeypatch.setattr(export, "load_engine", wrong)
     with pytest.raises(RequestError, match=r"differs by 1\.0e-02"):
-        export.export_graph(files / "model.pth", tmp_path / NAMES[engine], engine, image_size=64)
+        export.export_graph(files / "model.pth", tmp_path / NAMES[engine], engine)
     assert list(tmp_path.iterdir()) == []
 
 

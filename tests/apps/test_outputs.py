@@ -17,6 +17,7 @@ from PIL import Image
 from qmanet_benco.apps import outputs as room
 from qmanet_benco.apps.outputs import predict_all
 from qmanet_benco.apps.photo import photos_below
+from qmanet_benco.cli.main import main
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.network import QMANetwork
 
@@ -216,25 +217,18 @@ def test_24_megapixels_at_their_own_resolution_fit_into_4_gib(tmp_path: Path) ->
 
 
 def test_command_prints_one_json_document_and_ends_with_1_where_a_photo_failed(
-    model: QMANetwork, tmp_path: Path
+    model: QMANetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     torch.save(model.state_dict(), tmp_path / "model.pth")
     Image.fromarray(photo()).save(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_text("no photo")
-    command = [
-        sys.executable,
-        "-m",
-        "qmanet_benco.cli",
-        "predict",
-        "a.jpg",
-        "b.jpg",
-        "--weights",
-        "model.pth",
-        "--json",
-    ]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert ended.returncode == 1, ended.stderr
-    good, bad = json.loads(ended.stdout)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["qmanet", "predict", "a.jpg", "b.jpg", "--weights", "model.pth", "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    written = capfd.readouterr()
+    assert end.value.code == 1, written.err
+    good, bad = json.loads(written.out)
     assert good["file"] == "a.jpg"
     assert "b.jpg cannot be read" in bad["error"]
     assert (tmp_path / "predictions" / "a.mask.png").is_file()

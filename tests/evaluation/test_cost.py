@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from qmanet_benco.cli.main import main
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import Subject, multiply_adds, subjects
 
@@ -72,11 +72,15 @@ def test_unknown_name_is_refused(models: tuple[str, ...], variants: tuple[str, .
         subjects(models, variants)
 
 
-def test_command_prints_one_json_list_with_the_agreed_fields() -> None:
-    command = [sys.executable, "-m", "qmanet_benco.cli", "cost", "--variant", "miniature", "--json"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    (row,) = json.loads(ended.stdout)
+def test_command_prints_one_json_list_with_the_agreed_fields(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["qmanet", "cost", "--variant", "miniature", "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    written = capfd.readouterr()
+    assert not end.value.code, written.err
+    (row,) = json.loads(written.out)
     assert {"model", "variant", "params_m", "macs_g", "image_size", "latency_s", "peak_mib"} <= set(row)
     assert (row["model"], row["variant"], row["image_size"]) == ("QMANet", "miniature", 512)
     from qmanet_benco import create_model

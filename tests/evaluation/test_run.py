@@ -51,7 +51,7 @@ def test_every_image_of_every_cell_has_one_row(whole: Path) -> None:
     assert not (whole / "records" / ".parts").exists() or not any((whole / "records" / ".parts").iterdir())
 
 
-@pytest.mark.parametrize("nproc", ["1", "2"])
+@pytest.mark.parametrize("nproc", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_mean_f1_is_what_the_stock_test_logs(
     nproc: str, whole: Path, forgeries: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -99,7 +99,7 @@ with session.prepared(False):
 """
 
 
-@pytest.mark.parametrize("images", [0, 5, 12])
+@pytest.mark.parametrize("images", [0, pytest.param(5, marks=pytest.mark.slow), 12])
 def test_killed_run_goes_on_and_ends_with_the_same_bytes(
     images: int, whole: Path, suite_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

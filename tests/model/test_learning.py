@@ -71,6 +71,7 @@ def with_noise_view() -> QMANetwork:
     return trained("srm", lambda: planted(BATCH, generator))
 
 
+@pytest.mark.slow
 def test_overfits_eight_images() -> None:
     generator = torch.Generator().manual_seed(5)
     mask = planted(BATCH, generator)[1]
@@ -93,6 +94,7 @@ def test_loses_it_when_the_noise_view_is_removed(with_noise_view: QMANetwork, un
         handle.remove()
 
 
+@pytest.mark.slow
 def test_colour_alone_does_not_learn_it_in_the_same_steps(unseen: Batch) -> None:
     generator = torch.Generator().manual_seed(0)
     assert f1(trained("none", lambda: planted(BATCH, generator)), unseen) < 0.6

@@ -1,0 +1,104 @@
+"""Runs `qmanet` commands in copies of one process that has imported everything: importing costs more than most do.
+
+The page's shell calls ``qmanet`` as ever. What it finds under that name hands its arguments, folder, environment and
+its three streams to a server, which forks; the copy is then a process of its own like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SOCKET = "QMANET_TEST_SOCKET"
+CLIENT = """#!{python} -IS
+import json, os, socket, struct, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect(os.environ["{socket}"])
+    asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [struct.pack("I", len(asked))], [0, 1, 2])
+    server.sendall(asked)
+    sys.exit(int(server.makefile().read() or 1))
+"""
+
+
+@contextmanager
+def warm_commands(folder: Path) -> Iterator[dict[str, str]]:
+    """Start the server; its copies end with it.
+
+    Args:
+        folder: for ``qmanet`` and the socket.
+
+    Yields:
+        Environment variables under which ``qmanet`` is the warm one.
+    """
+    client, place = folder / "qmanet", folder / "socket"
+    client.write_text(CLIENT.format(python=sys.executable, socket=SOCKET), encoding="utf-8")
+    client.chmod(0o755)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place))
+    listener.listen()
+    code = "import sys, warm_commands; warm_commands.serve(int(sys.argv[1]))"
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, str(listener.fileno())],
+        env={**os.environ, "PYTHONPATH": paths},
+        pass_fds=[listener.fileno()],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    listener.close()
+    try:
+        yield {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", SOCKET: str(place)}
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def serve(handle: int) -> None:
+    """Answer commands one after the other until the process is ended."""
+    import qmanet_benco.benco.plugin
+    import qmanet_benco.cli.main  # noqa: F401
+
+    with socket.socket(fileno=handle) as listener:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(str(_run_copy(connection)).encode())
+
+
+def _run_copy(connection: socket.socket) -> int:
+    length, streams, _, _ = socket.recv_fds(connection, 4, 3)
+    arguments, folder, environment = json.loads(connection.makefile("rb").read(struct.unpack("I", length)[0]))
+    copy = os.fork()
+    if copy == 0:
+        connection.close()  # its end tells the client that the command has ended
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        os._exit(_ended(arguments))
+    for stream in streams:
+        os.close(stream)
+    return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+
+
+def _ended(arguments: list[str]) -> int:
+    from qmanet_benco.cli.main import main
+
+    sys.argv = ["qmanet", *arguments]
+    try:
+        main()
+        code: object = 0
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code if isinstance(code, int) else int(code is not None)
