@@ -134,13 +134,17 @@ def predict_batch(
 
 
 def load_weights(model: nn.Module, path: Path, allow_pickle: bool = False) -> None:
-    """Fill a model from a checkpoint of the trainer, a bare state dict, or safetensors.
+    """Fill a model from a checkpoint of the trainer, a bare state dict, or safetensors (also `qmanet export`'s).
 
     Raises:
         RequestError: the file is missing or damaged, or does not fit.
     """
     state = state_dict_of(read_checkpoint(path, allow_pickle))
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if "_extra_state" in state and isinstance(getattr(model, "network", None), nn.Module):
+        state = {
+            f"network.{name}": tensor for name, tensor in state.items()
+        }  # the network without the plugin around it
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 
+from qmanet_benco.benco.seam.pairs import NEGATIVE
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.evaluation.attacks import NONE, Attack
+from qmanet_benco.evaluation.detection import image_score
 from qmanet_benco.evaluation.metrics import image_metrics
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.open_sets import OpenSet
-from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
+from qmanet_benco.evaluation.suite.suite import RESIZE, ModelEntry, Suite
+from qmanet_benco.model.calibration import Calibration
+from qmanet_benco.model.weights.files import stored_calibration, stored_image_size
 
 
 @dataclass(frozen=True)
@@ -94,17 +98,36 @@ class Prediction:
             predictions.append(cls(index, probability[place, 0], truth, valid, (height, width), score))
         return predictions
 
-    def row(self, cell: Cell) -> dict[str, Any]:
-        """Score the image: its row in the records. Without a score of its own it has its largest probability."""
-        metrics = image_metrics(self.probability, self.truth, self.valid)
-        inside = self.probability if self.valid is None else self.probability * self.valid
+    def row(self, cell: Cell, calibration: Calibration | None) -> dict[str, Any]:
+        """Score the image: its row in the records.
+
+        ``authentic`` is what the list of the set says, the framework's "Negative": a tampered image whose mask is
+        black stays a tampered one.
+
+        Raises:
+            RequestError: the image-level score is not finite.
+        """
+        inside = self.probability
+        if self.valid is not None:  # padding lies below and to the right
+            rows, columns = int(self.valid.any(dim=1).sum()), int(self.valid.any(dim=0).sum())
+            inside = inside[:rows, :columns]
+        score, rule = image_score(inside.numpy(), self.score, calibration, self.size)
         return {
             **cell.keys,
             "image": cell.images.stem(self.index),
-            **metrics,
-            "authentic": bool(metrics["authentic"]),
-            "score": float(inside.max()) if self.score is None else self.score,
+            **image_metrics(self.probability, self.truth, self.valid),
+            "authentic": cell.images.pairs[self.index].mask == NEGATIVE,
+            "image_score": score,
+            "image_score_rule": rule,
+            "image_maximum": float(inside.max()),
             "height": self.size[0],
             "width": self.size[1],
             "selection": cell.model.chosen,
         }
+
+
+def calibration_for(checkpoint: Path, suite: Suite) -> Calibration | None:
+    """The calibration that travels with the weights, where it holds for the suite's images; else None."""
+    found = stored_calibration(checkpoint)
+    fits = found is not None and not found.native and suite.resize == RESIZE
+    return found if fits and stored_image_size(checkpoint, {}) == suite.image_size else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from qmanet_benco.benco import scoring
+from qmanet_benco.benco.seam.lists import read_set
 from qmanet_benco.benco.seam.padding import warn_of_cropping
-from qmanet_benco.benco.seam.pairs import Pair
+from qmanet_benco.benco.seam.pairs import NEGATIVE, Pair
 from qmanet_benco.data.forge.demo import make_demo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.processes import Processes
 from qmanet_benco.evaluation.suite.records import safe_name
 from qmanet_benco.evaluation.suite.suite import PAD, SetEntry, Suite
+from qmanet_benco.files import write_text_atomically
+from qmanet_benco.folders import files_in
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +80,24 @@ def open_sets(suite: Suite, out: Path, processes: Processes, skip_missing: bool)
             path = out / "sets" / safe_name(entry.name)
             if processes.rank == 0 and not path.is_dir():
                 wanted = entry.generate
-                make_demo(path, train_count=1, test_count=wanted.count, size=wanted.size, seed=wanted.seed)
+                part = wanted.authentic / 100
+                make_demo(
+                    path,
+                    train_count=1,
+                    test_count=wanted.count,
+                    size=wanted.size,
+                    seed=wanted.seed,
+                    edited=float(part > 0),
+                    authentic=part,
+                )
             processes.wait()
-            path = path / "test"
+            path = path / "test_list.json" if entry.generate.authentic else path / "test"
+        if entry.authentic:
+            listed = out / "sets" / f"{safe_name(entry.name)}.json"
+            if processes.rank == 0:
+                _write_list(path, Path(entry.authentic), listed, f"set {entry.name}")
+            processes.wait()
+            path = listed
         pairs = tuple(scoring.pairs_of(path, f"set {entry.name}"))
         if suite.resize == PAD and processes.rank == 0:
             warn_of_cropping(pairs, suite.image_size, f"set {entry.name}", logger.warning)
@@ -91,3 +110,17 @@ def open_sets(suite: Suite, out: Path, processes: Processes, skip_missing: bool)
     if not opened:
         raise RequestError("no set of the suite can be read", "at least one", "give --set NAME=PATH")
     return opened
+
+
+def _write_list(path: Path, authentic: Path, target: Path, origin: str) -> None:
+    """Write a set and the authentic photos of a folder as one list for the framework's JsonDataset.
+
+    Raises:
+        RequestError: the set cannot be read, or the folder holds no photo.
+    """
+    photos = files_in(authentic).images() if authentic.is_dir() else []
+    if not photos:
+        raise RequestError(f"{origin}: authentic {authentic} holds no photo", "a folder of authentic photos")
+    pairs = [*read_set(path, origin), *(Pair(str(photo), NEGATIVE) for photo in photos)]
+    listed = [[str(Path(name).absolute()) if name != NEGATIVE else name for name in pair] for pair in pairs]
+    write_text_atomically(target, json.dumps(listed))

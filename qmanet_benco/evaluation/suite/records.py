@@ -19,7 +19,7 @@ from typing import Any
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically
 
-TEXT = ("model", "set", "attack", "image", "selection")
+TEXT = ("model", "set", "attack", "image", "image_score_rule", "selection")
 WHOLE = ("seed", "height", "width")
 TRUTH = ("authentic",)
 KEYS = ("model", "seed", "set", "attack", "level", "image")
@@ -36,12 +36,14 @@ NUMBERS = (
     "f1_strict",
     "tampered",
     "predicted",
-    "score",
+    "image_score",
+    "image_maximum",
 )
 COLUMNS = (
     *("model", "seed", "set", "attack", "level", "image"),
     *("f1", "permute_f1", "iou", "auc", "auc_stock", "mcc", "f1_best", "threshold_best", "f1_strict"),
-    *("authentic", "tampered", "predicted", "score", "height", "width", "selection"),
+    *("authentic", "tampered", "predicted", "image_score", "image_score_rule", "image_maximum"),
+    *("height", "width", "selection"),
 )
 _SAFE = re.compile(r"[^A-Za-z0-9._@ -]")
 _LONGEST = 120

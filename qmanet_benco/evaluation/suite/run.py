@@ -18,7 +18,7 @@ from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import attacks
 from qmanet_benco.evaluation.attacks import NONE
-from qmanet_benco.evaluation.suite.cell import Cell, Prediction
+from qmanet_benco.evaluation.suite.cell import Cell, Prediction, calibration_for
 from qmanet_benco.evaluation.suite.description import Outcome, write_description
 from qmanet_benco.evaluation.suite.folder import check_folder, locked
 from qmanet_benco.evaluation.suite.open_sets import Batch, OpenSet, open_sets, spread, usable
@@ -26,6 +26,7 @@ from qmanet_benco.evaluation.suite.previews import keep_inputs, keep_mask, keep_
 from qmanet_benco.evaluation.suite.processes import Processes
 from qmanet_benco.evaluation.suite.records import Store, safe_name
 from qmanet_benco.evaluation.suite.suite import PAD, ModelEntry, Suite
+from qmanet_benco.model.calibration import Calibration
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class _Run:
         self.suite, self.out, self.models, self.sets = suite, out, models, sets
         self.processes, self.allow_pickle, self.progress = processes, allow_pickle, progress
         self.outcome = Outcome()
+        self.calibration: Calibration | None = None
         self.done = 0
         self.total = sum(len(images.indices) for images in sets) * len(models) * len(suite.attacks)
 
@@ -136,8 +138,10 @@ class _Run:
 
     def _build(self, entry: ModelEntry) -> nn.Module:
         model = zoo.build_model(entry.model, entry.flags, entry.seed, self.suite.image_size)
+        self.calibration = None
         if entry.trained:
             scoring.load_weights(model, Path(entry.checkpoint), self.allow_pickle)
+            self.calibration = calibration_for(Path(entry.checkpoint), self.suite)
         return model.to(self.processes.device).train(zoo.is_scored_training(entry.model))
 
     def _complete(self, model: nn.Module, cell: Cell, store: Store) -> None:
@@ -197,7 +201,7 @@ class _Run:
             raise RequestError(
                 f"{cell.model.name} gives values that are not finite for {stem}", "probabilities in [0, 1]"
             )
-        row = prediction.row(cell)
+        row = prediction.row(cell, self.calibration)
         name = cell.images.entry.name
         if self.suite.save_predictions:
             folder = self.out / "predictions" / self._folder_name(cell.model) / safe_name(name) / cell.attack_label

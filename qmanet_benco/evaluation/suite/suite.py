@@ -102,6 +102,8 @@ class Generated(_Part):
     size: int = 256
     """Pixels."""
     seed: int = 0
+    authentic: Annotated[int, _within(0, 100, "0 to 100 percent")] = 0
+    """Percent of the images that are authentic; the others are forgeries with the same history then."""
 
 
 class SetEntry(_Part):
@@ -110,6 +112,8 @@ class SetEntry(_Part):
     name: Text
     path: str = ""
     """A ManiDataset folder or a JSON list; empty where the set is generated."""
+    authentic: str = ""
+    """A folder of authentic photos that are scored with the set; empty: only those that its list calls "Negative"."""
     limit: Annotated[int, _within(0, None, "0 (all) or more")] = 0
     """Evenly chosen images; 0: all."""
     generate: Generated | None = None
