@@ -107,20 +107,42 @@ def suite_run(
 def suite_report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of `qmanet suite run`.")],
     formats: Annotated[str, typer.Option("--format", help="Comma list of md, latex, csv, html.")] = "md,latex,csv,html",
+    measured_only: Annotated[
+        bool, typer.Option("--measured-only", help="Without published numbers and rows that were not measured.")
+    ] = False,
+    gallery: Annotated[
+        int, typer.Option(help="Images of each set in the HTML file; 0: as many as keep it below 20 MB.")
+    ] = 0,
     images: Annotated[
         list[str] | None,
         typer.Option(
             "--image", help="Stem of an image for Figure 3; may be given several times. By default the hardest."
         ),
     ] = None,
+    figure_models: Annotated[
+        list[str] | None, typer.Option("--figure-model", help="Only this model in the figures; repeat.")
+    ] = None,
+    figure_sets: Annotated[
+        list[str] | None, typer.Option("--figure-set", help="Only this set in the figures; repeat.")
+    ] = None,
+    figure_attacks: Annotated[
+        list[str] | None, typer.Option("--figure-attack", help="Only this attack in Figure 4; repeat.")
+    ] = None,
+    figure_rows: Annotated[int, typer.Option(help="Images of each set in Figure 3, where none is named.")] = 4,
 ) -> None:
     """Make tables and figures of a run.
 
     The paper's, from the run's records, beside the published numbers: DIR/report.
     """
+    from qmanet_benco.evaluation.report.figures import Chosen
     from qmanet_benco.evaluation.report.report import make_report
 
-    for path in make_report(folder, tuple(formats.split(",")), tuple(images or ())):
+    names = (figure_models, figure_sets, figure_attacks, images)
+    chosen = Chosen(*(tuple(each or ()) for each in names), rows=figure_rows)
+    written = make_report(
+        folder, tuple(formats.split(",")), only_measured=measured_only, gallery=gallery, chosen=chosen
+    )
+    for path in written:
         typer.echo(path)
 
 

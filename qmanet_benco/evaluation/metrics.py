@@ -15,6 +15,7 @@ EPSILON = 1e-8
 
 _TAMPERED_ONLY = "the images with a tampered pixel; an authentic image has no value"
 _ALL = "all images"
+_TABLES = "the tampered images; a record of an authentic one holds 0, whatever is predicted, as the framework has it"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Metric:
     """One column of the records."""
 
     name: str
+    title: str
     definition: str
     averages_over: str
     differs_from_stock: str
@@ -30,55 +32,65 @@ class Metric:
 METRICS = (
     Metric(
         "f1",
+        "F1",
         "F1 of the tampered pixels at threshold 0.5, of each image, then the mean",
-        f"{_ALL}; an authentic image counts as 0, whatever is predicted",
+        _TABLES,
         "none: the framework's PixelF1, mode origin",
     ),
     Metric(
         "permute_f1",
+        "permute-F1",
         "the larger of F1 and the F1 of the inverted prediction, at threshold 0.5",
-        f"{_ALL}; an authentic image counts as 0",
+        _TABLES,
         "none: the framework's PixelF1, mode double",
     ),
     Metric(
         "iou",
+        "IoU",
         "intersection over union of the tampered pixels at threshold 0.5",
-        f"{_ALL}; an authentic image counts as 0",
+        _TABLES,
         "none: the framework's PixelIOU, mode origin",
     ),
     Metric(
         "auc_stock",
+        "AUC (the framework's)",
         "area under the ROC curve as the framework computes it: pixels of equal probability are ranked as sorting "
         "leaves them, so a constant map gives any value",
-        f"{_ALL}; an authentic image counts as 0; an image without an authentic pixel is not a number",
+        "the same; an image without an authentic pixel has no value",
         "none: the framework's PixelAUC, mode origin",
     ),
     Metric(
         "auc",
+        "AUC",
         "area under the ROC curve, pixels of equal probability ranked together: a constant map gives 0.5",
         "the images with both tampered and authentic pixels; others have no value",
         "ties are grouped and undefined cases left out (scikit-learn's roc_auc_score)",
     ),
     Metric(
         "mcc",
+        "Matthews correlation",
         "Matthews correlation coefficient at threshold 0.5; 0 where a row or column of the confusion matrix is empty",
         _ALL,
         "the framework has none",
     ),
     Metric(
         "f1_best",
+        "best F1 of any threshold",
         "the largest F1 that any threshold gives this image: an upper bound that knows the truth",
         _TAMPERED_ONLY,
         "the framework has none",
     ),
     Metric(
         "f1_strict",
+        "F1 with authentic images",
         "F1 at threshold 0.5; an authentic image scores 1 where nothing is predicted and 0 otherwise",
         _ALL,
         "the framework scores a right answer on an authentic image 0",
     ),
 )
 """Every metric by name, as it stands in the report."""
+OF_TAMPERED = ("f1", "permute_f1", "iou", "auc_stock")
+"""Columns whose value for an authentic image says nothing of the model: tables leave these images out."""
 
 
 def image_metrics(probability: Tensor, mask: Tensor, valid: Tensor | None = None) -> dict[str, float]:

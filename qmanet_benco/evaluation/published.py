@@ -23,3 +23,17 @@ def published_value(*keys: str) -> float | None:
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
     return float(found) if isinstance(found, int | float) else None
+
+
+def rows_of(*block: str) -> list[str]:
+    """Names of the rows of a block, e.g. of ``("table1", "pixel_f1")``."""
+    found: Any = published()
+    for key in block:
+        found = found[key]
+    return list(found)
+
+
+def published_rows() -> set[str]:
+    """Every model that has a row of its own somewhere in the paper."""
+    blocks = (("table1", "pixel_f1"), ("table2", "pixel_f1"), ("table9", "pixel_f1"))
+    return {name for block in blocks for name in rows_of(*block)}

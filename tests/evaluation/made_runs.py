@@ -18,20 +18,30 @@ ATTACKS = (("none", 0.0), ("jpeg", 50.0), ("jpeg", 90.0), ("noise_variance", 11.
 EVIL = "<script>document.title='caught'</script>"
 
 
-def make_run(root: Path, images: int = 5, sets: tuple[str, ...] = SETS) -> pandas.DataFrame:
-    """Write a run of three models, one with two seeds; returns its records."""
+MODELS = (("QMA-Net", "QMANet", 0), ("QMA-Net", "QMANet", 1), ("TruFor", "Trufor", 0), (EVIL, "QMANet", 0))
+
+
+def make_run(
+    root: Path,
+    images: int = 5,
+    sets: tuple[str, ...] = SETS,
+    models: tuple[tuple[str, str, int], ...] = MODELS,
+    authentic: int = 0,
+) -> pandas.DataFrame:
+    """Write a run, by default of three models, one with two seeds; returns its records.
+
+    Without ``authentic`` images of each set the records are those of a version that knew no image-level scores.
+    """
     generator = np.random.default_rng(0)
-    models = [("QMA-Net", "QMANet", 0), ("QMA-Net", "QMANet", 1), ("TruFor", "Trufor", 0), (EVIL, "QMANet", 0)]
     rows: list[dict[str, Any]] = []
     for name, _, seed in models:
         for of in sets:
             for attack, level in ATTACKS:
-                for index in range(images):
+                for index in range(images + authentic):
                     numbers = {metric.name: float(generator.random()) for metric in METRICS}
-                    rows.append(
-                        dict(model=name, seed=seed, set=of, attack=attack, level=level, image=f"photo {index}")
-                        | numbers
-                    )
+                    stem = f"photo {index}"
+                    row = dict(model=name, seed=seed, set=of, attack=attack, level=level, image=stem) | numbers
+                    rows.append(row | (_detected(generator, index >= images) if authentic else {}))
     records = pandas.DataFrame(rows)
     (root / "records").mkdir(parents=True)
     for key, part in records.groupby(["model", "seed", "set", "attack", "level"]):
@@ -50,11 +60,12 @@ def make_run(root: Path, images: int = 5, sets: tuple[str, ...] = SETS) -> panda
                 "seed": seed,
                 "flags": {},
                 "checkpoint": "a.pth",
+                "image_score_note": "a head without training" if model == "Trufor" else "",
                 "footnotes": ["50 % & more"],
             }
             for name, model, seed in models
         ],
-        "sets": [{"name": name, "path": name, "images": images} for name in sets],
+        "sets": [{"name": name, "path": name, "images": images + authentic} for name in sets],
         "environment": {"torch": "2"},
         "cells": [],
         "failures": [],
@@ -64,7 +75,15 @@ def make_run(root: Path, images: int = 5, sets: tuple[str, ...] = SETS) -> panda
     return records
 
 
-def _previews(root: Path, sets: tuple[str, ...], models: list[tuple[str, str, int]], images: int) -> None:
+def _detected(generator: np.random.Generator, authentic: bool) -> dict[str, Any]:
+    """The image-level columns; pixel metrics of an authentic image are the framework's 0, and not defined."""
+    scores = dict(zip(("image_score", "image_maximum", "predicted"), generator.random(3), strict=True))
+    found = {**scores, "image_score_rule": "pred_label", "authentic": authentic}
+    zero = dict.fromkeys(("f1", "permute_f1", "iou", "auc_stock"), 0.0)
+    return {**found, **zero, "auc": np.nan, "f1_best": np.nan} if authentic else found
+
+
+def _previews(root: Path, sets: tuple[str, ...], models: tuple[tuple[str, str, int], ...], images: int) -> None:
     generator = np.random.default_rng(1)
     for of in sets:
         for index in range(images):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from qmanet_benco.evaluation.report.tables import Run, row_name
+from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation.report.run import Run, row_name
+from qmanet_benco.evaluation.report.tables import UNITS
 from qmanet_benco.evaluation.suite.records import safe_name
 from qmanet_benco.images import UnusableFileError, load_whole, open_image
 
@@ -18,83 +21,129 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-STYLES = (
-    ("#0072B2", "o", "-"),
-    ("#D55E00", "s", "--"),
-    ("#009E73", "^", "-."),
-    ("#CC79A7", "D", ":"),
-    ("#E69F00", "v", (0, (5, 1))),
-    ("#56B4E9", "P", (0, (3, 1, 1, 1))),
-    ("#000000", "X", (0, (1, 1))),
-    ("#999999", "*", (0, (5, 5))),
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31"),
+    *("#7F3C8D", "#E73F74", "#4B4B8F", "#11A579", "#A5AA99", "#B2182B", "#80BA5A", "#CF1C90", "#2F8AC4"),
+    *("#F97B72", "#666666", "#3B5323"),
 )
-"""Okabe and Ito's colours, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/); markers and
-dashes tell them apart in grey."""
-UNITS = {
-    "jpeg": "JPEG quality",
-    "blur": "blur, kernel side",
-    "noise_variance": "noise, variance",
-    "noise_std": "noise, standard deviation",
-    "resize": "resized to percent",
-    "recompression": "JPEG recompressions",
-    "social": "social network, longest side",
-}
+"""Okabe and Ito's seven, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/), then others."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8", "H", "+", "x", "1", "2")
+DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
+    *((0, ()), (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (9, 2)), (0, (3, 1, 1, 1)), (0, (3, 3))),
+    *((0, (8, 2, 2, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)), (0, (12, 3)), (0, (2, 2)), (0, (4, 1, 4, 3))),
+    *((0, (10, 1, 1, 1)), (0, (6, 4)), (0, (2, 1, 2, 4)), (0, (7, 1, 3, 1))),
+)
+"""Markers and dashes tell lines apart in grey. The three have lengths without a common factor: no two of the first 17
+share one of them, and no two of the first 6,460 all three."""
+FIGURE_ROWS = 4
 
 
-def robustness_curves(run: Run) -> Figure | None:
+@dataclass(frozen=True)
+class Chosen:
+    """What the figures show; empty: everything."""
+
+    models: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    """Stems for Figure 3, in this order; empty: the hardest of each set."""
+    rows: int = FIGURE_ROWS
+    """Images of each set in Figure 3, where none are named."""
+
+
+def style(index: int) -> dict[str, Any]:
+    """Colour, marker and dashes of a line, as keyword arguments of ``plot``."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "ls": DASHES[index % len(DASHES)],
+        "ms": 4,
+        "lw": 1.4,
+    }
+
+
+def check_chosen(run: Run, chosen: Chosen) -> None:
+    """Check the names that figures are asked for.
+
+    Raises:
+        RequestError: a model, a set, an attack or an image is not in the run.
+    """
+    attacks = dict.fromkeys(case[1] for case in run.cases() if case[1] != "none")
+    stems = run.image_f1.index.get_level_values("image").unique() if chosen.images else ()
+    for option, wanted, known in (
+        ("--figure-model", chosen.models, run.models()),
+        ("--figure-set", chosen.sets, run.sets()),
+        ("--figure-attack", chosen.attacks, list(attacks)),
+        ("--image", chosen.images, list(stems)),
+    ):
+        for name in wanted:
+            if name not in known:
+                shown = ", ".join(map(str, known[:20])) or "none was measured"
+                raise RequestError(f"{option} {name}", f"one of {shown}")
+    if chosen.rows < 1:
+        raise RequestError(f"--figure-rows {chosen.rows}", "1 or more")
+
+
+def robustness_curves(run: Run, chosen: Chosen) -> Figure | None:
     """Figure 4: mean F1 of each model against the level, one panel for each set and attack; None without attacks."""
-    attacks = [name for name in UNITS if (run.records["attack"] == name).any()]
+    cases = [case for case in run.cases() if case[1] != "none" and (not chosen.sets or case[0] in chosen.sets)]
+    measured = {case[1] for case in cases}
+    attacks = [name for name in UNITS if name in measured and (not chosen.attacks or name in chosen.attacks)]
+    sets = list(dict.fromkeys(case[0] for case in cases if case[1] in attacks))
+    models = list(chosen.models or run.models())
     if not attacks:
         return None
-    per_line = max(2, int(max(6.4, 3.2 * len(attacks)) // 2.2))
-    legend_lines = 1 + (len(run.models()) - 1) // per_line
-    size = (max(6.4, 3.2 * len(attacks)), 2.6 * len(run.sets()) + 0.3 * legend_lines)
-    figure, axes = plt.subplots(len(run.sets()), len(attacks), figsize=size, squeeze=False, sharey="row")
-    for row, name in zip(axes, run.sets(), strict=True):
+    width = max(6.4, 3.2 * len(attacks))
+    per_line = max(2, int(width // 2.2))
+    legend_lines = 1 + (len(models) - 1) // per_line
+    size = (width, 2.6 * len(sets) + 0.3 * legend_lines)
+    figure, axes = plt.subplots(len(sets), len(attacks), figsize=size, squeeze=False, sharey="row")
+    for row, name in zip(axes, sets, strict=True):
         for axis, attack in zip(row, attacks, strict=True):
-            _curves(run, axis, name, attack)
+            _curves(run, axis, name, attack, models)
         row[0].set_ylabel(f"{name}\npixel F1")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=min(per_line, len(labels)), frameon=False)
+    figure.legend(handles, labels, loc="lower center", ncol=min(per_line, len(labels)), frameon=False, handlelength=4)
     figure.tight_layout(rect=(0, 0.3 * legend_lines / size[1], 1, 1))
     return figure
 
 
-def _curves(run: Run, axis: Any, name: str, attack: str) -> None:
-    rows = run.records[(run.records["attack"] == attack) & (run.records["set"] == name)]
-    levels = sorted(rows["level"].unique(), reverse=attack in ("jpeg", "resize", "social"))
-    for index, model in enumerate(run.models()):
-        colour, marker, dashes = STYLES[index % len(STYLES)]
+def _curves(run: Run, axis: Any, name: str, attack: str, models: Sequence[str]) -> None:
+    levels = run.levels(attack, [name])
+    if attack in ("jpeg", "resize", "social"):
+        levels.reverse()
+    styles = {model: style(index) for index, model in enumerate(run.models())}
+    for model in models:
         cells = [run.mean(model, name, "f1"), *(run.mean(model, name, "f1", attack, level) for level in levels)]
         values = [np.nan if cell.value is None else cell.value for cell in cells]
-        axis.plot(range(len(values)), values, color=colour, marker=marker, ls=dashes, ms=4, lw=1.4, label=model)
+        axis.plot(range(len(values)), values, label=model, **styles[model])
     axis.set_xticks(range(len(levels) + 1), ["none", *(f"{level:g}" for level in levels)])
     axis.set_xlabel(UNITS[attack])
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
 
 
-def qualitative_grid(run: Run, root: Path, images: Sequence[str] = (), rows: int = 4) -> Figure | None:
+def qualitative_grid(run: Run, root: Path, chosen: Chosen) -> Figure | None:
     """Figure 3: photo, truth and each model's mask.
 
     Args:
         run: the records.
         root: the run's folder, whose previews are drawn.
-        images: stems to draw; by default the hardest of each set, by the mean F1 of all models.
-        rows: images of each set, where none are named.
+        chosen: images (by default the hardest of each set, by the mean F1 of all models), models and sets.
 
     Returns:
         The figure, or None where no previews were kept.
     """
-    chosen = [(name, stem) for name in run.sets() for stem in _chosen(run, root, name, images, rows)]
-    if not chosen:
+    sets = chosen.sets or run.sets()
+    drawn = [(name, stem) for name in sets for stem in _chosen(run, root, name, chosen)]
+    if not drawn:
         return None
-    models = first_seeds(run)
-    size = (1.5 * (2 + len(models)), 1.45 * len(chosen) + 0.4)
-    figure, axes = plt.subplots(len(chosen), 2 + len(models), figsize=size, squeeze=False)
+    models = {name: folder for name, folder in first_seeds(run).items() if not chosen.models or name in chosen.models}
+    size = (1.5 * (2 + len(models)), 1.45 * len(drawn) + 0.4)
+    figure, axes = plt.subplots(len(drawn), 2 + len(models), figsize=size, squeeze=False)
     for axis, title in zip(axes[0], ["photo", "truth", *models], strict=True):
         axis.set_title(title, fontsize=8)
-    for row, (name, stem) in zip(axes, chosen, strict=True):
+    for row, (name, stem) in zip(axes, drawn, strict=True):
         paths = [preview(root, "photo", name, stem), preview(root, "truth", name, stem)]
         paths += [preview(root, "mask", name, stem, folder) for folder in models.values()]
         for axis, path in zip(row, paths, strict=True):
@@ -135,13 +184,13 @@ def picture_in(path: Path) -> NDArray[np.uint8] | None:
 
 
 def kept_images(run: Run, root: Path, name: str) -> dict[str, float]:
-    """Images of a set whose photo was kept, with the mean F1 of all models, the hardest first."""
-    rows = run.records[(run.records["set"] == name) & (run.records["attack"] == "none")]
-    means: Mapping[str, float] = rows.groupby("image")["f1"].mean().to_dict()
+    """Tampered images of a set whose photo was kept, with the mean F1 of all models, the hardest first."""
+    rows = run.image_f1[run.image_f1.index.get_level_values("set") == name]
+    means: Mapping[str, float] = rows.groupby("image", observed=True).mean().dropna().to_dict()
     kept = {stem: f1 for stem, f1 in means.items() if preview(root, "photo", name, stem).is_file()}
     return dict(sorted(kept.items(), key=lambda item: (item[1], item[0])))
 
 
-def _chosen(run: Run, root: Path, name: str, images: Sequence[str], rows: int) -> list[str]:
+def _chosen(run: Run, root: Path, name: str, chosen: Chosen) -> list[str]:
     kept = list(kept_images(run, root, name))
-    return [stem for stem in images if stem in kept] if images else kept[:rows]
+    return [stem for stem in chosen.images if stem in kept] if chosen.images else kept[: chosen.rows]

@@ -1,89 +1,100 @@
-"""The HTML report: one file without links to anything else, with tables, curves and a gallery that can be sorted."""
+"""The gallery of the HTML report: small pictures of some images, as many as the page's size allows."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
-from qmanet_benco.evaluation.metrics import METRICS
-from qmanet_benco.evaluation.report import render
 from qmanet_benco.evaluation.report.figures import first_seeds, kept_images, picture_in, preview
-from qmanet_benco.evaluation.report.tables import Run, Table
+from qmanet_benco.evaluation.report.run import Run
+
+MOST_BYTES = 14_000_000
+"""Of all pictures as Base64: with tables and figures the page stays below 20 MB."""
 
 
-def html_report(run: Run, root: Path, tables: Sequence[Table], figures: Sequence[tuple[str, bytes]]) -> str:
-    """The whole report as one file.
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of the chosen images."""
+
+    items: list[dict[str, Any]]
+    kept: int
+    """Images whose pictures lie in the run's folder."""
+
+
+def gallery_of(run: Run, root: Path, per_set: int = 0) -> Gallery:
+    """Photo, truth, masks with their F1, and how much the models disagree.
 
     Args:
         run: the records.
-        root: the run's folder, whose previews go into the gallery.
-        tables: in their order.
-        figures: title and PNG of each.
-
-    Returns:
-        HTML that refers to nothing outside itself; names of models, sets and images are inert text.
+        root: the run's folder, whose previews are shown.
+        per_set: images of each set, evenly chosen from the hardest to the easiest; 0: as many of all sets as
+            :data:`MOST_BYTES` allow.
     """
-    pages = Environment(
-        loader=PackageLoader("qmanet_benco.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    pages.globals |= {
-        "note_number": render.note_number,
-        "footnotes": render.footnotes,
-        "cell_title": render.cell_title,
-        "cell_words": lambda cell: Markup(render.cell_words(cell, "<b>{}</b>", "<u>{}</u>", "±")),  # numbers alone
+    kept = {name: kept_images(run, root, name) for name in run.sets()}
+    total = sum(map(len, kept.values()))
+    order = {name: _spread(list(means)) for name, means in kept.items()}
+    turns = zip_longest(*([(name, stem) for stem in stems] for name, stems in order.items()))
+    wanted = [place for turn in turns for place in turn if place is not None]
+    if per_set:
+        wanted = [(name, stem) for name, stems in order.items() for stem in stems[:per_set]]
+    items: list[dict[str, Any]] = []
+    size = 0
+    for name, stem in wanted:
+        paths = _paths(run, root, name, stem)
+        size += sum(path.stat().st_size for path in paths if path.is_file()) * 4 // 3 + _SPREAD_BYTES
+        if size > MOST_BYTES and items and not per_set:
+            break
+        items.append(_item(run, root, name, stem, kept[name][stem]))
+    return Gallery(items, total)
+
+
+_SPREAD_BYTES = 30_000
+"""About what the picture of the models' disagreement takes."""
+
+
+def _spread(stems: Sequence[str]) -> list[str]:
+    """The same stems in an order of which every beginning is spread evenly: by the fractions of the golden ratio."""
+    places = np.argsort(np.arange(len(stems)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
+    order = np.empty(len(stems), int)
+    order[places] = np.arange(len(stems))
+    return [stems[place] for place in order]
+
+
+def _paths(run: Run, root: Path, name: str, stem: str) -> list[Path]:
+    masks = [preview(root, "mask", name, stem, folder) for folder in first_seeds(run).values()]
+    return [preview(root, "photo", name, stem), preview(root, "truth", name, stem), *masks]
+
+
+def _item(run: Run, root: Path, name: str, stem: str, mean: float) -> dict[str, Any]:
+    masks = []
+    for model, folder in first_seeds(run).items():
+        path = preview(root, "mask", name, stem, folder)
+        if path.is_file():
+            f1 = run.image_f1.get((model, name, stem))
+            masks.append({"model": model, "f1": None if f1 is None else float(f1), "image": _file_uri(path)})
+    return {
+        "set": name,
+        "name": stem,
+        "mean": mean,
+        "photo": _file_uri(preview(root, "photo", name, stem)),
+        "truth": _file_uri(preview(root, "truth", name, stem)),
+        "masks": masks,
+        "disagreement": _disagreement(run, root, name, stem),
     }
-    return pages.get_template("report.html").render(
-        suite=run.suite,
-        settings=_settings(run),
-        tables=tables,
-        figures=[(title, _uri(png, "png")) for title, png in figures],
-        metrics=METRICS,
-        items=gallery_items(run, root),
-    )
-
-
-def gallery_items(run: Run, root: Path) -> list[dict[str, Any]]:
-    """Every image whose small pictures were kept: photo, truth, masks with their F1, and how much they disagree."""
-    rows = run.records[run.records["attack"] == "none"]
-    scores = rows.groupby(["row", "set", "image"])["f1"].mean().to_dict()
-    items = []
-    for name in run.sets():
-        for stem, mean in kept_images(run, root, name).items():
-            masks = []
-            for model, folder in first_seeds(run).items():
-                path = preview(root, "mask", name, stem, folder)
-                if path.is_file():
-                    masks.append({"model": model, "f1": scores.get((model, name, stem)), "image": _file_uri(path)})
-            items.append(
-                {
-                    "set": name,
-                    "name": stem,
-                    "mean": mean,
-                    "photo": _file_uri(preview(root, "photo", name, stem)),
-                    "truth": _file_uri(preview(root, "truth", name, stem)),
-                    "masks": masks,
-                    "disagreement": _disagreement(run, root, name, stem),
-                }
-            )
-    return items
 
 
 def _disagreement(run: Run, root: Path, name: str, stem: str) -> str:
     """The standard deviation of the models' probabilities, white where it is the largest possible (0.5)."""
-    paths = [preview(root, "mask", name, stem, folder) for folder in first_seeds(run).values()]
     masks = []
-    for path in paths:
+    for path in _paths(run, root, name, stem)[2:]:
         picture = picture_in(path)
         if picture is not None:
             masks.append(picture.astype(np.float32) / 255)
@@ -92,22 +103,13 @@ def _disagreement(run: Run, root: Path, name: str, stem: str) -> str:
     spread = np.stack(masks).std(axis=0) / 0.5
     stream = io.BytesIO()
     Image.fromarray((spread.clip(0, 1) * 255).astype(np.uint8)).save(stream, "PNG")
-    return _uri(stream.getvalue(), "png")
+    return uri(stream.getvalue(), "png")
 
 
-def _settings(run: Run) -> list[str]:
-    suite = run.suite
-    words = [f"{suite['image_size']} x {suite['image_size']} ({suite['resize']})", suite["precision"]]
-    words += [f"seed {suite['seed']}", f"batch {suite['batch']}"]
-    words += [f"{name} {version}" for name, version in suite["environment"].items()]
-    words += [f"{entry['name']}: {entry['images']} images" for entry in suite["sets"]]
-    words += [f"FAILED {line}" for line in suite.get("failures", ())]
-    return [str(word) for word in words]
+def uri(content: bytes, kind: str) -> str:
+    """A picture inside a page."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _file_uri(path: Path) -> str:
-    return _uri(path.read_bytes(), path.suffix.lstrip(".").replace("jpg", "jpeg")) if path.is_file() else ""
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return uri(path.read_bytes(), path.suffix.lstrip(".").replace("jpg", "jpeg")) if path.is_file() else ""

@@ -1,30 +1,17 @@
-"""A table as Markdown, LaTeX and CSV, and the words of its cells."""
+"""A table as Markdown and CSV, and the words of its cells."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from qmanet_benco.evaluation.report.tables import Cell, Row, Table
+from qmanet_benco.evaluation.report.cells import Cell, Panel, Row, Table
 
-NOT_MEASURED = "not measured"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-}
+NOT_MEASURED, UNDEFINED = "not measured", "n/a"
+HEADS = ("table", "panel", "model", "column", "measured", "deviation", "seeds", "images", "published", "difference")
+HEADS += ("rank", "footnotes", "score")
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -33,41 +20,28 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown: best bold, second underlined, the published number and the difference in brackets."""
-    lines = [f"### {_plain(table.title)}", ""]
-    for panel in table.panels:
+    """GitHub's Markdown: best bold, second underlined; published numbers in lines of their own, in italics."""
+    lines = [f"### {plain(table.heading)}", ""]
+    for group in table.groups():
+        first = group[0]
         rows = []
-        for row in panel.rows:
-            marks = "".join(f"<sup>{note_number(table, note)}</sup>" for note in row.footnotes)
-            cells = [cell_words(cell, "**{}**", "<u>{}</u>", "±") for cell in row.cells]
-            rows.append([f"{_plain(row.name)}{marks}", *cells])
-        lines += [f"**{_plain(panel.title)}**", ""]
-        lines += [*markdown_table(["model", *map(_plain, panel.columns)], rows), ""]
-    lines += [f"{number}. {_plain(note)}" for number, note in enumerate(footnotes(table), 1)]
-    lines += ["", *(f"- {_plain(note)}" for note in table.notes), ""]
-    return "\n".join(lines)
-
-
-def latex(table: Table) -> str:
-    """A ``table`` with booktabs for each panel."""
-    lines = []
-    for panel in table.panels:
-        lines += [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{tex(table.title)}: {tex(panel.title)}. Published numbers and differences in brackets.}}",
-            rf"\begin{{tabular}}{{l{'c' * len(panel.columns)}}}",
-            r"\toprule",
-            rf"model & {' & '.join(tex(column) for column in panel.columns)} \\",
-            r"\midrule",
-        ]
-        for row in panel.rows:
-            marks = "".join(rf"$^{{{note_number(table, note)}}}$" for note in row.footnotes)
-            cells = " & ".join(cell_words(cell, r"\textbf{{{}}}", r"\underline{{{}}}", r"$\pm$") for cell in row.cells)
-            lines.append(rf"{tex(row.name)}{marks} & {cells} \\")
-        lines += [r"\bottomrule", r"\end{tabular}"]
-        lines += [rf"\\ {{\footnotesize $^{{{number}}}$ {tex(note)}}}" for number, note in _used(table, panel.rows)]
-        lines += [r"\end{table}", ""]
+        for row, panels in joined(group):
+            numbers = ",".join(str(note_number(table, note)) for note in row.footnotes)
+            marks = f"<sup>{numbers}</sup>" if numbers else ""
+            remark = [plain(row.remark)] if first.remark_title else []
+            cells = [cell for part in panels for cell in part]
+            if row.measured:
+                words = [cell_words(cell, "**{}**", "<u>{}</u>", "± {}") for cell in cells]
+                rows.append([f"{plain(row.name)}{marks}", *remark, *words])
+            if any(cell.published is not None for cell in cells):
+                name = "*published*" if row.measured else f"*{plain(row.name)}, published*"
+                rows.append([name, *remark, *(_published(cell) for cell in cells)])
+        heads = [plain(head) for head in column_heads(group)]
+        remark = [plain(first.remark_title)] if first.remark_title else []
+        lines += [f"**{plain(group_title(group))}**", ""] if group_title(group) else []
+        lines += [*markdown_table(["model", *remark, *heads], rows), ""]
+    lines += [f"{number}. {plain(note)}" for number, note in enumerate(footnotes(table), 1)]
+    lines += ["", *(f"- {plain(note)}" for note in table.notes), ""]
     return "\n".join(lines)
 
 
@@ -75,77 +49,80 @@ def csv_text(table: Table) -> str:
     """One line for each cell, with everything that is known of it."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        [
-            "table",
-            "panel",
-            "model",
-            "column",
-            "measured",
-            "deviation",
-            "seeds",
-            "images",
-            "published",
-            "difference",
-            "rank",
-            "footnotes",
-        ]
-    )
+    writer.writerow(HEADS)
     for panel in table.panels:
         for row in panel.rows:
             for column, cell in zip(panel.columns, row.cells, strict=True):
                 numbers = [_number(cell.value), _number(cell.deviation), cell.seeds, cell.images]
                 numbers += [_number(cell.published), _number(cell.difference), cell.rank or ""]
-                writer.writerow([table.key, panel.title, row.name, column, *numbers, "; ".join(row.footnotes)])
+                notes = "; ".join(row.footnotes)
+                writer.writerow([table.key, panel.title, row.name, column, *numbers, notes, row.remark])
     return stream.getvalue()
 
 
-def tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_LATEX.get(character, character) for character in text)
+def joined(group: Sequence[Panel]) -> list[tuple[Row, list[tuple[Cell, ...]]]]:
+    """Rows of panels that stand beside each other: one row for each model, with its cells in each panel."""
+    by_name = [{row.name: row for row in panel.rows} for panel in group]
+    found = []
+    for name in dict.fromkeys(name for rows in by_name for name in rows):
+        cells = [
+            rows[name].cells if name in rows else tuple(Cell() for _ in panel.columns)
+            for rows, panel in zip(by_name, group, strict=True)
+        ]
+        own = [rows[name] for rows in by_name if name in rows]
+        notes = tuple(dict.fromkeys(note for row in own for note in row.footnotes))
+        flat = tuple(cell for part in cells for cell in part)
+        found.append((Row(name, flat, notes, own[0].remark), cells))
+    return found
 
 
-def cell_words(cell: Cell, best: str, second: str, plus_minus: str) -> str:
-    """``0.812 ± 0.004 (published 0.826, -0.014)``."""
-    published = "" if cell.published is None else f"published {cell.published:.3f}"
+def group_title(group: Sequence[Panel]) -> str:
+    """The title of a panel; panels beside each other have theirs above their columns."""
+    return group[0].title if len(group) == 1 else ""
+
+
+def column_heads(group: Sequence[Panel]) -> list[str]:
+    """Names of all columns, with the panel's title where panels stand beside each other."""
+    if len(group) == 1:
+        return list(group[0].columns)
+    return [f"{panel.title}: {column}" for panel in group for column in panel.columns]
+
+
+def cell_words(cell: Cell, best: str, second: str, deviation: str) -> str:
+    """``0.812 ± 0.004``; n/a where a metric has no value, nothing where nothing was measured."""
     if cell.value is None:
-        return f"{NOT_MEASURED} ({published})" if published else NOT_MEASURED
-    value = f"{cell.value:.3f}"
-    value = {1: best, 2: second}.get(cell.rank, "{}").format(value)
-    value += f" {plus_minus} {cell.deviation:.3f}" if cell.deviation is not None else ""
-    return f"{value} ({published}, {cell.difference:+.3f})" if published else value
+        return UNDEFINED if cell.undefined else ""
+    value = {1: best, 2: second}.get(cell.rank, "{}").format(f"{cell.value:.3f}")
+    return f"{value} {deviation.format(f'{cell.deviation:.3f}')}" if cell.deviation is not None else value
 
 
 def cell_title(cell: Cell) -> str:
-    return f"{cell.images} images, {cell.seeds} seed{'s' if cell.seeds != 1 else ''}" if cell.images else NOT_MEASURED
+    """What is known of a cell beside its number."""
+    if cell.value is None:
+        return f"no value for these {cell.images} images".replace(" 0", "") if cell.undefined else NOT_MEASURED
+    words = f"{cell.images} images, {cell.seeds} seed{'s' if cell.seeds != 1 else ''}"
+    return words if cell.difference is None else f"{words}; {cell.difference:+.3f} to the published number"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     escaped = html.escape(text, quote=False).replace("\n", " ")
     return "".join(f"\\{character}" if character in "|*_`[]" else character for character in escaped)
 
 
 def footnotes(table: Table) -> list[str]:
+    """Notes of all rows, in the order of their numbers."""
     return list(dict.fromkeys(note for panel in table.panels for row in panel.rows for note in row.footnotes))
 
 
 def note_number(table: Table, note: str) -> int:
+    """The number of a row's note, from 1."""
     return footnotes(table).index(note) + 1
 
 
-def _used(table: Table, rows: Iterable[Row]) -> list[tuple[int, str]]:
-    notes = dict.fromkeys(note for row in rows for note in row.footnotes)
-    return [(note_number(table, note), note) for note in notes]
+def _published(cell: Cell) -> str:
+    return "" if cell.published is None else f"*{cell.published:.3f}*"
 
 
-FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
-    "md": (".md", markdown),
-    "latex": (".tex", latex),
-    "csv": (".csv", csv_text),
-}
-"""Name of a format: the file's ending, and the function."""
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"

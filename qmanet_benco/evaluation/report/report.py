@@ -3,135 +3,109 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.metrics import METRICS
 from qmanet_benco.evaluation.report import figures, render
-from qmanet_benco.evaluation.report.gallery import html_report
-from qmanet_benco.evaluation.report.tables import Run, Table, everything, name_rows, paper_tables, row_name
-from qmanet_benco.evaluation.suite.records import KEYS
+from qmanet_benco.evaluation.report.cells import Table, measured_only
+from qmanet_benco.evaluation.report.detection import KEY as DETECTION
+from qmanet_benco.evaluation.report.detection import detection_table
+from qmanet_benco.evaluation.report.figures import Chosen
+from qmanet_benco.evaluation.report.gallery import gallery_of
+from qmanet_benco.evaluation.report.latex import document, latex
+from qmanet_benco.evaluation.report.page import Content, Drawn, html_report, settings
+from qmanet_benco.evaluation.report.run import Run, read_run
+from qmanet_benco.evaluation.report.summary import summary
+from qmanet_benco.evaluation.report.tables import everything, overview, paper_tables
 from qmanet_benco.files import write_bytes_atomically
 
-DESCRIBED: dict[str, type] = dict(
-    name=str,
-    image_size=int,
-    resize=str,
-    precision=str,
-    seed=int,
-    batch=int,
-    models=list,
-    sets=list,
-    environment=dict,
-)
-ENTRIES: dict[str, dict[str, type]] = dict(models=dict(name=str, model=str, seed=int), sets=dict(name=str, images=int))
-"""What the report needs of ``suite.json``, and of each entry in two of its lists."""
-MEASURED = tuple(metric.name for metric in METRICS)
 FORMATS = ("md", "latex", "csv", "html")
+TABLE_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
+    "md": (".md", render.markdown),
+    "latex": (".tex", latex),
+    "csv": (".csv", render.csv_text),
+}
+"""Name of a format: the ending of a table's file, and the function."""
 
 
-def read_run(root: Path) -> Run:
-    """The records and the description of a run, finished or not.
-
-    Raises:
-        RequestError: the folder is none of a run, or it has no records.
-    """
-    try:
-        suite: dict[str, Any] = json.loads((root / "suite.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"{root} has no readable suite.json", "the --out of `qmanet suite run`") from error
-    files = sorted((root / "records").glob("*.parquet"))
-    if not files:
-        raise RequestError(f"{root} has no records yet", "a finished cell", "run `qmanet suite run` to its end")
-    _check_description(root, suite)
-    try:
-        records = pandas.concat([pandas.read_parquet(path) for path in files], ignore_index=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise RequestError(f"records in {root} cannot be read ({reason})", "Parquet files of a run") from error
-    _check_columns(root, records)
-    name_rows(suite["models"])
-    rows = {(entry["name"], entry["seed"]): row_name(entry) for entry in suite["models"]}
-    names = {entry["name"] for entry in suite["sets"]}
-    keys = list(zip(records["model"], records["seed"], strict=True))
-    records["row"] = [rows.get(key, "") for key in keys]
-    records = records[(records["row"] != "") & records["set"].isin(names)].reset_index(drop=True)
-    if records.empty:
-        raise RequestError(f"no record in {root} belongs to the models and sets of its suite.json", "a finished cell")
-    footnotes: dict[str, tuple[str, ...]] = {}
-    for entry in suite["models"]:
-        notes = (*footnotes.get(row_name(entry), ()), *entry.get("footnotes", ()))
-        if entry.get("checkpoint") == "random" and entry["model"] != "AllTampered":
-            notes = (*notes, "random weights: it was never trained")
-        footnotes[row_name(entry)] = tuple(dict.fromkeys(notes))
-    return Run(records, suite, footnotes)
-
-
-def _check_description(root: Path, suite: Any) -> None:
-    """Raise RequestError where ``suite.json`` lacks something that the report needs."""
-    checked = [("", suite, DESCRIBED)]
-    if isinstance(suite, dict):
-        for part, kinds in ENTRIES.items():
-            entries = suite.get(part)
-            checked += [(f"{part}: ", entry, kinds) for entry in (entries if isinstance(entries, list) else [])]
-    for where, found, kinds in checked:
-        for name, kind in kinds.items():
-            if not isinstance(found, dict) or not isinstance(found.get(name), kind):
-                got = f"{root / 'suite.json'}: {where}no {name} that is a {kind.__name__}"
-                raise RequestError(got, "the --out of `qmanet suite run`")
-
-
-def _check_columns(root: Path, records: pandas.DataFrame) -> None:
-    for name in (*KEYS, *MEASURED):
-        if name not in records or (name in MEASURED and not pandas.api.types.is_numeric_dtype(records[name])):
-            raise RequestError(f"records in {root} have no column {name} of the right kind", "Parquet files of a run")
-
-
-def make_report(root: Path, formats: Sequence[str] = FORMATS, images: Sequence[str] = ()) -> list[Path]:
+def make_report(
+    root: Path,
+    formats: Sequence[str] = FORMATS,
+    images: Sequence[str] = (),
+    *,
+    only_measured: bool = False,
+    gallery: int = 0,
+    chosen: Chosen | None = None,
+) -> list[Path]:
     """Write the tables and figures of a run below ``root/report``.
+
+    Tables in which nothing was measured are left out; the report names them and what each needs.
 
     Args:
         root: the run's folder.
         formats: of :data:`FORMATS`.
         images: stems for the qualitative grid; by default the hardest.
+        only_measured: without published numbers, and without rows that were not measured.
+        gallery: images of each set in the HTML file; 0: as many as its size allows.
+        chosen: what the figures show; ``images`` come first.
 
     Returns:
         The files, in the order in which a reader wants them.
 
     Raises:
-        RequestError: a format is unknown, or the folder has no records.
+        RequestError: a format is unknown, the folder has no records, or a figure is asked for what is not there.
     """
     for name in formats:
         if name not in FORMATS:
             raise RequestError(f"--format {name}", ", ".join(FORMATS))
+    if gallery < 0:
+        raise RequestError(f"--gallery {gallery}", "0 (as many as fit) or more")
     run = read_run(root)
+    chosen = chosen or Chosen(images=tuple(images))
+    figures.check_chosen(run, chosen)
     out = root / "report"
-    tables = [everything(run), *paper_tables(run)]
-    drawn = _draw(run, root, out, images)
+    drawn, drawn_paths = _draw(run, root, out, chosen)
+    made = _tables(run)
+    content = _content(run, made, only_measured, drawn)
     written: list[Path] = []
     if "html" in formats:
-        titled = [(title, png) for title, png, _ in drawn]
-        written.append(_write(out / "report.html", html_report(run, root, tables, titled)))
+        written.append(_write(out / "report.html", html_report(content, gallery_of(run, root, gallery))))
     if "md" in formats:
-        written.append(_write(out / "report.md", _markdown(run, tables, drawn)))
+        written.append(_write(out / "report.md", _markdown(content)))
     for name in formats:
-        if name in render.FORMATS:
-            ending, text = render.FORMATS[name]
-            written += [_write(out / "tables" / f"{table.key}{ending}", text(table)) for table in tables]
-    return [*written, *(path for _, _, paths in drawn for path in paths)]
+        if name in TABLE_FORMATS:
+            ending, text = TABLE_FORMATS[name]
+            for table in made:  # an earlier report may have left one that this one leaves out
+                (out / "tables" / f"{table.key}{ending}").unlink(missing_ok=True)
+            written += [_write(out / "tables" / f"{table.key}{ending}", text(table)) for table in content.tables]
+    if "latex" in formats:
+        written.append(_write(out / "tables.tex", document([f"tables/{table.key}" for table in content.tables])))
+    return [*written, *drawn_paths]
 
 
-def _draw(run: Run, root: Path, out: Path, images: Sequence[str]) -> list[tuple[str, bytes, list[Path]]]:
-    """Title, PNG and files of each figure that the records allow."""
-    drawn = []
+def _tables(run: Run) -> list[Table]:
+    """All tables, in the order in which a reader wants them."""
+    first, *others = paper_tables(run)
+    return [overview(run), first, detection_table(run), *others, everything(run)]
+
+
+def _content(run: Run, made: Sequence[Table], only_measured: bool, drawn: Sequence[Drawn]) -> Content:
+    tables = [table for table in made if table.measured]
+    left_out = [f"{table.heading} needs {table.needs}" for table in made if not table.measured and table.needs]
+    detection = next(table for table in made if table.key == DETECTION)
+    if only_measured:
+        tables = [measured_only(table) for table in tables]
+    return Content(run, summary(run, detection), tables, left_out, drawn)
+
+
+def _draw(run: Run, root: Path, out: Path, chosen: Chosen) -> tuple[list[Drawn], list[Path]]:
+    """The figures that the records allow, and their files."""
+    drawn, paths = [], []
     for name, title, figure in (
-        ("figure3", "Figure 3. Photo, truth and masks", figures.qualitative_grid(run, root, images)),
-        ("figure4", "Figure 4. Robustness: F1 against the attack's level", figures.robustness_curves(run)),
+        ("figure4", "Robustness: F1 against the attack's level (Figure 4)", figures.robustness_curves(run, chosen)),
+        ("figure3", "Photo, truth and masks (Figure 3)", figures.qualitative_grid(run, root, chosen)),
     ):
         if figure is None:
             continue
@@ -141,32 +115,45 @@ def _draw(run: Run, root: Path, out: Path, images: Sequence[str]) -> list[tuple[
             figure.savefig(stream, format=kind, dpi=130)
             contents[kind] = stream.getvalue()
         figures.plt.close(figure)
-        paths = [_write(out / "figures" / f"{name}.{kind}", content) for kind, content in contents.items()]
-        drawn.append((title, contents["png"], paths))
-    return drawn
+        paths += [_write(out / "figures" / f"{name}.{kind}", content) for kind, content in contents.items()]
+        drawn.append(Drawn(name, title, contents["png"]))
+    return drawn, paths
 
 
-def _markdown(run: Run, tables: Sequence[Table], drawn: Sequence[tuple[str, bytes, list[Path]]]) -> str:
-    suite = run.suite
+def _markdown(content: Content) -> str:
+    suite = content.run.suite
+    ahead = [
+        [lead.where, str(lead.images), lead.best, f"{lead.value:.3f}", lead.second or "only one model", lead.words]
+        for lead in content.leads
+    ]
+    plain = [[render.plain(word) for word in line] for line in ahead]
+    versions = ", ".join(f"{name} {version}" for name, version in suite["environment"].items())
+    left_out = f"Left out, because nothing in them was measured: {'; '.join(content.left_out)}."
+    heads = ["metric", "definition", "averages over", "difference from the framework's"]
+    definitions = [[m.title, m.definition, m.averages_over, m.differs_from_stock] for m in METRICS]
     lines = [
         f"# {suite['name']}",
         "",
-        f"{suite['image_size']} x {suite['image_size']} ({suite['resize']}), {suite['precision']}, seed "
-        f"{suite['seed']}, batch {suite['batch']}. Bold: the best measured; underlined: the second. In brackets: the "
-        "paper's own number, and measured minus published.",
-        "",
-        *(f"- {entry['name']}: {entry['images']} images" for entry in suite["sets"]),
         *(f"- FAILED: {line}" for line in suite.get("failures", ())),
+        "### Who is ahead",
         "",
-        *(render.markdown(table) for table in tables),
-        *(f"![{title}](figures/{paths[0].name})\n" for title, _, paths in drawn),
+        *render.markdown_table(["where", "images", "ahead", "value", "then", "by"], plain),
+        "",
+        "± is half of the 95 % interval of the mean difference, image by image. Bold: the best measured; underlined: "
+        "the second; in italics: published numbers.",
+        "",
+        *(render.markdown(table) for table in content.tables),
+        *(f"![{figure.title}](figures/{figure.name}.png)\n" for figure in content.figures),
+        *([left_out, ""] if content.left_out else []),
         "### Metrics",
         "",
-        "| metric | definition | averages over | difference from the framework's |",
-        "| --- | --- | --- | --- |",
-        *(f"| {m.name} | {m.definition} | {m.averages_over} | {m.differs_from_stock} |" for m in METRICS),
+        *render.markdown_table(heads, definitions),
         "",
-        "Made with " + ", ".join(f"{name} {version}" for name, version in suite["environment"].items()) + ".",
+        "### How this was made",
+        "",
+        f"- {'; '.join(settings(content.run))}",
+        *(f"- {entry['name']}: {entry['images']} images" for entry in suite["sets"]),
+        f"- {versions}",
         "",
     ]
     return "\n".join(lines)

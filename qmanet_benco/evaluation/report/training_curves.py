@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.report.figures import STYLES
+from qmanet_benco.evaluation.report.figures import style
 from qmanet_benco.files import write_atomically
 
 mpl.use("Agg")
@@ -71,19 +71,9 @@ def figure_of(losses: dict[str, Curve], validation: dict[str, Curve]) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
     for axis, curves, label in zip(axes, (losses, validation), ("mean training loss", "pixel F1"), strict=True):
         for index, (name, curve) in enumerate(sorted(curves.items())):
-            colour, marker, dashes = STYLES[index % len(STYLES)]
             epochs = sorted(curve)
             values = [curve[epoch] for epoch in epochs]
-            axis.plot(
-                [epoch + 1 for epoch in epochs],
-                values,
-                color=colour,
-                marker=marker,
-                ls=dashes,
-                ms=4,
-                lw=1.4,
-                label=name,
-            )
+            axis.plot([epoch + 1 for epoch in epochs], values, label=name, **style(index))
         axis.set_xlabel("epochs")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)

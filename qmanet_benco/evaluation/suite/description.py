@@ -11,6 +11,7 @@ from typing import Any
 from qmanet_benco.benco.resume.training import NOTHING, RUN
 from qmanet_benco.benco.seam.checkpoints import mapped
 from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.benco.zoo.detection import image_score_note
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.open_sets import OpenSet
 from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
@@ -47,7 +48,14 @@ def write_description(
     """Write ``out/suite.json``; a reader never meets half of it."""
     described = {
         **{key: getattr(suite, key) for key in ("name", "image_size", "resize", "batch", "precision", "seed")},
-        "models": [{**entry.model_dump(), "footnotes": notes(entry)} for entry in models],
+        "models": [
+            {
+                **entry.model_dump(),
+                "footnotes": notes(entry),
+                "image_score_note": image_score_note(entry.model, entry.flags),
+            }
+            for entry in models
+        ],
         "sets": [
             {"name": opened.entry.name, "path": str(opened.path), "images": len(opened.indices)} for opened in sets
         ],
