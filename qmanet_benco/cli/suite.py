@@ -137,8 +137,8 @@ def suite_report(
     from qmanet_benco.evaluation.report.figures import Chosen
     from qmanet_benco.evaluation.report.report import make_report
 
-    names = (figure_models, figure_sets, figure_attacks, images)
-    chosen = Chosen(*(tuple(each or ()) for each in names), rows=figure_rows)
+    models, sets, attacks, stems = (tuple(each or ()) for each in (figure_models, figure_sets, figure_attacks, images))
+    chosen = Chosen(models, sets, attacks, stems, figure_rows)
     written = make_report(
         folder, tuple(formats.split(",")), only_measured=measured_only, gallery=gallery, chosen=chosen
     )

@@ -48,7 +48,7 @@ class Chosen:
     images: tuple[str, ...] = ()
     """Stems for Figure 3, in this order; empty: the hardest of each set."""
     rows: int = FIGURE_ROWS
-    """Images of each set in Figure 3, where none are named."""
+    """Images of each set in Figure 3, where none is named."""
 
 
 def style(index: int) -> dict[str, Any]:
@@ -139,24 +139,31 @@ def qualitative_grid(run: Run, root: Path, chosen: Chosen) -> Figure | None:
     if not drawn:
         return None
     models = {name: folder for name, folder in first_seeds(run).items() if not chosen.models or name in chosen.models}
-    size = (1.5 * (2 + len(models)), 1.45 * len(drawn) + 0.4)
-    figure, axes = plt.subplots(len(drawn), 2 + len(models), figsize=size, squeeze=False)
-    for axis, title in zip(axes[0], ["photo", "truth", *models], strict=True):
-        axis.set_title(title, fontsize=8)
-    for row, (name, stem) in zip(axes, drawn, strict=True):
+    heads = ["photo", "truth", *models]
+    figure, axis = plt.subplots(figsize=(1.5 * len(heads) + 0.6, 1.5 * len(drawn) + 0.4))
+    for column, head in enumerate(heads):
+        axis.text(column + 0.5, -0.06, head, ha="center", va="bottom", fontsize=8)
+    for row, (name, stem) in enumerate(drawn):
+        axis.text(-0.06, row + 0.5, f"{name}\n{stem[:18]}", ha="right", va="center", rotation=90, fontsize=6)
         paths = [preview(root, "photo", name, stem), preview(root, "truth", name, stem)]
         paths += [preview(root, "mask", name, stem, folder) for folder in models.values()]
-        for axis, path in zip(row, paths, strict=True):
-            axis.set_xticks([])
-            axis.set_yticks([])
+        for column, path in enumerate(paths):
             picture = picture_in(path)
             if picture is not None:
-                axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+                axis.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=_inside(picture.shape, column, row))
             else:
-                axis.text(0.5, 0.5, "not kept", ha="center", va="center", transform=axis.transAxes, fontsize=7)
-        row[0].set_ylabel(f"{name}\n{stem[:18]}", fontsize=6)
-    figure.tight_layout(pad=0.4)
+                axis.text(column + 0.5, row + 0.5, "not kept", ha="center", va="center", fontsize=7)
+    axis.set_xlim(-0.3, len(heads))
+    axis.set_ylim(len(drawn), -0.2)
+    axis.set_axis_off()
+    figure.subplots_adjust(0, 0, 1, 1)
     return figure
+
+
+def _inside(shape: tuple[int, ...], column: int, row: int) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a picture in its square of the grid, with a margin."""
+    height, width = (0.96 * side / max(shape[:2]) / 2 for side in shape[:2])
+    return column + 0.5 - width, column + 0.5 + width, row + 0.5 + height, row + 0.5 - height
 
 
 def first_seeds(run: Run) -> dict[str, str]:

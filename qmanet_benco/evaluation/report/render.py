@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from qmanet_benco.evaluation.report.cells import Cell, Panel, Row, Table
 
 NOT_MEASURED, UNDEFINED = "not measured", "n/a"
-HEADS = ("table", "panel", "model", "column", "measured", "deviation", "seeds", "images", "published", "difference")
-HEADS += ("rank", "footnotes", "score")
+HEADS = (
+    *("table", "panel", "model", "column", "measured", "deviation", "seeds", "images", "published", "difference"),
+    *("rank", "footnotes", "score"),
+)
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

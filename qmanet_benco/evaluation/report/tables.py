@@ -83,7 +83,7 @@ def paper_tables(run: Run) -> list[Table]:
             ),
             (
                 "noise (variance): the levels are variances, as the framework's wrapper takes them; noise (standard "
-                "deviation): standard deviations, as the paper words it. The published column stands beside both",
+                "deviation): standard deviations, as the paper words it",
                 "the images without attack are one level more in the panels that say so; the paper does not say which "
                 "its averages are, and a public log of MVSS-Net gives its published figures on CASIAv1 only with them",
                 _levels_note(run),
@@ -121,7 +121,7 @@ def overview(run: Run) -> Table:
     sets = run.sets()
     if {run.set_named(name) for name in FOUR_SETS} >= set(sets):
         return Table("overview", "Localization on every set", ())
-    panels = []
+    panels: list[Panel] = []
     for title, metric in (("Pixel F1", "f1"), ("Pixel AUC (ties grouped)", "auc")):
         rows = []
         for model in run.models():
