@@ -199,8 +199,8 @@ def _read_records(files: Sequence[Path]) -> pandas.DataFrame:
     """All rows, names as categories: half a gigabyte for two and a half million rows."""
     tables = []
     for path in files:
-        table = parquet.read_table(path)
-        tables.append(table.select([name for name in READ if name in table.column_names]))
+        opened = parquet.ParquetFile(path)  # read_table takes five times as long for a small file
+        tables.append(opened.read([name for name in READ if name in opened.schema_arrow.names]))
     records = pyarrow.concat_tables(tables, promote_options="default").to_pandas(strings_to_categorical=True)
     if "authentic" not in records:
         records["authentic"] = False
