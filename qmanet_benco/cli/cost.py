@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,7 @@ def cost(
         typer.Option("--variant", metavar="NAME", help="A variant of QMA-Net; may be given several times."),
     ] = None,
     plugins: Plugins = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for cost.csv and cost.tex.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what models cost.
@@ -42,6 +44,11 @@ def cost(
         print_json([asdict(row) for row in rows])
     else:
         show(rows)
+    if out is not None:
+        from qmanet_benco.evaluation.report.costs import write_costs
+
+        for path in write_costs(rows, out):
+            typer.echo(path, err=as_json)
     for line in failures:
         typer.echo(f"failed: {line}", err=True)
     raise typer.Exit(1 if failures else 0)
@@ -77,6 +84,8 @@ def show(rows: Iterable[Cost]) -> None:
         table.add_row(f"{row.model} {row.variant}".strip(), str(row.image_size), *shown)
         notes += [f"{row.model}: {row.note}"] if row.note else []
     console = Console()
+    if not console.is_terminal:  # nothing is cut in a pipe or a log
+        console = Console(width=200)
     console.print(table)
     console.print(f"Not counted: {'; '.join(NOT_COUNTED)}. The published column is the paper's Table 10.")
     for note in notes:

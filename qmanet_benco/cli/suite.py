@@ -120,13 +120,15 @@ def suite_report(
         ),
     ] = None,
     figure_models: Annotated[
-        list[str] | None, typer.Option("--figure-model", help="Only this model in the figures; repeat.")
+        list[str] | None,
+        typer.Option("--figure-model", help="A model of the figures; may be given several times."),
     ] = None,
     figure_sets: Annotated[
-        list[str] | None, typer.Option("--figure-set", help="Only this set in the figures; repeat.")
+        list[str] | None, typer.Option("--figure-set", help="A set of the figures; may be given several times.")
     ] = None,
     figure_attacks: Annotated[
-        list[str] | None, typer.Option("--figure-attack", help="Only this attack in Figure 4; repeat.")
+        list[str] | None,
+        typer.Option("--figure-attack", help="An attack of Figure 4; may be given several times."),
     ] = None,
     figure_rows: Annotated[int, typer.Option(help="Images of each set in Figure 3, where none is named.")] = 4,
 ) -> None:

@@ -21,7 +21,7 @@ import pandas
 from PIL import Image
 
 from qmanet_benco.evaluation.metrics import METRICS
-from qmanet_benco.evaluation.suite.comparison import ATTACKS
+from qmanet_benco.evaluation.suite.comparison import PAPER_ATTACKS
 from qmanet_benco.evaluation.suite.records import safe_name
 
 SETS = ("CASIAv1", "Columbia", "Coverage", "NIST16", "CocoGlide", "AutoSplice")
@@ -56,7 +56,7 @@ def write_run(root: Path, models: int, images: int) -> int:
     names = [f"model {index}" for index in range(models)]
     cases = [
         ("none", 0.0),
-        *((name, float(level)) for one in ATTACKS for name, levels in one.items() for level in levels),
+        *((name, float(level)) for one in PAPER_ATTACKS for name, levels in one.items() for level in levels),
     ]
     (root / "records").mkdir(parents=True)
     stems = [f"photo-{index:06d}" for index in range(images)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from qmanet_benco.cli.main import main
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.cost import Subject, multiply_adds, subjects
+from qmanet_benco.evaluation.cost import Cost, Subject, multiply_adds, subjects
 
 
 class Named(nn.Module):
@@ -89,3 +90,24 @@ def test_command_prints_one_json_list_with_the_agreed_fields(
     assert row["params_m"] == pytest.approx(sum(p.numel() for p in network.parameters()) / 1e6)
     assert row["macs_g"] > 0.1
     assert row["peak_mib"] > 10
+
+
+def test_table_is_whole_in_a_pipe_and_written_as_csv_and_latex(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import csv
+
+    from qmanet_benco.cli.cost import show
+    from qmanet_benco.evaluation.report.costs import write_costs
+
+    row = Cost("Model_with_a_long_name", "variant", 1.5, 123456.7, 512, 0.25, 1024.0, 2.0, 123456.8, "100 % of it")
+    show([row])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "Model_with_a_long_name variant" in line]
+    assert "123456.7" in line
+    assert "246913.4" in line
+    table, tex = write_costs([row], tmp_path / "out")
+    (found,) = csv.DictReader(table.open())
+    assert (float(found["macs_g"]), float(found["flops_g"])) == (123456.7, 246913.4)
+    text = tex.read_text()
+    assert r"Model\_with\_a\_long\_name variant & 512 & 1.5 & 123456.7 & 0.2 & 1024.0 & 2.0 & 123456.8 \\" in text
+    assert r"100 \% of it" in text

@@ -29,7 +29,11 @@ METRICS_INTRODUCTION = """\
 ## Metrics
 
 The suite's means of the first four equal what the framework's own test script logs
-(`tests/evaluation/test_run.py`, to 1e-6, with one process and with two)."""
+(`tests/evaluation/test_run.py`, to 1e-6, with one process and with two). Of a set with authentic images the script's
+mean counts each of them as 0; so do the records, but the report's means leave them out.
+
+At image level ImageF1, ImageAUC and ImageAccuracy equal the framework's evaluators
+(`tests/evaluation/test_detection.py`)."""
 CORRECTIONS_INTRODUCTION = """\
 ## Corrections of the scripts
 

@@ -1,0 +1,66 @@
+"""Table 10 as CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation.cost import NOT_COUNTED, Cost
+from qmanet_benco.evaluation.report.latex import tex
+from qmanet_benco.files import write_bytes_atomically
+
+HEADS = ("Model", "Side", "Parameters (M)", "MACs (G)", "Latency (s)", "Peak (MiB)", "Published (M)", "Published (G)")
+
+
+def write_costs(rows: Sequence[Cost], folder: Path) -> list[Path]:
+    """Write ``cost.csv`` with all that was measured, and ``cost.tex`` to be pasted.
+
+    Raises:
+        RequestError: the folder cannot be written.
+    """
+    written = []
+    for name, text in (("cost.csv", csv_text(rows)), ("cost.tex", latex(rows))):
+        try:
+            write_bytes_atomically(folder / name, text.encode())
+        except OSError as error:
+            raise RequestError(f"{folder / name} cannot be written ({error.strerror})", "a folder with room") from error
+        written.append(folder / name)
+    return written
+
+
+def csv_text(rows: Sequence[Cost]) -> str:
+    """One line for each model."""
+    stream = io.StringIO()
+    names = [field.name for field in fields(Cost)]
+    writer = csv.DictWriter(stream, [*names[:4], "flops_g", *names[4:]], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**asdict(row), "flops_g": row.flops_g})
+    return stream.getvalue()
+
+
+def latex(rows: Sequence[Cost]) -> str:
+    """A ``table*`` with booktabs; needs graphicx too."""
+    lines = [
+        r"\begin{table*}[tbp]",
+        r"\centering",
+        r"\caption{Parameters, multiply-adds, latency and peak memory of one image on a CPU.}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\ignorespaces",
+        rf"\begin{{tabular}}{{l{'r' * (len(HEADS) - 1)}}}",
+        r"\toprule",
+        rf"{' & '.join(HEADS)} \\",
+        r"\midrule",
+    ]
+    for row in rows:
+        numbers = (row.params_m, row.macs_g, row.latency_s, row.peak_mib, row.published_params_m, row.published_flops_g)
+        shown = ["" if number is None else f"{number:.1f}" for number in numbers]
+        name = tex(f"{row.model} {row.variant}".strip())
+        lines.append(rf"{name} & {row.image_size} & {' & '.join(shown)} \\")
+    lines += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
+    notes = [f"{row.model}: {row.note}" for row in rows if row.note]
+    lines += [rf"{tex(note)}.\par" for note in [f"Not counted: {'; '.join(NOT_COUNTED)}", *notes]]
+    return "\n".join([*lines, r"\end{minipage}", r"\end{table*}", ""])
