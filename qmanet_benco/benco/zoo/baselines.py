@@ -84,7 +84,7 @@ ROWS = (
         ),
         footnotes=(
             "scored in training mode, as the framework's scripts test it (--no_model_eval): its BatchNorms use the "
-            "test batch and its dropout draws, so a prediction depends on the other images of its batch and on the seed",
+            "test batch and its dropout draws, so a prediction depends on the other images of its batch and on a seed",
             "the image-level loss puts a sigmoid on a sigmoid (mvssnet.py:258)",
         ),
     ),
