@@ -82,7 +82,7 @@ class Seeded:
 
 
 def transform(attack: Attack, seed: int) -> Seeded | None:
-    """The transform of an attack, for the framework's ``common_transforms``.
+    """Make the transform of an attack, for the framework's ``common_transforms``.
 
     Args:
         attack: one of :data:`ATTACKS`, or :data:`NONE`.
@@ -103,7 +103,7 @@ def transform(attack: Attack, seed: int) -> Seeded | None:
 
 
 def _through_framework(wrapper: str) -> Change:
-    """An attack by the framework's own wrapper, whose albumentations draw from two global generators."""
+    """Make an attack by the framework's own wrapper, whose albumentations draw from two global generators."""
 
     def change(image: Pixels, level: float, generator: random.Random) -> Pixels:
         from qmanet_benco.benco.seam.attack_wrappers import wrapped

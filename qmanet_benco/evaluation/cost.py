@@ -72,7 +72,7 @@ class Subject:
 
 
 def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str, ...] = ()) -> list[Subject]:
-    """The named models and variants of QMA-Net; without any, every baseline and the paper's QMA-Net.
+    """List the named models and variants of QMA-Net; without any, every baseline and the paper's QMA-Net.
 
     Args:
         models: registered names.
@@ -181,13 +181,13 @@ def attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int
 
 
 def _fused_on_cpu() -> list[Any]:
-    """The CPU's fused attention, for which torch's counter has no rule (it has those of CUDA)."""
+    """Count the CPU's fused attention, for which torch's counter has no rule (it has those of CUDA)."""
     names = ("_scaled_dot_product_flash_attention_for_cpu",)
     return [getattr(torch.ops.aten, name) for name in names if hasattr(torch.ops.aten, name)]
 
 
 def example(model: str, image_size: int) -> dict[str, Any]:
-    """A batch of one seeded image as the framework's loader hands it over, with what the model's post function adds."""
+    """Make a batch of one seeded image as the framework's loader does, with what the model's post function adds."""
     from qmanet_benco.benco.zoo import build as zoo
 
     generator = torch.Generator().manual_seed(0)
@@ -232,7 +232,7 @@ def _known(name: str) -> bool:
 
 
 def peak_mib() -> float:
-    """The process's largest resident memory so far.
+    """Return the process's largest resident memory so far.
 
     Linux's ``ru_maxrss`` would begin with the memory of the process that started this one.
     """

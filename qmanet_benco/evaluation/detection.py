@@ -57,7 +57,7 @@ METRICS = (
 def image_score(
     probability: Plane, own: float | None, calibration: Calibration | None, size: tuple[int, int]
 ) -> tuple[float, str]:
-    """The score of one image, and the rule that it follows.
+    """Return the score of one image, and the rule that it follows.
 
     The calibration of the weights comes first, then the model's own answer, then the largest probability.
 

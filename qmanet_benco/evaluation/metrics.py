@@ -94,7 +94,7 @@ OF_TAMPERED = ("f1", "permute_f1", "iou", "auc_stock")
 
 
 def image_metrics(probability: Tensor, mask: Tensor, valid: Tensor | None = None) -> dict[str, float]:
-    """All metrics of one image.
+    """Compute all metrics of one image.
 
     Args:
         probability: H x W in [0, 1].
@@ -135,7 +135,7 @@ class Confusion:
     fn: int
 
     def f1(self) -> float:
-        """With the framework's epsilons, so that values agree to the last digits."""
+        """Compute F1 with the framework's epsilons, so that values agree to the last digits."""
         precision = self.tp / (self.tp + self.fp + EPSILON)
         recall = self.tp / (self.tp + self.fn + EPSILON)
         return 2 * precision * recall / (precision + recall + EPSILON)
@@ -178,7 +178,7 @@ def _confusion(predicted: Tensor, truth: Tensor) -> Confusion:
 
 
 def _ranked(scores: Tensor, truth: Tensor, positives: int) -> dict[str, float]:
-    """Everything that needs the pixels in order: sorted once."""
+    """Compute everything that needs the pixels in order, which are sorted once."""
     undefined = {"auc": math.nan, "auc_stock": math.nan, "f1_best": math.nan, "threshold_best": math.nan}
     if not positives:
         return undefined | {"auc_stock": 0.0}  # the framework's value for it

@@ -18,7 +18,7 @@ def published() -> dict[str, Any]:
 
 
 def published_value(*keys: str) -> float | None:
-    """One number, e.g. of ``("table1", "pixel_f1", "TruFor", "CASIAv1")``; None where the paper has none."""
+    """Look up one number, e.g. of ``("table1", "pixel_f1", "TruFor", "CASIAv1")``; None where the paper has none."""
     found: Any = published()
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
@@ -34,6 +34,6 @@ def rows_of(*block: str) -> list[str]:
 
 
 def published_rows() -> set[str]:
-    """Every model that has a row of its own somewhere in the paper."""
+    """Return every model that has a row of its own somewhere in the paper."""
     blocks = (("table1", "pixel_f1"), ("table2", "pixel_f1"), ("table9", "pixel_f1"))
     return {name for block in blocks for name in rows_of(*block)}

@@ -115,7 +115,7 @@ def average(cells: Sequence[Cell]) -> Cell:
 
 
 def deviation_of(by_seed: Mapping[int, float]) -> float | None:
-    """The standard deviation over seeds (with n - 1); None for one seed."""
+    """Return the standard deviation over seeds (with n - 1); None for one seed."""
     if len(by_seed) < 2:
         return None
     mean = sum(by_seed.values()) / len(by_seed)
@@ -154,7 +154,7 @@ def ranked(
 
 
 def measured_only(table: Table) -> Table:
-    """The table without published numbers and without rows and panels that were not measured."""
+    """Return the table without published numbers and without rows and panels that were not measured."""
     panels = []
     for panel in table.panels:
         rows = tuple(

@@ -33,7 +33,7 @@ def write_costs(rows: Sequence[Cost], folder: Path) -> list[Path]:
 
 
 def csv_text(rows: Sequence[Cost]) -> str:
-    """One line for each model."""
+    """Write one line for each model."""
     stream = io.StringIO()
     names = [field.name for field in fields(Cost)]
     writer = csv.DictWriter(stream, [*names[:4], "flops_g", *names[4:]], lineterminator="\n")
@@ -44,7 +44,7 @@ def csv_text(rows: Sequence[Cost]) -> str:
 
 
 def latex(rows: Sequence[Cost]) -> str:
-    """A ``table*`` with booktabs; needs graphicx too."""
+    """Return a ``table*`` with booktabs; needs graphicx too."""
     lines = [
         r"\begin{table*}[tbp]",
         r"\centering",

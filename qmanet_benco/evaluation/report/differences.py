@@ -53,7 +53,7 @@ NOT_BUILT_INTRODUCTION = "## Models that cannot be run"
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Write the page as Markdown."""
     metrics = [(f"`{row.name}`", row.definition, row.averages_over, row.differs_from_stock) for row in METRICS]
     corrections = [(f"`{row.name}`", f"`{row.stock}`", row.why, ", ".join(row.scripts)) for row in CORRECTIONS]
     attacks = [

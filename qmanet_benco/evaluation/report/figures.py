@@ -183,14 +183,14 @@ def first_seeds(run: Run) -> dict[str, str]:
 
 
 def preview(root: Path, kind: str, name: str, stem: str, model: str = "") -> Path:
-    """Where a small picture lies: ``photo``, ``truth`` or ``mask`` (of a model)."""
+    """Return where a small picture lies: ``photo``, ``truth`` or ``mask`` (of a model)."""
     folder = root / "previews" / kind
     folder = folder / safe_name(model) if model else folder
     return folder / safe_name(name) / f"{safe_name(stem)}{'.jpg' if kind == 'photo' else '.png'}"
 
 
 def picture_in(path: Path) -> NDArray[np.uint8] | None:
-    """A small picture, or None where it was not kept or is damaged."""
+    """Read a small picture, or None where it was not kept or is damaged."""
     try:
         with open_image(path) as image:
             return np.asarray(load_whole(image))

@@ -61,7 +61,7 @@ _SPREAD_BYTES = 30_000
 
 
 def _spread(stems: Sequence[str]) -> list[str]:
-    """The same stems in an order of which every beginning is spread evenly: by the fractions of the golden ratio."""
+    """Order stems so that every beginning is spread evenly: by the fractions of the golden ratio."""
     places = np.argsort(np.arange(len(stems)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
     order = np.empty(len(stems), int)
     order[places] = np.arange(len(stems))
@@ -92,7 +92,7 @@ def _item(run: Run, root: Path, name: str, stem: str, mean: float) -> dict[str, 
 
 
 def _disagreement(run: Run, root: Path, name: str, stem: str) -> str:
-    """The standard deviation of the models' probabilities, white where it is the largest possible (0.5)."""
+    """Compute the standard deviation of the models' probabilities, white where it is the largest possible (0.5)."""
     masks = []
     for path in _paths(run, root, name, stem)[2:]:
         picture = picture_in(path)
@@ -107,7 +107,7 @@ def _disagreement(run: Run, root: Path, name: str, stem: str) -> str:
 
 
 def uri(content: bytes, kind: str) -> str:
-    """A picture inside a page."""
+    """Return a picture inside a page."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

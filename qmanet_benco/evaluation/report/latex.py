@@ -32,7 +32,7 @@ _MARKS = (r"\textbf{{{}}}", r"\underline{{{}}}", r"{{\scriptsize $\pm$ {}}}")
 
 
 def latex(table: Table) -> str:
-    """A ``table`` with booktabs for each panel, or for those that stand beside each other; needs booktabs, graphicx.
+    """Write a ``table`` for each panel, or for those that stand beside each other; needs booktabs, graphicx.
 
     The caption has no number, which LaTeX gives itself. Published numbers stand in smaller lines of their own.
     """
@@ -40,7 +40,7 @@ def latex(table: Table) -> str:
 
 
 def document(names: Sequence[str]) -> str:
-    """A document with all tables, to look at them: ``names`` are their files beside it, without ending."""
+    """Return a document with all tables, to look at them: ``names`` are their files beside it, without ending."""
     inputs = "\n".join(rf"\input{{{name}}}" + "\n" + r"\clearpage" for name in names)
     packages = "\\usepackage[utf8]{inputenc}\n\\usepackage{booktabs,graphicx}"
     head = f"\\documentclass[twocolumn]{{article}}\n{packages}\n"
@@ -85,7 +85,7 @@ def _one(table: Table, group: Sequence[Panel]) -> str:
 
 
 def _titles(group: Sequence[Panel], remark: bool) -> list[str]:
-    """The panels' titles above their columns, and a rule under each."""
+    """Return the panels' titles above their columns, and a rule under each."""
     start = 2 + remark
     spans, rules = [], []
     for panel in group:

@@ -46,7 +46,7 @@ class Content:
 
 
 def html_report(content: Content, gallery: Gallery) -> str:
-    """The whole report as one file.
+    """Make the whole report as one file.
 
     Returns:
         HTML that refers to nothing outside itself; names of models, sets and images are inert text.
@@ -85,7 +85,7 @@ def html_report(content: Content, gallery: Gallery) -> str:
 
 
 def settings(run: Run) -> list[str]:
-    """How the images were scored, in words."""
+    """Return how the images were scored, in words."""
     suite = run.suite
     words = [f"{suite['image_size']} x {suite['image_size']} pixels ({suite['resize']})", suite["precision"]]
     return [*words, f"seed {suite['seed']}", f"batch {suite['batch']}"]

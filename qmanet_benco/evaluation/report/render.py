@@ -48,7 +48,7 @@ def markdown(table: Table) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """One line for each cell, with everything that is known of it."""
+    """Write one line for each cell, with everything that is known of it."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADS)
@@ -79,7 +79,7 @@ def joined(group: Sequence[Panel]) -> list[tuple[Row, list[tuple[Cell, ...]]]]:
 
 
 def group_title(group: Sequence[Panel]) -> str:
-    """The title of a panel; panels beside each other have theirs above their columns."""
+    """Return the title of a panel; panels beside each other have theirs above their columns."""
     return group[0].title if len(group) == 1 else ""
 
 
@@ -91,7 +91,7 @@ def column_heads(group: Sequence[Panel]) -> list[str]:
 
 
 def cell_words(cell: Cell, best: str, second: str, deviation: str) -> str:
-    """``0.812 ± 0.004``; n/a where a metric has no value, nothing where nothing was measured."""
+    """Write ``0.812 ± 0.004``; n/a where a metric has no value, nothing where nothing was measured."""
     if cell.value is None:
         return UNDEFINED if cell.undefined else ""
     value = {1: best, 2: second}.get(cell.rank, "{}").format(f"{cell.value:.3f}")
@@ -99,7 +99,7 @@ def cell_words(cell: Cell, best: str, second: str, deviation: str) -> str:
 
 
 def cell_title(cell: Cell) -> str:
-    """What is known of a cell beside its number."""
+    """Return what is known of a cell beside its number."""
     if cell.value is None:
         return f"no value for these {cell.images} images".replace(" 0", "") if cell.undefined else NOT_MEASURED
     words = f"{cell.images} images, {cell.seeds} seed{'s' if cell.seeds != 1 else ''}"
@@ -118,7 +118,7 @@ def footnotes(table: Table) -> list[str]:
 
 
 def note_number(table: Table, note: str) -> int:
-    """The number of a row's note, from 1."""
+    """Return the number of a row's note, from 1."""
     return footnotes(table).index(note) + 1
 
 

@@ -86,7 +86,7 @@ def make_report(
 
 
 def _tables(run: Run) -> list[Table]:
-    """All tables, in the order in which a reader wants them."""
+    """Return all tables, in the order in which a reader wants them."""
     first, *others = paper_tables(run)
     return [overview(run), first, detection_table(run), *others, everything(run)]
 
@@ -101,7 +101,7 @@ def _content(run: Run, made: Sequence[Table], only_measured: bool, drawn: Sequen
 
 
 def _draw(run: Run, root: Path, out: Path, chosen: Chosen) -> tuple[list[Drawn], list[Path]]:
-    """The figures that the records allow, and their files."""
+    """Return the figures that the records allow, and their files."""
     drawn, paths = [], []
     for name, title, figure in (
         ("figure4", "Robustness: F1 against the attack's level (Figure 4)", figures.robustness_curves(run, chosen)),

@@ -55,11 +55,11 @@ class Run:
         return list(dict.fromkeys(row_name(entry) for entry in self.suite["models"]))
 
     def sets(self) -> list[str]:
-        """In the suite's order."""
+        """List the sets in the suite's order."""
         return [entry["name"] for entry in self.suite["sets"]]
 
     def set_named(self, title: str) -> str:
-        """The suite's own name of a set of the paper, or of a version of it (``NIST16 (long side 1024)``)."""
+        """Find the suite's own name of a set of the paper, or of a version of it (``NIST16 (long side 1024)``)."""
         names = self.sets()
         titles = [set_title(name) for name in names]
         versions = [one.partition(" (")[0] for one in titles]
@@ -85,7 +85,7 @@ class Run:
     def mean(
         self, model: str, name: str, metric: str, attack: str = "none", level: float | None = 0.0, clean: bool = False
     ) -> Cell:
-        """A measured cell: the mean over images (and levels, where ``level`` is None), then over seeds.
+        """Make a measured cell: the mean over images (and levels, where ``level`` is None), then over seeds.
 
         Args:
             model: row.
@@ -148,7 +148,7 @@ class Run:
 
 
 def row_name(entry: Mapping[str, Any]) -> str:
-    """The row of the tables that a model of ``suite.json`` stands in."""
+    """Return the row of the tables that a model of ``suite.json`` stands in."""
     return str(entry.get("row") or entry["name"])
 
 
@@ -164,7 +164,7 @@ def name_rows(entries: Sequence[dict[str, Any]]) -> None:
 
 
 def read_run(root: Path) -> Run:
-    """The records and the description of a run, finished or not.
+    """Read the records and the description of a run, finished or not.
 
     Raises:
         RequestError: the folder is none of a run, or it has no records.
@@ -196,7 +196,7 @@ def read_run(root: Path) -> Run:
 
 
 def _read_records(files: Sequence[Path]) -> pandas.DataFrame:
-    """All rows, names as categories: half a gigabyte for two and a half million rows."""
+    """Return all rows, names as categories: half a gigabyte for two and a half million rows."""
     tables = []
     for path in files:
         opened = parquet.ParquetFile(path)  # read_table takes five times as long for a small file

@@ -92,6 +92,6 @@ def _detection(table: Table) -> list[Lead]:
 
 
 def _first_two(values: dict[str, float]) -> tuple[str, str] | None:
-    """The best and the second, by name; the second is empty where there is none."""
+    """Return the best and the second, by name; the second is empty where there is none."""
     names = sorted(values, key=lambda name: -values[name])
     return (names[0], names[1] if len(names) > 1 else "") if names else None

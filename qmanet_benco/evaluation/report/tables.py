@@ -102,7 +102,7 @@ def paper_tables(run: Run) -> list[Table]:
 
 
 def everything(run: Run) -> Table:
-    """All metrics of all models on all sets without attack, and under each attack and level where there are some."""
+    """Tabulate all metrics of all models on all sets without attack, and under each attack and level."""
     names = [metric.name for metric in METRICS]
     titles = [metric.title for metric in METRICS]
     panels = []
@@ -134,7 +134,7 @@ def overview(run: Run) -> Table:
 
 
 def authentic_notes(run: Run) -> tuple[str, ...]:
-    """What the means over pixels leave out."""
+    """Return what the means over pixels leave out."""
     return tuple(
         f"{name}: {count} authentic images are left out of F1, permute-F1, IoU and AUC, which are of tampered images; "
         "the framework's test script would count each as 0"
@@ -192,7 +192,7 @@ def _table7(run: Run, name: str, clean: int) -> Panel:
 
 
 def _attacked(run: Run, name: str) -> bool:
-    """Whether a set stands in Tables 7 and 8: all do where none was attacked, since the table then has no number."""
+    """Tell whether a set stands in Tables 7 and 8: all do where none was attacked, as the table has no number then."""
     attacked = {case[0] for case in run.cases() if case[1] != "none"}
     return not attacked or run.set_named(name) in attacked
 

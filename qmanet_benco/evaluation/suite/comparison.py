@@ -53,7 +53,7 @@ class Chosen:
 
 
 def choose_checkpoint(folder: Path, choose: str = LAST) -> Chosen:
-    """The checkpoint of a training that is to be compared.
+    """Return the checkpoint of a training that is to be compared.
 
     Args:
         folder: of the training.
@@ -81,7 +81,7 @@ def choose_checkpoint(folder: Path, choose: str = LAST) -> Chosen:
 
 
 def with_checkpoint(entry: ModelEntry, choose: str) -> ModelEntry:
-    """A model of a suite whose checkpoint may be a training's folder, with a file, and with words that say which."""
+    """Put a file in place of a checkpoint that may be a training's folder, and say which it is."""
     path = Path(entry.checkpoint)
     if not entry.trained or not path.is_dir():
         return entry
@@ -92,7 +92,7 @@ def with_checkpoint(entry: ModelEntry, choose: str) -> ModelEntry:
 def make_suite(
     roots: Sequence[Path], sets: Mapping[str, str], choose: str = LAST, image_size: int = 0, attacks: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
-    """A suite of everything that was trained below some folders, as `qmanet suite run` reads it.
+    """Return a suite of everything that was trained below some folders, as `qmanet suite run` reads it.
 
     Args:
         roots: folders of trainings, or folders above them; the folders' names do not matter where a checkpoint says
@@ -146,12 +146,12 @@ def make_suite(
 
 
 def as_yaml(suite: Mapping[str, Any]) -> str:
-    """A suite's text as `qmanet suite run` reads it."""
+    """Return a suite's text as `qmanet suite run` reads it."""
     return yaml.safe_dump(dict(suite), sort_keys=False, allow_unicode=True, width=120)
 
 
 def read_sets(path: Path) -> dict[str, str]:
-    """``{name: path}`` from a JSON file.
+    """Return ``{name: path}`` from a JSON file.
 
     Raises:
         RequestError: it cannot be read, or is something else.
@@ -166,7 +166,7 @@ def read_sets(path: Path) -> dict[str, str]:
 
 
 def trainings(root: Path, depth: int = DEEPEST) -> Iterator[Path]:
-    """The folders with checkpoints, the root itself or at most three levels below it, in the order of their names."""
+    """List the folders with checkpoints, the root itself or at most three levels below it, by their names."""
     if not root.is_dir():
         return
     if epochs_in(root):
@@ -177,7 +177,7 @@ def trainings(root: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 
 def _entry(folder: Path, choose: str) -> tuple[dict[str, Any], int]:
-    """A model of the suite, and the side that it was trained at."""
+    """Return a model of the suite, and the side that it was trained at."""
     chosen = choose_checkpoint(folder, choose)
     content = mapped(chosen.path)
     run, args = content.get(RUN) or {}, content.get("args")
@@ -194,7 +194,7 @@ def _entry(folder: Path, choose: str) -> tuple[dict[str, Any], int]:
 
 
 def _flags(model: str, trained: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of a training that a checkpoint does not answer: those that make the network another one."""
+    """Return the flags of a training that a checkpoint does not answer: those that make the network another one."""
     row = zoo.BASELINES.get(model)
     answered = {*ONLY_TRAINING} if model == OWN else set()
     if row is not None:

@@ -32,7 +32,7 @@ class Outcome:
 
 
 def notes(entry: ModelEntry) -> list[str]:
-    """What a table says under a model's row: of its code, of its training, and what the suite's author adds."""
+    """Return what a table says under a model's row: of its code, of its training, and what the suite's author adds."""
     trained: list[str] = []
     if entry.trained and Path(entry.checkpoint).suffix == ".pth":
         content = mapped(Path(entry.checkpoint))

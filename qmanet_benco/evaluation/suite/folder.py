@@ -27,7 +27,7 @@ def check_folder(out: Path) -> None:
 
 @contextmanager
 def locked(out: Path, processes: Processes) -> Iterator[None]:
-    """One run at a time in a folder, which is made.
+    """Hold a folder, which is made, for one run at a time.
 
     Raises:
         RequestError: another run works there, or it cannot be written.

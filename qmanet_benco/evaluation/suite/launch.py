@@ -78,7 +78,7 @@ def _read(order: Order) -> Suite:
 
 
 def _chosen(suite: Suite, order: Order) -> Iterator[ModelEntry]:
-    """The models with the files of their checkpoints; with --skip-missing a folder without one is left out later."""
+    """Find the files of the models' checkpoints; with --skip-missing a folder without one is left out later."""
     from qmanet_benco.evaluation.suite.comparison import with_checkpoint
 
     for entry in suite.models:

@@ -39,23 +39,23 @@ class OpenSet:
     digest: str
 
     def batches(self, size: int) -> list[Batch]:
-        """The same whoever computes them: a record must not depend on the number of processes."""
+        """List the batches, the same whoever computes them: a record must not depend on the number of processes."""
         return [self.indices[start : start + size] for start in range(0, len(self.indices), size)]
 
     def stem(self, index: int) -> str:
-        """The image's name in the records."""
+        """Return the image's name in the records."""
         return Path(self.pairs[index].image).stem
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:
-    """At most ``count`` items, evenly chosen, in their order; all for 0."""
+    """Return at most ``count`` items, evenly chosen, in their order; all for 0."""
     if not count or count >= len(items):
         return list(items)
     return [items[position * len(items) // count] for position in range(count)]
 
 
 def usable(check: Callable[[], object], skip_missing: bool) -> bool:
-    """Whether a check passes; without ``skip_missing`` its error goes on."""
+    """Tell whether a check passes; without ``skip_missing`` its error goes on."""
     try:
         check()
     except RequestError as error:

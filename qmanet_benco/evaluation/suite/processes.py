@@ -26,7 +26,7 @@ class Processes:
     )
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Wait until all have come here."""
         if self.size > 1:
             distributed.barrier()
 
@@ -39,24 +39,24 @@ class Processes:
         return values
 
     def first(self, value: str, all_agree: bool = False) -> str:
-        """The first text that is not empty; with ``all_agree`` only where nobody's is."""
+        """Find the first text that is not empty; with ``all_agree`` only where nobody's is."""
         values = self.gather(value)
         if all_agree and not all(values):
             return ""
         return next((text for text in values if text), "")
 
     def total(self, value: int) -> int:
-        """The sum of everybody's value."""
+        """Compute the sum of everybody's value."""
         return sum(self.gather(value))
 
     def share(self, value: Any) -> Any:
-        """The first process's value."""
+        """Return the first process's value."""
         return self.gather(value)[0]
 
 
 @contextmanager
 def joined(world: Mapping[str, str] | None) -> Iterator[Processes]:
-    """The group that a launcher's environment describes; it is left at the end of the block.
+    """Join the group that a launcher's environment describes; it is left at the end of the block.
 
     Args:
         world: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, or None for this process alone.

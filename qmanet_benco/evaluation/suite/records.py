@@ -52,7 +52,7 @@ Row = Mapping[str, Any]
 
 
 def safe_name(name: str) -> str:
-    """A name for a file: letters, digits, ``- _ . @`` and space stay, every other character becomes ``_``.
+    """Return a name for a file: letters, digits, ``- _ . @`` and space stay, every other character becomes ``_``.
 
     A name that had to be changed gets eight digits of its SHA-256, so that two names never become one.
     """
@@ -80,7 +80,7 @@ class Store:
         self.superseded = root / "superseded"
 
     def finished(self) -> list[dict[str, Any]] | None:
-        """The rows of a finished cell, or None."""
+        """Return the rows of a finished cell, or None."""
         return read_rows(self.file) if self.file.is_file() else None
 
     def begun(self) -> dict[int, list[dict[str, Any]]]:
@@ -120,7 +120,7 @@ class Store:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file.
+    """Read the rows of a file.
 
     Raises:
         RequestError: it cannot be read.
