@@ -13,8 +13,6 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically
 
 PARTS = ("sp", "cm", "bcm", "bcmc")
-IMAGES_PER_ENTRY = 1840
-"""BalancedDataset draws so many from each entry for an epoch: 12,880 from seven."""
 TRAINING = ("casiav2", "fantasticreality", "imd2020", "tampcoco")
 """In the order of the framework's BalancedDataset."""
 TESTS = tuple(row.name for row in SETS.values() if row.role == "test")

@@ -232,15 +232,6 @@ def read_manifest(out: Path) -> list[PreparedImage]:
     return rows
 
 
-def read_left_out(out: Path) -> list[dict[str, str]]:
-    """Read the lines of ``left_out.csv``."""
-    path = out / LEFT_OUT
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        return list(csv.DictReader(stream))
-
-
 def publish(out: Path, rows: Iterable[PreparedImage], left_out: Iterable[LeftOut]) -> None:
     """Write both lists and drop the journal."""
     lines = ({"file": item.file, "reason": item.reason, "failed": "yes" if item.failed else ""} for item in left_out)
