@@ -435,4 +435,8 @@ def test_page_prints(made: tuple[Path, pandas.DataFrame], browser: object) -> No
     assert printed.startswith(b"%PDF")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not browser.find_element("class name", "controls").is_displayed()
+    size = {"width": 1030, "height": 700, "deviceScaleFactor": 1, "mobile": False}  # A4 landscape without margins
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 1030
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+DIGITS = 3
+"""After the decimal point, as printed: values that look equal share a rank."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -139,12 +142,12 @@ def ranked(
     cells = [list(row.cells) for row in rows]
     for column, name in enumerate(columns):
         values = sorted(
-            {round(line[column].value or 0, 4) for line in cells if line[column].value is not None},
+            {round(line[column].value or 0, DIGITS) for line in cells if line[column].value is not None},
             reverse=name not in lower_is_better,
         )
         for line in cells:
             value = line[column].value
-            rank = values.index(round(value, 4)) + 1 if value is not None and len(values) > 1 else 0
+            rank = values.index(round(value, DIGITS)) + 1 if value is not None and len(values) > 1 else 0
             line[column] = replace(line[column], rank=rank if rank in (1, 2) else 0)
     made = tuple(
         replace(row, cells=tuple(line), footnotes=row.footnotes if row.measured else ())
