@@ -94,6 +94,47 @@ def test_a_batch_that_cannot_make_the_papers_is_told(tools: Path, data: dict[str
     assert "BATCH=8 on 3 processes cannot make the paper's effective batch of 32" in said
 
 
+@pytest.mark.parametrize(
+    ("given", "batch", "steps"),
+    [
+        ({"NPROC": 8}, 4, 1),
+        ({"NPROC": 16}, 2, 1),
+        ({"NPROC": 2}, 8, 2),
+        ({"NPROC": 2, "NNODES": 2, "RDZV": "here:1"}, 8, 1),
+        ({"NPROC": 8, "BATCH": 2}, 2, 2),
+        ({"NPROC": 3, "EFFECTIVE_BATCH": 24}, 8, 1),
+        ({"NPROC": 5, "EFFECTIVE_BATCH": 30}, 6, 1),
+    ],
+)
+def test_the_batch_makes_the_papers_whatever_the_processes(
+    given: dict[str, object], batch: int, steps: int, tools: Path, data: dict[str, object]
+) -> None:
+    code, shown, said = run("demo_train_qmanet.sh", tools, **data, **given)
+    assert (code, said) == (0, "")
+    assert f"--batch_size {batch} --accum_iter {steps} " in shown
+
+
+@pytest.mark.parametrize("given", [{"NPROC": 6}, {"NPROC": 64}, {"NPROC": 8, "BATCH": 8}, {"CHOOSE": "median"}])
+def test_a_comparison_that_cannot_be_is_told_before_anything_is_trained(
+    given: dict[str, object], tools: Path, data: dict[str, object]
+) -> None:
+    sets = tools / "sets.json"
+    sets.write_text("{}", encoding="utf-8")
+    code, shown, said = run("compare_all.sh", tools, **data, TEST_JSON=sets, MODELS="QMANet", **given)
+    assert (code, shown, said.count("\n")) == (2, "", 1)
+    assert "expected" in said
+
+
+def test_a_comparison_needs_named_sets(tools: Path, data: dict[str, object]) -> None:
+    code, _, said = run("compare_all.sh", tools, **data, MODELS="QMANet")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "is a folder; expected a JSON {name: path}" in said
+
+
+def test_a_trial_stops_after_some_steps(tools: Path, data: dict[str, object]) -> None:
+    assert "--max-steps 2 " in run("demo_train_qmanet.sh", tools, **data, STEPS=2)[1]
+
+
 def test_a_comparison_of_which_every_model_failed_says_so(tools: Path, data: dict[str, object]) -> None:
     sets = tools / "sets.json"
     sets.write_text("{}", encoding="utf-8")

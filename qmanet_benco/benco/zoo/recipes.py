@@ -95,7 +95,8 @@ def read_flags(file: Path) -> dict[str, dict[str, Any]]:
         RequestError: it cannot be read, or is something else.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = {} if content is None else content
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
         raise RequestError(f"{file} cannot be read ({reason})", "YAML {MODEL: {flag: value}}") from error
