@@ -181,7 +181,7 @@ def attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int
 
 
 def _fused_on_cpu() -> list[Any]:
-    """Count the CPU's fused attention, for which torch's counter has no rule (it has those of CUDA)."""
+    """List the CPU's fused attention, for which torch's counter has no rule (it has those of CUDA)."""
     names = ("_scaled_dot_product_flash_attention_for_cpu",)
     return [getattr(torch.ops.aten, name) for name in names if hasattr(torch.ops.aten, name)]
 

@@ -89,7 +89,7 @@ def _check_training_data(args: Namespace, warn: Warn) -> int:
 
 
 def _check_batches(args: Namespace, images: int, world_size: int, warn: Warn) -> None:
-    """Warn that the trainer drops incomplete batches, and the gradients of an incomplete group of ``accum_iter``."""
+    """Refuse or warn where the trainer drops all: incomplete batches, and an incomplete group of ``accum_iter``."""
     batches = -(-images // world_size) // args.batch_size
     if batches == 0:
         raise RequestError(

@@ -135,7 +135,7 @@ def _finished(picture: Image, mask: Mask, kind: str, size: int, rng: Generator, 
 
 
 def _tampered(picture: Image, donor: Image, kind: str, rng: Generator, knobs: EditKnobs) -> tuple[Image, Mask]:
-    """Change one region of the picture; give it, and the region; an empty one where no try changed enough."""
+    """Change one region of the picture: the picture, and the region, which is empty where no try changed enough."""
     for _ in range(TRIES):
         fraction = float(np.exp(rng.uniform(*np.log(knobs.fraction))))
         if kind == "removal":
