@@ -115,3 +115,25 @@ def test_a_path_for_a_set_in_another_spelling_replaces_its_path() -> None:
     assert {entry.name: entry.path for entry in suite.sets}["CocoGlide"] == "elsewhere"
     assert [entry.name for entry in suite.sets if entry.path == "here"] == ["mine"]
     assert len(suite.sets) == 7
+
+
+def test_both_versions_of_nist16_stand_side_by_side(tmp_path: Path) -> None:
+    everything_measured(tmp_path, {entry.name: entry.name for entry in read_suite("paper.yaml").sets})
+    suite = json.loads((tmp_path / "suite.json").read_text())
+    suite["sets"].append(dict(name="NIST16 (long side 1024)", path="", images=1))
+    (tmp_path / "suite.json").write_text(json.dumps(suite))
+    records = pandas.read_parquet(tmp_path / "records/all.parquet")
+    other = records[records["set"] == "NIST16"].assign(set="NIST16 (long side 1024)", f1=0.75)
+    other.to_parquet(tmp_path / "records/other.parquet")
+    (table,) = [table for table in paper_tables(read_run(tmp_path)) if table.key == "table1"]
+    assert table.panels[0].columns == ("CASIAv1", "Columbia", "Coverage", "NIST16", "Avg", "NIST16 (long side 1024)")
+    row = next(row for row in table.panels[0].rows if row.name == "Mesorch")
+    assert [cell.value for cell in row.cells] == pytest.approx([0.5] * 5 + [0.75])
+    assert row.cells[-1].published is None
+
+
+def test_a_version_in_the_sets_own_column_is_named(tmp_path: Path) -> None:
+    names = {entry.name: entry.name for entry in read_suite("paper.yaml").sets}
+    everything_measured(tmp_path, names | {"NIST16": "NIST16 (long side 1024)"})
+    (table,) = [table for table in paper_tables(read_run(tmp_path)) if table.key == "table1"]
+    assert "the column NIST16 is NIST16 (long side 1024)" in table.notes

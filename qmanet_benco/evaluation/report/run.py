@@ -58,6 +58,11 @@ class Run:
         """List the sets in the suite's order."""
         return [entry["name"] for entry in self.suite["sets"]]
 
+    def versions(self, titles: Sequence[str]) -> list[str]:
+        """Find other versions of these sets, such as ``NIST16 (long side 1024)``, that were scored beside them."""
+        own = {title: self.set_named(title) for title in titles}
+        return [name for name in self.sets() if set_title(name).partition(" (")[0] in own and name not in own.values()]
+
     def set_named(self, title: str) -> str:
         """Find the suite's own name of a set of the paper, or of a version of it (``NIST16 (long side 1024)``)."""
         names = self.sets()

@@ -47,6 +47,7 @@ def paper_tables(run: Run) -> list[Table]:
             (
                 "AUC is the framework's, to compare with published numbers; among all measurements stands the one that "
                 "groups ties",
+                *(f"the column {name} is {run.set_named(name)}" for name in FOUR_SETS if "(" in run.set_named(name)),
             ),
             paper="Table 1",
             needs=four,
@@ -153,12 +154,13 @@ def _by_set(run: Run, title: str, metric: str, block: tuple[str, str], others: b
         others: also measured models that are not published.
         to: the panel stands beside the one before it.
     """
-    columns = (*FOUR_SETS, AVERAGE)
+    versions = run.versions(FOUR_SETS)
+    columns = (*FOUR_SETS, AVERAGE, *versions)
     rows = []
     for name in _rows(run, rows_of(*block), others):
         model = ALIASES.get(name, name)
         cells = [run.mean(model, of, metric) for of in FOUR_SETS]
-        cells.append(average(cells))
+        cells += [average(cells), *(run.mean(model, of, metric) for of in versions)]
         shown = [_beside(cell, published_value(*block, name, of)) for cell, of in zip(cells, columns, strict=True)]
         rows.append(Row(name, tuple(shown), run.footnotes.get(model, ())))
     return ranked(title, columns, rows, beside=to)
