@@ -97,7 +97,7 @@ def test_value_of_a_wrong_type_is_refused(name: str, flags: dict[str, object], s
 @pytest.mark.parametrize("name", sorted(zoo.BASELINES))
 def test_every_row_names_flags_that_its_model_has(name: str) -> None:
     row = zoo.BASELINES[name]
-    zoo.check_flags(name, {**row.fresh, **row.training, **({row.size_flag: 64} if row.size_flag else {})})
+    zoo.check_flags(name, {**row.fresh, **row.training, **row.size_flags})
     zoo.check_flags(name, {weights.flag: "" for weights in row.weights if weights.flag})
     assert row.corrects in ("", *zoo.BASELINES)
     assert zoo.footnotes(name)
