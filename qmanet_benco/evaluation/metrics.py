@@ -191,10 +191,10 @@ def _ranked(scores: Tensor, truth: Tensor, positives: int) -> dict[str, float]:
     group_hits, group_ranks = hits[last], ranks[last]
     f1 = 2 * group_hits / (group_ranks + positives)
     best = int(f1.argmax())
-    found = {"f1_best": float(f1[best]), "threshold_best": float(scores[last][best])}
+    ranked = {"f1_best": float(f1[best]), "threshold_best": float(scores[last][best])}
     if not negatives:
-        return undefined | found
+        return undefined | ranked
     stock = torch.trapezoid(hits / positives, (ranks - hits) / negatives)
     group_misses = torch.cat([ranks.new_zeros(1), group_ranks - group_hits])
     right = torch.trapezoid(torch.cat([hits.new_zeros(1), group_hits]), group_misses) / positives / negatives
-    return found | {"auc": float(right), "auc_stock": float(stock)}
+    return ranked | {"auc": float(right), "auc_stock": float(stock)}

@@ -19,18 +19,18 @@ def published() -> dict[str, Any]:
 
 def published_value(*keys: str) -> float | None:
     """Look up one number, e.g. of ``("table1", "pixel_f1", "TruFor", "CASIAv1")``; None where the paper has none."""
-    found: Any = published()
+    value: Any = published()
     for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return float(found) if isinstance(found, int | float) else None
+        value = value.get(key) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) else None
 
 
 def rows_of(*block: str) -> list[str]:
     """Names of the rows of a block, e.g. of ``("table1", "pixel_f1")``."""
-    found: Any = published()
+    value: Any = published()
     for key in block:
-        found = found[key]
-    return list(found)
+        value = value[key]
+    return list(value)
 
 
 def published_rows() -> set[str]:

@@ -128,11 +128,11 @@ def _cure(wanted: Weights) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """What ``runs/`` gives."""
-    found = argparse.ArgumentParser(description=__doc__)
-    found.add_argument("model")
-    found.add_argument("file", nargs="?", type=Path)
-    found.add_argument("--optional", action="store_true")
-    return found
+    command = argparse.ArgumentParser(description=__doc__)
+    command.add_argument("model")
+    command.add_argument("file", nargs="?", type=Path)
+    command.add_argument("--optional", action="store_true")
+    return command
 
 
 def main() -> int:

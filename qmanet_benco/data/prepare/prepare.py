@@ -84,18 +84,18 @@ def raw_folders(raw: Path) -> dict[str, Path]:
     """
     if not raw.is_dir():
         raise RequestError(f"no folder {raw}", "the folder of the archives, one folder in it for each", "check --raw")
-    found: dict[str, Path] = {}
+    prepared: dict[str, Path] = {}
     for folder in sorted(path for path in raw.iterdir() if path.is_dir()):
         try:
             name = data_set(folder.name).name
         except RequestError:
             continue
-        if name in found:
-            raise RequestError(f"{found[name]} and {folder} are both named after {name}", "one folder for each set")
-        found[name] = folder
-    if not found:
+        if name in prepared:
+            raise RequestError(f"{prepared[name]} and {folder} are both named after {name}", "one folder for each set")
+        prepared[name] = folder
+    if not prepared:
         raise RequestError(f"{raw} has no folder named after a set", "one of " + ", ".join(SETS))
-    return found
+    return prepared
 
 
 def _prepared(

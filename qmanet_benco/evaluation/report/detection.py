@@ -72,7 +72,7 @@ def _cells(records: DataFrame, column: str, threshold: float) -> tuple[Cell, ...
         images = max(images, len(rows))
     cells = []
     for metric in METRICS:
-        values = {seed: found[metric.name] for seed, found in by_seed.items() if not math.isnan(found[metric.name])}
+        values = {seed: scored[metric.name] for seed, scored in by_seed.items() if not math.isnan(scored[metric.name])}
         if values:
             mean = sum(values.values()) / len(values)
             cells.append(Cell(mean, deviation_of(values), len(values), images, by_seed=values))

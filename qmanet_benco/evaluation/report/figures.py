@@ -176,10 +176,10 @@ def _paste(mosaic: Image.Image, picture: Image.Image, column: int, row: int) -> 
 
 def first_seeds(run: Run) -> dict[str, str]:
     """Row name and folder of previews of each model; of several seeds the first."""
-    found: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for entry in run.suite["models"]:
-        found.setdefault(row_name(entry), f"{entry['name']}@{entry['seed']}")
-    return found
+        folders.setdefault(row_name(entry), f"{entry['name']}@{entry['seed']}")
+    return folders
 
 
 def preview(root: Path, kind: str, name: str, stem: str, model: str = "") -> Path:

@@ -65,7 +65,7 @@ def csv_text(table: Table) -> str:
 def joined(group: Sequence[Panel]) -> list[tuple[Row, list[tuple[Cell, ...]]]]:
     """Rows of panels that stand beside each other: one row for each model, with its cells in each panel."""
     by_name = [{row.name: row for row in panel.rows} for panel in group]
-    found = []
+    shown = []
     for name in dict.fromkeys(name for rows in by_name for name in rows):
         cells = [
             rows[name].cells if name in rows else tuple(Cell() for _ in panel.columns)
@@ -74,8 +74,8 @@ def joined(group: Sequence[Panel]) -> list[tuple[Row, list[tuple[Cell, ...]]]]:
         own = [rows[name] for rows in by_name if name in rows]
         notes = tuple(dict.fromkeys(note for row in own for note in row.footnotes))
         flat = tuple(cell for part in cells for cell in part)
-        found.append((Row(name, flat, notes, own[0].remark), cells))
-    return found
+        shown.append((Row(name, flat, notes, own[0].remark), cells))
+    return shown
 
 
 def group_title(group: Sequence[Panel]) -> str:

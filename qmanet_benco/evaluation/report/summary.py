@@ -54,10 +54,10 @@ def _lead(run: Run, name: str, attack: str, where: str) -> Lead | None:
     level = 0.0 if attack == "none" else None
     cells = {model: run.mean(model, name, "f1", attack, level) for model in run.models()}
     values = {model: cell.value for model, cell in cells.items() if cell.value is not None}
-    found = _first_two(values)
-    if found is None:
+    leaders = _first_two(values)
+    if leaders is None:
         return None
-    best, second = found
+    best, second = leaders
     images = cells[best].images
     attacked = attack != "none"
     if not second:
@@ -80,10 +80,10 @@ def _detection(table: Table) -> list[Lead]:
     for panel in table.panels:
         column = panel.columns.index("ImageAUC")
         values = {row.name: row.cells[column].value for row in panel.rows}
-        found = _first_two({name: value for name, value in values.items() if value is not None})
-        if table.key != DETECTION or "own score" not in panel.title or found is None:
+        leaders = _first_two({name: value for name, value in values.items() if value is not None})
+        if table.key != DETECTION or "own score" not in panel.title or leaders is None:
             continue
-        best, second = found
+        best, second = leaders
         images = next(row.cells[column].images for row in panel.rows if row.name == best)
         value, other = values[best] or 0.0, values.get(second)
         lead = None if other is None else value - other

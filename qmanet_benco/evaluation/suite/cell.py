@@ -128,6 +128,6 @@ class Prediction:
 
 def calibration_for(checkpoint: Path, suite: Suite) -> Calibration | None:
     """Return the calibration that travels with the weights, where it holds for the suite's images; else None."""
-    found = stored_calibration(checkpoint)
-    fits = found is not None and not found.native and suite.resize == RESIZE
-    return found if fits and stored_image_size(checkpoint, {}) == suite.image_size else None
+    stored = stored_calibration(checkpoint)
+    fits = stored is not None and not stored.native and suite.resize == RESIZE
+    return stored if fits and stored_image_size(checkpoint, {}) == suite.image_size else None

@@ -108,7 +108,7 @@ def make_suite(
     Raises:
         RequestError: nothing was trained there, no set is there, or the trainings' image sizes differ.
     """
-    found: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
     left_out: list[str] = []
     sides: Counter[int] = Counter()
     for folder in (folder for root in roots for folder in trainings(root)):
@@ -117,16 +117,16 @@ def make_suite(
         except RequestError as error:
             left_out.append(str(error))
             continue
-        found.append(entry)
+        models.append(entry)
         sides[side] += 1
-    if not found:
+    if not models:
         reasons = f" ({'; '.join(left_out)})" if left_out else ""
         where = ", ".join(map(str, roots))
         raise RequestError(f"no checkpoint below {where}{reasons}", "folders with checkpoint-N.pth", "train first")
     if not image_size and len(sides) > 1:
         sizes = ", ".join(str(side) for side in sorted(sides))
         raise RequestError(f"trainings at {sizes} pixels", "one image size", "choose one with --image-size")
-    _name_apart(found)
+    _name_apart(models)
     listed = []
     for name, path in sets.items():
         if Path(path).exists():
@@ -139,10 +139,10 @@ def make_suite(
         "name": "comparison",
         "image_size": image_size or next(iter(sides)),
         "batch": 4,
-        "models": found,
+        "models": models,
     }
     suite |= {"sets": listed, "attacks": PAPER_ATTACKS if attacks else []}
-    return suite, [*left_out, *_absent_models(found), *_absent_sets(listed)]
+    return suite, [*left_out, *_absent_models(models), *_absent_sets(listed)]
 
 
 def as_yaml(suite: Mapping[str, Any]) -> str:
@@ -157,12 +157,12 @@ def read_sets(path: Path) -> dict[str, str]:
         RequestError: it cannot be read, or is something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        paths = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(paths, dict) or not all(isinstance(value, str) for value in paths.values()):
             raise TypeError("it is no {name: path}")
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise RequestError(f"{path} cannot be read ({error})", "a JSON file {name: path}") from error
-    return found
+    return paths
 
 
 def trainings(root: Path, depth: int = DEEPEST) -> Iterator[Path]:
@@ -228,8 +228,8 @@ def _name_apart(entries: Sequence[dict[str, Any]]) -> None:
             entry["name"] += f" [{Path(entry['checkpoint']).parent.name}]"
 
 
-def _absent_models(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    there = {entry["name"] for entry in found}
+def _absent_models(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    there = {entry["name"] for entry in models}
     lines = [
         f"{row.row}: MODEL={row.name} runs/demo_train_baseline.sh"
         for row in zoo.BASELINES.values()
