@@ -6,13 +6,8 @@ Attention is computed by ``scaled_dot_product_attention`` without ever holding t
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import types
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from qmanet_benco.errors import missing_module
 from qmanet_benco.model.config import QMANetConfig
+from qmanet_benco.model.deferred import mix_vision_transformer
 
 
 class FusedAttention(nn.Module):
@@ -131,9 +127,12 @@ def build_mit(config: QMANetConfig) -> Any:
     Raises:
         RequestError: mmsegmentation or what it needs is not installed.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mit = _mix_vision_transformer()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mit = mix_vision_transformer()
+    except ImportError as error:
+        raise missing_module(error) from error
     with _RatesOnCpu():
         encoder = mit(
             embed_dims=config.embed_dim,
@@ -160,43 +159,3 @@ class _RatesOnCpu(TorchFunctionMode):
         if function is torch.linspace:
             kwargs["device"] = "cpu"
         return function(*args, **kwargs)
-
-
-def _mix_vision_transformer() -> Any:
-    """Import mmsegmentation's MixVisionTransformer, with or without mmcv's compiled operators.
-
-    Raises:
-        RequestError: mmsegmentation or what it needs is not installed.
-    """
-    try:
-        with _compiled_operators():
-            return importlib.import_module("mmseg.models.backbones.mit").MixVisionTransformer
-    except ImportError as error:
-        raise missing_module(error) from error
-
-
-@contextmanager
-def _compiled_operators() -> Iterator[None]:
-    """Stand in for ``mmcv._ext`` where it is absent: mmseg's package imports it, MiT calls none of it."""
-    name = "mmcv._ext"
-    if name in sys.modules or importlib.util.find_spec(name) is not None:
-        yield
-        return
-    sys.modules[name] = _MissingOperators(name)
-    try:
-        yield
-    finally:
-        sys.modules.pop(name, None)
-
-
-class _MissingOperators(types.ModuleType):
-    """A module each of whose functions says that mmcv's compiled operators are not installed."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def missing(*_: Any, **__: Any) -> None:
-            raise RuntimeError(f"mmcv's compiled operator {name} is not installed; `pip install mmcv` builds it")
-
-        return missing

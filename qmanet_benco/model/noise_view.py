@@ -7,9 +7,10 @@ the de-normalised image, whatever autocast says: residuals are differences of ne
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.layers import trunc_normal_
+from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
@@ -53,8 +54,8 @@ class SRM(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        kernels = [torch.tensor(rows, dtype=torch.float32)[None] / divisor for divisor, rows in _SRM_KERNELS]
-        self.register_buffer("kernels", torch.stack(kernels), persistent=False)
+        kernels = np.stack([np.array(rows, np.float32)[None] / np.float32(divisor) for divisor, rows in _SRM_KERNELS])
+        self.register_buffer("kernels", torch.tensor(kernels), persistent=False)
 
     def forward(self, rgb: Tensor) -> Tensor:
         """B x 3 x H x W in [0, 1] -> B x 3 x H x W, float32, in units of 8 grey levels, truncated to [-3, 3]."""

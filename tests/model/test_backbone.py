@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.backbone import Encoder
 from qmanet_benco.model.config import VARIANTS
-from qmanet_benco.model.mmseg_mit import FusedAttention, TokenMixFFN, _MissingOperators, _mix_vision_transformer
+from qmanet_benco.model.deferred import _MissingOperators, mix_vision_transformer
+from qmanet_benco.model.mmseg_mit import FusedAttention, TokenMixFFN
 from qmanet_benco.model.weights.encoders import load_encoder
 
 pytestmark = pytest.mark.compat
@@ -128,7 +129,7 @@ class Mmseg:
 
     def __init__(self) -> None:
         self.model = randomised(
-            _mix_vision_transformer()(
+            mix_vision_transformer()(
                 embed_dims=CONFIG.embed_dim,
                 num_layers=CONFIG.depths,
                 num_heads=CONFIG.heads,
@@ -307,7 +308,7 @@ def test_stochastic_depth_rises_to_the_configured_rate() -> None:
 def test_stand_in_for_compiled_operators_does_not_stay() -> None:
     if importlib.util.find_spec("mmcv._ext") is not None:
         pytest.skip("mmcv is installed with its compiled operators, so there is no stand-in")
-    _mix_vision_transformer()
+    mix_vision_transformer()
     assert "mmseg.models.backbones.mit" in sys.modules
     assert "mmcv._ext" not in sys.modules
 

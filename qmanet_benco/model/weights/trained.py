@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig
@@ -112,6 +113,24 @@ def _words(value: Any) -> str:
     return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out what only fills tensors that have no memory: on them it loads torch's compiler, for seconds."""
+
+    FILLING = frozenset(
+        ["add_", "clamp_", "copy_", "div_", "erfinv_", "fill_", "mul_", "normal_", "sub_", "uniform_", "zero_"]
+    )
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__name__", "") in self.FILLING:
+            filled = args[0] if args else kwargs.get("tensor")
+            if isinstance(filled, Tensor) and filled.is_meta:
+                return filled
+        return function(*args, **kwargs)
+
+
 def _built(kind: type[Network], config: QMANetConfig, state: Mapping[str, Tensor], path: Path) -> Network:
     """A network by a stored configuration, which could ask for any number of weights: it is drawn up without memory
     first and compared with the tensors that are there.
@@ -123,7 +142,7 @@ def _built(kind: type[Network], config: QMANetConfig, state: Mapping[str, Tensor
     try:
         if sum(config.depths) > len(state):
             raise RequestError(f"{own} ({sum(config.depths)} blocks)", "an undamaged file")
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialised():
             drawn = kind(config).state_dict()
     except RequestError:
         raise

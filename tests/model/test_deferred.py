@@ -1,0 +1,45 @@
+"""What the network does not need is not loaded for it, and is there for whoever asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch._dynamo", "torchvision", "transformers", "mmengine.runner", "mmcv.ops", "timm.models", "sympy")
+
+
+def printed(code: str) -> str:
+    """What a fresh interpreter prints."""
+    run = subprocess.run([sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_a_photo_is_analysed_without_the_packages_around_the_encoder() -> None:
+    code = (
+        "import sys, numpy; from qmanet_benco import load_model, predict;"
+        "predict(load_model('demo'), numpy.zeros((64, 80, 3), numpy.uint8));"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    assert printed(code) == "[]"
+
+
+LATER = {
+    "timm": "import timm; print(timm.list_models('vit_tiny*')[0][:8] == 'vit_tiny')",
+    "timm.layers": "from timm.layers import Mlp; import timm.layers.mlp as file; print(Mlp is file.Mlp)",
+    "mmengine": "from mmengine.model import BaseModel, BaseModule; print(issubclass(BaseModel, BaseModule))",
+    "mmcv": "from mmcv.cnn import ConvModule, VGG; print(callable(VGG))",
+    "mmseg": "from mmseg.models.backbones import MixVisionTransformer as MiT; print(MiT is type(network.gae.mit))",
+    "all of mmseg": "from mmseg.models import *; print(callable(build_backbone))",
+    "nothing": "print(not hasattr(timm, 'no_such_name'))",
+}
+
+
+def test_the_packages_are_whole_when_somebody_uses_them_afterwards() -> None:
+    lines = "\n".join(["from qmanet_benco import load_model; network = load_model('demo')", *LATER.values()])
+    assert printed(lines).split() == ["True"] * len(LATER)
+
+
+def test_packages_that_are_loaded_already_stay_as_they_are() -> None:
+    code = "import timm; whole = vars(timm).copy(); from qmanet_benco import load_model; load_model('demo')"
+    assert printed(f"{code}; print(type(timm).__name__, vars(timm).keys() >= whole.keys())") == "module True"
