@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The model that ships: forgeries of free photos, two stages of training, a calibration, one file.
+# The model that ships: forgeries of free photos, three stages of training, a calibration, one file.
 # Usage: PHOTOS=folder TEST_PHOTOS=folder runs/demo_model.sh [OUT]     (makes OUT/model.safetensors; default ./demo_model)
 #   PHOTOS       photos to train on. The model that ships had 111 of drewnoakes/metadata-extractor-images (free to use
 #                however you wish)
 #   TEST_PHOTOS  others, for validation and calibration; it had 37 more of them, which its card names
 #   STEPS        optimiser steps of 8 pictures of 256 x 256 in the second stage (default 1600)
-#   START        trained weights of the variant b0-light to go on from, e.g. demo; the first stage is left out then
+#   START        trained weights of the variant b0-light to go on from; the first two stages are left out then
 #   WORKERS      processes that make the forgeries (default 2)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,9 +16,11 @@ need_path PHOTOS "a folder of photos to train on"
 need_path TEST_PHOTOS "a folder of other photos"
 mkdir -p "$out"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-forge() { # FOLDER SIZE SEED
-    [ -d "$1" ] || qmanet data demo "$1" --photos "$PHOTOS" --test-photos "$TEST_PHOTOS" --train-count 5000 \
-        --test-count 240 --size "$2" --seed "$3" --edited 1 --authentic 0.25 --workers "${WORKERS:-2}"
+forge() { # FOLDER SIZE SEED FLAGS...
+    local folder=$1 size=$2 seed=$3
+    shift 3
+    [ -d "$folder" ] || qmanet data demo "$folder" --photos "$PHOTOS" --test-photos "$TEST_PHOTOS" --size "$size" \
+        --seed "$seed" --edited 1 --workers "${WORKERS:-2}" "$@"
 }
 train() { # FORGERIES SIZE BATCH OUTPUT FLAGS...
     local forgeries=$1 size=$2 batch=$3 output=$4
@@ -30,13 +32,16 @@ train() { # FORGERIES SIZE BATCH OUTPUT FLAGS...
 }
 start=${START:-}
 if [ -z "$start" ]; then
-    forge "$out/forgeries128" 128 1
+    forge "$out/forgeries128" 128 1 --train-count 5000 --test-count 240 --authentic 0.25
     train "$out/forgeries128" 128 16 "$out/first" --epochs 3 --warmup_epochs 1 --lr 1e-3 --min_lr 1e-4
-    start=$out/first/checkpoint-2.pth
+    forge "$out/forgeries256" 256 2 --train-count 5000 --test-count 240 --authentic 0.25
+    train "$out/forgeries256" 256 8 "$out/second" --initial_weights "$out/first/checkpoint-2.pth" \
+        --epochs 4 --max-steps "${STEPS:-1600}" --warmup_epochs 0 --lr 7e-4 --min_lr 2e-5
+    start=$(find "$out/second" -name 'checkpoint-*.pth' | sort -V | tail -n 1)
 fi
-forge "$out/forgeries256" 256 2
-train "$out/forgeries256" 256 8 "$out/second" --initial_weights "$start" \
-    --epochs 4 --max-steps "${STEPS:-1600}" --warmup_epochs 0 --lr 7e-4 --min_lr 2e-5
-last=$(find "$out/second" -name 'checkpoint-*.pth' | sort -V | tail -n 1)
+# each forgery with its authentic twin: what differs between the two is all that there is to learn
+forge "$out/twins" 256 11 --train-count 3200 --test-count 120 --authentic 0.1 --twins
+train "$out/twins" 256 8 "$out/third" --initial_weights "$start" --epochs 2 --warmup_epochs 0 --lr 6e-4 --min_lr 1e-5
+last=$out/third/checkpoint-1.pth
 [ -d "$out/collages" ] || python "$here/study/collages.py" "$TEST_PHOTOS" "$out/collages" --count 80
 qmanet weights calibrate "$last" "$out/model.safetensors" --images "$out/collages/list.json" --native --half
