@@ -6,11 +6,10 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from timm.layers.mlp import Mlp
-from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 
 from qmanet_benco.model.config import QMANetConfig
+from qmanet_benco.model.layers import Mlp, trunc_normal_
 
 HEAD_WIDTH = 32
 """Channels per attention head (CHOICE)."""

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from qmanet_benco.model.config import QMANetConfig
+from qmanet_benco.model.layers import LayerNorm2d
 
 
 class Level(NamedTuple):

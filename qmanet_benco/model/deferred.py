@@ -2,8 +2,8 @@
 
 ``mmseg.models.backbones.mit`` and a few files of ``timm.layers`` are all that the network needs, but importing them the
 usual way executes the packages around them: every backbone, mmengine's runner, torch's compiler, torchvision. That is
-four fifths of the time in which a photo is analysed. A deferred package knows where its files are, so that a single
-file of it can be imported; whatever else is read from it executes it after all.
+four fifths of the time in which a photo is analysed. Within :func:`deferred`, a package knows where its files are, so
+that a single file of it can be imported. Whatever else is read from it or imported below it later executes it first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from typing import Any
 
-LAYERS = ("timm", "timm.layers")
-"""Deferred before the network is imported."""
 ENCODER = (
     "mmengine.model",
     "mmengine.model.wrappers",
@@ -27,7 +27,7 @@ ENCODER = (
     "mmseg.models.utils",
     "mmseg.models.backbones",
 )
-"""Deferred while mmsegmentation's encoder is imported."""
+"""The packages around mmsegmentation's encoder."""
 _FILES = {
     "mmengine.model": ("base_module", "weight_init"),
     "mmengine.model.wrappers": ("utils",),
@@ -36,57 +36,108 @@ _FILES = {
 }
 """The files of a package that the encoder needs names from."""
 
+_WRITTEN = ("__all__", "__version__")
+"""Names with underscores that packages define themselves; Python asks for others of every module."""
+
 _executing = threading.RLock()
+_here = threading.local()
+"""``_here.deferring``: whether this thread imports single files at the moment."""
 
 
 class _Deferred(types.ModuleType):
     """A package that is executed when an attribute is read that it does not have yet."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__all__":
+        if name.startswith("__") and name not in _WRITTEN:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         for file in _FILES.get(self.__name__, ()):
             module = importlib.import_module(f"{self.__name__}.{file}")
             if name in vars(module):
                 return vars(module)[name]
-        with _executing:
-            if type(self) is _Deferred:
-                execute(self)
+        execute(self)
         return getattr(self, name)
 
 
+class _Finder(MetaPathFinder):
+    """Executes a deferred package before a file below it is imported, as Python does it with others."""
+
+    def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
+        parent = sys.modules.get(fullname.rpartition(".")[0])
+        if type(parent) is not _Deferred or getattr(_here, "deferring", False):
+            return None
+        execute(parent)
+        module = sys.modules.get(fullname)
+        if module is None:
+            return None
+        spec = ModuleSpec(fullname, _Loaded(module))
+        module.__spec__ = spec  # of a module that appears meanwhile Python takes its own spec, and would load it again
+        return spec
+
+
+class _Loaded(Loader):
+    """Hands out a module that its package has imported in the meantime."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, _: ModuleSpec) -> types.ModuleType:
+        return self.module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__spec__ = self.spec
+
+
 def execute(package: types.ModuleType) -> None:
-    """Executes a deferred package in place; it is an ordinary module then."""
-    spec = package.__spec__
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{package.__name__} cannot be executed")
-    package.__class__ = types.ModuleType
-    try:
-        with compiled_operators():
-            spec.loader.exec_module(package)
-    except BaseException:
-        package.__class__ = _Deferred
-        raise
+    """Executes a deferred package in place, after the one that it lies in; it is an ordinary module then."""
+    with _executing:
+        parent = sys.modules.get(package.__name__.rpartition(".")[0])
+        if type(parent) is _Deferred:
+            execute(parent)
+        spec = package.__spec__
+        if type(package) is not _Deferred or spec is None or spec.loader is None:
+            return
+        package.__class__ = types.ModuleType
+        deferring, _here.deferring = getattr(_here, "deferring", False), False
+        try:
+            with compiled_operators():
+                spec.loader.exec_module(package)
+        except BaseException:
+            package.__class__ = _Deferred
+            raise
+        finally:
+            _here.deferring = deferring
 
 
-def defer(*names: str) -> None:
-    """Puts packages into ``sys.modules`` without executing them; those that are there already stay as they are.
+@contextmanager
+def deferred(*names: str) -> Iterator[None]:
+    """Files of these packages can be imported within, without executing the packages.
 
     Args:
-        names: a package after the one that it lies in.
+        names: a package after the one that it lies in. Those that are loaded already stay as they are.
     """
-    for name in names:
-        if name in sys.modules:
-            continue
-        spec = importlib.util.find_spec(name)
-        if spec is None:
-            return  # the import that follows says what is missing
-        package = importlib.util.module_from_spec(spec)
-        package.__class__ = _Deferred
-        sys.modules[name] = package
-        parent, _, last = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], last, package)
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    made: list[types.ModuleType] = []
+    deferring, _here.deferring = getattr(_here, "deferring", False), True
+    try:
+        for name in names:
+            spec = None if name in sys.modules else importlib.util.find_spec(name)
+            if spec is None:  # where it is not installed, the import that follows says so
+                continue
+            package = importlib.util.module_from_spec(spec)
+            package.__class__ = _Deferred
+            made.append(package)
+            sys.modules[name] = package
+            parent, _, last = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], last, package)
+        yield
+    except BaseException:
+        for package in made:
+            sys.modules.pop(package.__name__, None)
+        raise
+    finally:
+        _here.deferring = deferring
 
 
 def mix_vision_transformer() -> Any:
@@ -95,8 +146,8 @@ def mix_vision_transformer() -> Any:
     Raises:
         ImportError: mmsegmentation or what it needs is not installed.
     """
-    defer(*ENCODER)
-    return importlib.import_module("mmseg.models.backbones.mit").MixVisionTransformer
+    with deferred(*ENCODER):
+        return importlib.import_module("mmseg.models.backbones.mit").MixVisionTransformer
 
 
 @contextmanager

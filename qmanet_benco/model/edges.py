@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.decoder import upsample
+from qmanet_benco.model.layers import LayerNorm2d
 
 
 class EdgeSupervision(nn.Module):

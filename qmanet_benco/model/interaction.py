@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from timm.layers.norm import LayerNorm2d
-from timm.layers.squeeze_excite import SqueezeExcite
-from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig
+from qmanet_benco.model.layers import LayerNorm2d, SqueezeExcite, trunc_normal_
 
 
 class FeatureAlignment(nn.Module):

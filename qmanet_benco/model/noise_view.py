@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
+from qmanet_benco.model.layers import trunc_normal_
 from qmanet_benco.model.noiseprint import NoisePrintPP
 
 GREY_LEVELS = 255.0
