@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.layers import Mlp, trunc_normal_
+from qmanet_benco.model.libraries.timm_layers import Mlp, trunc_normal_
 
 HEAD_WIDTH = 32
 """Channels per attention head (CHOICE)."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.layers import LayerNorm2d
+from qmanet_benco.model.libraries.timm_layers import LayerNorm2d
 
 
 class Level(NamedTuple):

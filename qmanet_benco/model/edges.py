@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.decoder import upsample
-from qmanet_benco.model.layers import LayerNorm2d
+from qmanet_benco.model.libraries.timm_layers import LayerNorm2d
 
 
 class EdgeSupervision(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.layers import LayerNorm2d, SqueezeExcite, trunc_normal_
+from qmanet_benco.model.libraries.timm_layers import LayerNorm2d, SqueezeExcite, trunc_normal_
 
 
 class FeatureAlignment(nn.Module):

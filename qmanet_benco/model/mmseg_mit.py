@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from qmanet_benco.errors import missing_module
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.deferred import mix_vision_transformer
+from qmanet_benco.model.libraries.deferred import mix_vision_transformer
 
 
 class FusedAttention(nn.Module):

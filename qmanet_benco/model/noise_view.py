@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
-from qmanet_benco.model.layers import trunc_normal_
+from qmanet_benco.model.libraries.timm_layers import trunc_normal_
 from qmanet_benco.model.noiseprint import NoisePrintPP
 
 GREY_LEVELS = 255.0

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.backbone import Encoder
 from qmanet_benco.model.config import VARIANTS
-from qmanet_benco.model.deferred import _MissingOperators, mix_vision_transformer
+from qmanet_benco.model.libraries.deferred import _MissingOperators, mix_vision_transformer
 from qmanet_benco.model.mmseg_mit import FusedAttention, TokenMixFFN
 from qmanet_benco.model.weights.encoders import load_encoder
 

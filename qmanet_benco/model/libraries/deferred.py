@@ -96,7 +96,7 @@ def execute(package: types.ModuleType) -> None:
         spec = package.__spec__
         if type(package) is not _Deferred or spec is None or spec.loader is None:
             return
-        package.__class__ = types.ModuleType
+        package.__class__ = types.ModuleType  # type: ignore[assignment]
         deferring, _here.deferring = getattr(_here, "deferring", False), False
         try:
             with compiled_operators():

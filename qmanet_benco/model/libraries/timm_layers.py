@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qmanet_benco.model.deferred import deferred
+from qmanet_benco.model.libraries.deferred import deferred
 
 with deferred("timm", "timm.layers"):
     from timm.layers.mlp import Mlp
