@@ -47,6 +47,7 @@ model_flags() {  # model_flags MODEL: flags of its training from qmanet_benco/be
     fi
     lines=$(python -m qmanet_benco.benco.zoo.recipes "$1" "$file" "${optional[@]}") || exit 2
     RECIPE=()
+    # shellcheck disable=SC2034  # the script that sources this file reads it
     [ -z "$lines" ] || mapfile -t RECIPE <<<"$lines"
 }
 
