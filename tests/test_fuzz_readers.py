@@ -33,7 +33,7 @@ from qmanet_benco.benco.seam.inputs import read_named_sets, read_set
 from qmanet_benco.benco.seam.pairs import NEGATIVE, Pair, check_pairs
 from qmanet_benco.data.check.check import check
 from qmanet_benco.data.masks import read_mask
-from qmanet_benco.data.prepare.manifest import Row, read_journal, read_manifest
+from qmanet_benco.data.prepare.manifest import PreparedImage, read_journal, read_manifest
 from qmanet_benco.data.prepare.ownership import INSIDE, written_by
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite.suite import Suite
@@ -265,7 +265,7 @@ def test_a_damaged_list_is_read_or_refused(content: bytes) -> None:
         assert named is None or isinstance(named, Mapping | Sequence)
         one_line(lambda: check([path]))
         (path.parent / ".journal.jsonl").write_bytes(content)
-        assert all(isinstance(row, Row) for row in read_journal(path.parent))
+        assert all(isinstance(row, PreparedImage) for row in read_journal(path.parent))
 
 
 @fuzz

@@ -465,7 +465,7 @@ SUITES = [
     )
 ]
 GOOD = {"model": ["m"], "seed": [0], "set": ["d"], "attack": ["none"], "level": [0.0], "image": ["a"], "f1": [0.5]}
-ROW = {**{name: [0.5] for name in made.COLUMNS}, **GOOD}
+ROW = {**{name: [0.5] for name in made.COLUMNS}, "image_score_rule": ["maximum"], "selection": ["last"], **GOOD}
 RECORDS = [
     Case("records as they should be", made.parquet(ROW), {"records": r"read: \[1\]", "report": "read: "}, "run"),
     Case("suite that is a device", made.link("/dev/zero"), {"suite": "refused"}, "x.yaml"),
