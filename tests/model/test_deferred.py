@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.compat
+
 HEAVY = ("torch._dynamo", "torchvision", "transformers", "mmengine.runner", "mmcv.ops", "timm.models", "sympy")
 
 
