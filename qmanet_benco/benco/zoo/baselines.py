@@ -197,7 +197,6 @@ ROWS = (
         "SparseViT",
         "",
         "Su et al. 2025, AAAI",
-        size_flags={"img_size": int},
         script_flags=("--find_unused_parameters",),
         learning_rate=(2e-4, 0.0),
         weights=(
