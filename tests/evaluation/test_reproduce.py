@@ -120,7 +120,7 @@ def test_who_has_three_sets_is_told_what_the_others_need(here: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 def test_the_pages_commands_lead_from_the_archives_to_the_report(tmp_path: Path) -> None:
     """As they stand there, apart from the folder of the checkout; variables of the reader make them short."""
     make_archives(tmp_path / "raw")
