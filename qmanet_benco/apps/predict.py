@@ -121,7 +121,7 @@ def predict(
     mask, gated = probability > way.threshold, False
     if way.calibration is not None:
         score = way.calibration.score(probability)
-        gated = threshold is None and score < way.calibration.gate
+        gated = threshold is None and way.calibration.withholds_mask(score)
     if gated:
         mask = np.zeros_like(mask)
     return Prediction(

@@ -66,6 +66,10 @@ class Calibration:
         logit = self.intercept + float(np.dot(self.slopes, evidence(probability)))
         return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
 
+    def withholds_mask(self, score: float) -> bool:
+        """Tell whether a photo with this score gets an empty mask at the calibrated threshold."""
+        return score < self.gate
+
     def to_json(self) -> str:
         """One line of JSON; :meth:`from_json` is its inverse."""
         return json.dumps(asdict(self), sort_keys=True)

@@ -123,7 +123,8 @@ class Analyst:
         sixteen = np.load(folder / PROBABILITY)
         score = float((folder / SCORE).read_text())
         calibration = resolved(self.model, None, 0, None).calibration
-        gated = calibration is not None and threshold == calibration.threshold and score < calibration.gate
+        own = calibration if calibration and threshold == calibration.threshold else None
+        gated = own is not None and own.withholds_mask(score)
         mask = (sixteen > threshold * views.FULL) & (not gated)
         probability = (sixteen / np.float32(views.FULL)).astype(np.float32)
         prediction = Prediction(

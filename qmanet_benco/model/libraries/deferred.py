@@ -1,9 +1,9 @@
 """Packages of others that stay unexecuted until something of them is asked for.
 
 ``mmseg.models.backbones.mit`` and a few files of ``timm.layers`` are all that the network needs, but importing them the
-usual way executes the packages around them: every backbone, mmengine's runner, torch's compiler, torchvision. That is
-four fifths of the time in which a photo is analysed. Within :func:`deferred`, a package knows where its files are, so
-that a single file of it can be imported. Whatever else is read from it or imported below it later executes it first.
+usual way executes the packages around them: every backbone, mmengine's runner, torch's compiler, torchvision. Within
+:func:`deferred`, a package knows where its files are, so that a single file of it can be imported. Whatever else is
+read from it or imported below it later executes it first.
 """
 
 from __future__ import annotations
