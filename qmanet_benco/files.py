@@ -42,7 +42,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object], *, only_
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # of a folder that is gone; the error that told so goes on
+        with contextlib.suppress(OSError):  # the folder may be gone; then the write itself has failed
             temporary.unlink(missing_ok=True)
 
 
@@ -58,6 +58,24 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> None:
 def write_text_atomically(path: str | Path, text: str) -> None:
     """Write a text file in UTF-8; see :func:`write_atomically`."""
     write_bytes_atomically(path, text.encode("utf-8"))
+
+
+@contextmanager
+def writing(path: str | Path, cure: str = "") -> Iterator[None]:
+    """Turn what stops the writing of a file into a request that can be mended: a full disk, a folder that is closed.
+
+    Args:
+        path: what the block writes.
+        cure: what to do, or what is safe.
+
+    Raises:
+        RequestError: the block raised OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RequestError(f"{path} cannot be written ({reason})", "a folder with room to write in", cure) from error
 
 
 def sha256_of(path: str | Path) -> str:

@@ -19,7 +19,7 @@ from qmanet_benco.apps.engines.engines import EngineModel
 from qmanet_benco.apps.photo import RESULTS, Pixels, read_photo
 from qmanet_benco.apps.predict import Prediction, predict, resolved
 from qmanet_benco.errors import RequestError
-from qmanet_benco.files import write_bytes_atomically
+from qmanet_benco.files import write_bytes_atomically, writing
 from qmanet_benco.model.network import QMANetwork
 
 VEIL = 0.55
@@ -133,11 +133,9 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, prediction: Predictio
     images: tuple[np.ndarray, ...] = (prediction.mask.astype(np.uint8) * 255, heat_map(pixels, prediction), sixteen)
     contents = [(f"{stem}.json", _json(record | {"complete": False}))]
     contents += [(f"{stem}{ending}", _png(image)) for ending, image in zip(RESULTS, images, strict=True)]
-    try:
+    with writing(out):
         for name, content in (*contents, (f"{stem}.json", _json(record))):
             write_bytes_atomically(out / name, content)
-    except OSError as error:
-        raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder with room") from error
 
 
 def heat_map(pixels: Pixels, prediction: Prediction) -> Pixels:
@@ -211,9 +209,9 @@ def _claimed(out: Path, stem: str, source: str, held: dict[str, tuple[str, str]]
         try:
             with claim.open("xb") as stream:
                 stream.write(_json({"source": source, "outputs": files, "complete": False}))
-        except FileExistsError:  # another process was faster
+        except FileExistsError:  # another process took the name
             continue
-        except OSError:  # half a claim would be nobody's for ever
+        except OSError:  # a file that was cut short is no result, so that no later run would replace it
             claim.unlink(missing_ok=True)
             raise
         held[name.casefold()] = (name, source)

@@ -35,7 +35,7 @@ def suite_make(
     Says which models and sets of the paper are left out, and what each needs.
     """
     from qmanet_benco.benco.launch.session import prepared
-    from qmanet_benco.files import write_text_atomically
+    from qmanet_benco.files import write_text_atomically, writing
 
     with prepared(False, tuple(plugins or ())):
         from qmanet_benco.evaluation.suite.comparison import as_yaml, make_suite, read_sets
@@ -44,10 +44,8 @@ def suite_make(
         suite, left_out = make_suite(trained, paths, choose, image_size, attacks)
         if plugins:
             suite["plugins"] = list(plugins)
-        try:
+        with writing(out):
             write_text_atomically(out, as_yaml({**suite, "name": out.stem}))
-        except OSError as error:
-            raise RequestError(f"{out} cannot be written ({error.strerror})", "a file in a folder with room") from error
     for line in left_out:
         typer.echo(f"left out: {line}", err=True)
     for entry in suite["models"]:
@@ -136,11 +134,11 @@ def suite_report(
 
     The paper's, from the run's records, beside the published numbers: DIR/report.
     """
-    from qmanet_benco.evaluation.report.figures import Chosen
+    from qmanet_benco.evaluation.report.figures import Shown
     from qmanet_benco.evaluation.report.report import make_report
 
     models, sets, attacks, stems = (tuple(each or ()) for each in (figure_models, figure_sets, figure_attacks, images))
-    chosen = Chosen(models, sets, attacks, stems, figure_rows)
+    chosen = Shown(models, sets, attacks, stems, figure_rows)
     written = make_report(
         folder, tuple(formats.split(",")), only_measured=measured_only, gallery=gallery, chosen=chosen
     )

@@ -19,7 +19,7 @@ from qmanet_benco.apps.engines.engines import (
     load_engine,
 )
 from qmanet_benco.errors import RequestError
-from qmanet_benco.files import sha256_of
+from qmanet_benco.files import sha256_of, writing
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
@@ -58,7 +58,7 @@ def export_graph(source: str | Path, target: Path, engine: str, *, image_size: i
     model.image_size = image_size or model.image_size
     if model.image_size < SMALLEST_SIDE:
         raise RequestError(f"image size {image_size}", f"{SMALLEST_SIDE} pixels or more")
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             written = Path(folder) / target.name
@@ -67,8 +67,6 @@ def export_graph(source: str | Path, target: Path, engine: str, *, image_size: i
             for name in (written.with_suffix(".bin"), written):  # the file that is named in the end is the last
                 if name.exists():
                     name.replace(target.with_name(name.name))
-    except OSError as error:
-        raise RequestError(f"{target} cannot be written ({error.strerror})", "a folder with room") from error
     return difference
 
 
@@ -97,7 +95,7 @@ def _write_openvino(model: QMANetwork, path: Path) -> None:
     for name, value in _metadata(model).items():
         graph.set_rt_info(value, ["qmanet", name])
     openvino.save_model(graph, path, compress_to_fp16=False)
-    # the two files can be parted from each other: the first one names the other
+    # The first file names the other by its SHA-256, since a user can mix up pairs of files.
     graph.set_rt_info(sha256_of(path.with_suffix(".bin")), ["qmanet", BIN_SHA256])
     openvino.save_model(graph, path, compress_to_fp16=False)
 

@@ -24,7 +24,7 @@ from qmanet_benco.apps.explain.probes import as_map, frozen, probed, without_int
 from qmanet_benco.apps.photo import read_mask, read_photo
 from qmanet_benco.apps.predict import Plane, device_of, normalised, resolved
 from qmanet_benco.errors import RequestError
-from qmanet_benco.files import write_atomically
+from qmanet_benco.files import write_atomically, writing
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 
 __all__ = ["Explanation", "draw", "explain", "write_explanation"]
@@ -120,10 +120,8 @@ def write_explanation(
             with without_interaction(model):
                 explanations[f"{name}, interaction off"] = explain(model, pixels, truth, image_size)
     figure = draw(explanations, pixels, truth)
-    try:
+    with writing(out):
         write_atomically(out, lambda path: figure.savefig(path, dpi=150, format=kind))
-    except OSError as error:
-        raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder with room") from error
     return explanations
 
 

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from qmanet_benco.benco.resume.retention import unwritable
 from qmanet_benco.benco.seam import lists
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
-from qmanet_benco.files import write_text_atomically
+from qmanet_benco.files import write_text_atomically, writing
 from qmanet_benco.likeness import Look, alike, linked, look_at_all, same_label
 
 logger = logging.getLogger(__name__)
@@ -136,10 +135,8 @@ def hold_out(args: Namespace, fraction: float, folder: Path, say: bool = False) 
     trains = [[pair for pair in pairs if pair not in held] for _, pairs in sets]
     if not all(trains):
         raise RequestError(f"--val-fraction {fraction:g} leaves a set of {path} empty", "a smaller fraction")
-    try:
+    with writing(folder):
         train, tests = _write(folder, trains, whole, balanced, _summary(args, fraction, whole))
-    except OSError as error:
-        raise unwritable(folder, error) from error
     if say:
         logger.warning("%s", _told(whole, folder / SPLIT))
     return ["--data_path", str(train), "--test_data_path", str(tests)]

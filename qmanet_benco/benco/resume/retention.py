@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qmanet_benco.benco.seam.checkpoints import epochs_in, newest_checkpoint
-from qmanet_benco.errors import RequestError
-from qmanet_benco.files import write_text_atomically
+from qmanet_benco.files import write_text_atomically, writing
 from qmanet_benco.model.weights.files import sum_path
 
 logger = logging.getLogger(__name__)
@@ -66,10 +65,8 @@ class Ledger:
         }
         text = json.dumps(content, indent=1) + "\n"
         path = self.folder / LEDGER
-        try:
+        with writing(path, "earlier checkpoints are as they were"):
             write_text_atomically(path, text)
-        except OSError as error:
-            raise unwritable(path, error) from error
 
 
 def read_ledger(folder: Path, until: int) -> Ledger:
@@ -100,11 +97,3 @@ def newest_of_training(folder: Path, since: float = 0.0) -> Path | None:
     known = (folder / LEDGER).is_file()
     written = read_ledger(folder, sys.maxsize).written if known else None
     return newest_checkpoint(folder, since, written)
-
-
-def unwritable(path: Path, error: OSError) -> RequestError:
-    """Make the one line for a full disk, a read-only folder, or one that is gone."""
-    reason = error.strerror or str(error)
-    return RequestError(
-        f"{path} cannot be written ({reason})", "a folder with room to write in", "earlier checkpoints are as they were"
-    )

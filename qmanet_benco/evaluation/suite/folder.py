@@ -36,8 +36,6 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
         yield
         return
     with ExitStack() as lock:
-        try:
+        with files.writing(out):
             lock.enter_context(files.locked(out))
-        except OSError as error:
-            raise RequestError(f"{out} cannot be written ({error.strerror})", "a folder to write in") from error
         yield

@@ -12,39 +12,24 @@ import contextlib
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.files import write_atomically
+from qmanet_benco.files import write_atomically, writing
 
 TEXT = ("model", "set", "attack", "image", "image_score_rule", "selection")
 WHOLE = ("seed", "height", "width")
 TRUTH = ("authentic",)
 KEYS = ("model", "seed", "set", "attack", "level", "image")
-NUMBERS = (
-    "level",
-    "f1",
-    "permute_f1",
-    "iou",
-    "auc",
-    "auc_stock",
-    "mcc",
-    "f1_best",
-    "threshold_best",
-    "f1_strict",
-    "tampered",
-    "predicted",
-    "image_score",
-    "image_maximum",
-)
 COLUMNS = (
-    *("model", "seed", "set", "attack", "level", "image"),
+    *KEYS,
     *("f1", "permute_f1", "iou", "auc", "auc_stock", "mcc", "f1_best", "threshold_best", "f1_strict"),
     *("authentic", "tampered", "predicted", "image_score", "image_score_rule", "image_maximum"),
     *("height", "width", "selection"),
 )
+NUMBERS = tuple(name for name in COLUMNS if name not in (*TEXT, *WHOLE, *TRUTH))
 _SAFE = re.compile(r"[^A-Za-z0-9._@ -]")
 _LONGEST = 120
 """Characters of a file's name; the file systems' limit is 255 bytes."""
@@ -79,10 +64,6 @@ class Store:
         self.parts = self.folder / ".parts" / self.file.stem
         self.superseded = root / "superseded"
 
-    def finished(self) -> list[dict[str, Any]] | None:
-        """Return the rows of a finished cell, or None."""
-        return read_rows(self.file) if self.file.is_file() else None
-
     def begun(self) -> dict[int, list[dict[str, Any]]]:
         """Rows of the finished batches by the batch's number; a part that cannot be read counts as not there."""
         rows: dict[int, list[dict[str, Any]]] = {}
@@ -106,17 +87,15 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(rows, self.file, COLUMNS)
         shutil.rmtree(self.parts, ignore_errors=True)
-        self.set_aside()
+        self._set_aside()
 
-    def set_aside(self) -> None:
+    def _set_aside(self) -> None:
         """Move files of the same cell with another fingerprint to ``superseded``: nothing is deleted or mixed."""
-        for path in self._others():
-            self.superseded.mkdir(parents=True, exist_ok=True)
-            path.replace(self.superseded / path.name)
-
-    def _others(self) -> Iterable[Path]:
         pattern = re.compile(re.escape(self.label) + r" [0-9a-f]{16}\.parquet")
-        return [path for path in self.folder.glob("*.parquet") if pattern.fullmatch(path.name) and path != self.file]
+        for path in self.folder.glob("*.parquet"):
+            if pattern.fullmatch(path.name) and path != self.file:
+                self.superseded.mkdir(parents=True, exist_ok=True)
+                path.replace(self.superseded / path.name)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -149,9 +128,5 @@ def _write(rows: Sequence[Row], target: Path, columns: Sequence[str]) -> None:
     kinds |= {name: pyarrow.bool_() for name in TRUTH} | {name: pyarrow.float64() for name in NUMBERS}
     schema = pyarrow.schema([(name, kinds[name]) for name in columns])
     table = pyarrow.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema)
-    try:
+    with writing(target, "records written before are kept"):
         write_atomically(target, lambda path: parquet.write_table(table, path, compression="zstd"), only_writer=True)
-    except OSError as error:
-        raise RequestError(
-            f"{target} cannot be written ({error.strerror})", "a folder with room", "records written before are kept"
-        ) from error

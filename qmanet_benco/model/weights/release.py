@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.files import write_atomically
+from qmanet_benco.files import write_atomically, writing
 from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
@@ -17,7 +17,7 @@ from qmanet_benco.model.weights.files import LARGEST_SIDE, write_safetensors
 from qmanet_benco.model.weights.sources import as_name, locate
 
 LARGEST_DIFFERENCE = {False: 1e-6, True: 0.05}
-"""Of a probability between source and file, in 32 bits and in 16 (CHOICE)."""
+"""How far a probability of the file may be from the source's, in 32 bits and in 16 (CHOICE)."""
 
 
 def export_safetensors(
@@ -61,10 +61,8 @@ def export_safetensors(
         write_safetensors(part, state, side, calibration or model.calibration)
         difference = _compare(model, load_model(part), half)
 
-    try:
+    with writing(target):
         write_atomically(target, write)
-    except OSError as error:
-        raise RequestError(f"{target} cannot be written ({error.strerror})", "a folder with room") from error
     return difference
 
 
