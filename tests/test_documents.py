@@ -207,6 +207,18 @@ def test_pages_name_files_that_are_there() -> None:
     assert not {name for name in names if Path(name).name not in there}
 
 
+def test_a_reader_of_the_readme_is_two_steps_from_each_file() -> None:
+    assert "](docs/architecture.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    section = text.partition("## Where is ...?")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(rows) >= 12
+    for row in rows:
+        paths = [path for path in re.findall(r"`([\w/.]+)`", row) if "/" in path]
+        assert paths, row
+        assert all((ROOT / "qmanet_benco" / path).exists() for path in paths), row
+
+
 def test_equations_that_are_named_are_the_papers() -> None:
     """It has eight; the noise residuals are those of section 3.2."""
     for path in [*PAGES, *(ROOT / "qmanet_benco").rglob("*.py")]:
