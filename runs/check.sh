@@ -11,10 +11,12 @@ source "$here/setup.sh" dev
 cd "$here/.."
 ruff check .
 ruff format --check .
-mypy
+mypy & # the longest of these; the others need one core
+types=$!
+site=$(mktemp -d)
+trap 'rm -rf "$site"; kill "$types" 2>/dev/null || true' EXIT
 lint-imports
 shellcheck -x runs/*.sh .ci/run
-site=$(mktemp -d)
-trap 'rm -rf "$site"' EXIT
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$site"
+wait "$types"
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} python -m pytest -n 2 --dist loadfile -m "not slow" "$@"

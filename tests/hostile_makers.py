@@ -63,6 +63,11 @@ def png(width: int, height: int, *chunks: bytes, bits: int = 8, colour: int = 2,
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + body + chunk(b"IEND", b"")
 
 
+def png_with(kind: bytes, content: bytes) -> bytes:
+    """A pixel and a chunk that holds something compressed under the name ``a``."""
+    return png(1, 1, chunk(kind, b"a\0\0" + zlib.compress(content, 1)), rows=b"\0abc")
+
+
 def gif_bomb() -> bytes:
     content = bytearray(encoded(photo().convert("P"), "GIF"))
     content[6:10] = struct.pack("<HH", 65535, 65535)
@@ -227,7 +232,7 @@ def repeated(layout: str = "strided") -> dict[str, Any]:
 
 
 def compressed_storage(path: Path) -> None:
-    """A checkpoint of 400 MB of zeros in less than one: deflated again after torch.save."""
+    """A checkpoint of 40 MB of zeros in less than one: deflated again after torch.save."""
     import torch
 
     torch.save({"model": {"a": torch.zeros(1)}}, path)
@@ -235,7 +240,7 @@ def compressed_storage(path: Path) -> None:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in members.items():
-            archive.writestr(name, bytes(4 * 10**8) if name.endswith("data/0") else content)
+            archive.writestr(name, bytes(4 * 10**7) if name.endswith("data/0") else content)
 
 
 def shared_storage(path: Path) -> None:

@@ -36,6 +36,8 @@ SECONDS = 20
 PATIENCE = 90
 NOBODY = 65534
 SUITE = "models: [{name: m, model: M}]\nsets: [{name: d, path: p}]\n"
+ZEROS = bytes(3 * 10**7)
+"""Thirty times what Pillow reads of a text; made in every process that collects tests, so no larger."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,8 @@ IMAGES = [
     image("TIFF of 200,000 x 200,000", text(made.tiff(200000, 200000)), "refused: .*(pixels|size)", file="x.tif"),
     image("TIFF whose data are missing", text(made.tiff(9000, 9000)), "refused", file="x.tif"),
     image("TIFF whose directories form a ring", text(made.tiff(8, 8, next_directory=72)), "read: 8x8", file="x.tif"),
-    image(
-        "PNG with a text of 200 MB",
-        text(png(1, 1, made.chunk(b"zTXt", b"a\0\0" + made.zlib.compress(bytes(2 * 10**8))), rows=b"\0abc")),
-        "refused: .*too large",
-    ),
-    image(
-        "PNG with a colour profile of 200 MB",
-        text(png(1, 1, made.chunk(b"iCCP", b"a\0\0" + made.zlib.compress(bytes(2 * 10**8))), rows=b"\0abc")),
-        "refused: .*too large|read: 1x1",
-    ),
+    image("PNG with a text of 30 MB", text(made.png_with(b"zTXt", ZEROS)), "refused: .*too large"),
+    image("PNG with a colour profile of 30 MB", text(made.png_with(b"iCCP", ZEROS)), "refused: .*too large|read: 1x1"),
     image(
         "PNG with a wrong checksum",
         text(png(1, 1, rows=b"\0abc")[:-16] + bytes(16)),
@@ -192,8 +186,8 @@ ARRAYS = [
         "x.npz",
     ),
     Case(
-        "array with a 300 MB tail",
-        made.zipped({"a.npy": made.npy("(2, 2)", bytes(3 * 10**8))}),
+        "array with a 30 MB tail",
+        made.zipped({"a.npy": made.npy("(2, 2)", ZEROS)}),
         {"mask": "read: 2x2"},
         "x.npz",
     ),

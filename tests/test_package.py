@@ -75,9 +75,10 @@ def test_the_wheel_has_every_file_of_the_package_and_nothing_else(wheel: Path) -
 
 def test_an_empty_environment_predicts_with_the_model_inside(wheel: Path, tmp_path: Path) -> None:
     """Its dependencies are lent by this environment; the package itself is the wheel's."""
-    venv.create(tmp_path / "empty", with_pip=True)
+    venv.create(tmp_path / "empty")
     bin_folder = tmp_path / "empty" / "bin"
-    run(bin_folder / "pip", "install", "--no-index", "--no-deps", wheel, cwd=tmp_path)
+    install = (sys.executable, "-m", "pip", "--python", bin_folder / "python", "install", "--no-index", "--no-deps")
+    run(*install, wheel, cwd=tmp_path)
     Image.effect_noise((96, 80), 60).convert("RGB").save(tmp_path / "photo.png")
     import torch
 

@@ -6,6 +6,7 @@ its three streams to a server, which forks; the copy is then a process of its ow
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -17,6 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET = "QMANET_TEST_SOCKET"
+IMPORTED = (
+    "qmanet_benco.cli.main",
+    "qmanet_benco.benco.plugin",
+    "qmanet_benco.benco.launch.launcher",
+    "qmanet_benco.evaluation.suite.run",
+    "qmanet_benco.evaluation.report.report",
+    "qmanet_benco.apps.explain.explain",
+    "qmanet_benco.apps.outputs",
+    "torch.utils.tensorboard",
+)
+"""What the commands import sooner or later."""
 CLIENT = """#!{python} -IS
 import json, os, socket, struct, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -63,9 +75,8 @@ def warm_commands(folder: Path) -> Iterator[dict[str, str]]:
 
 def serve(handle: int) -> None:
     """Answer commands one after the other until the process is ended."""
-    import qmanet_benco.benco.plugin
-    import qmanet_benco.cli.main  # noqa: F401
-
+    for name in IMPORTED:
+        importlib.import_module(name)
     with socket.socket(fileno=handle) as listener:
         while True:
             connection, _ = listener.accept()

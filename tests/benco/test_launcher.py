@@ -79,6 +79,7 @@ def test_robustness_runs_the_chosen_levels_in_the_frameworks_order_of_folders(
     assert len(list(tmp_path.glob("*/log.txt"))) == 3
 
 
+@pytest.mark.slow
 def test_robustness_runs_all_nineteen_levels_of_the_framework(data: Path, trained: Path, tmp_path: Path) -> None:
     flags = (*COMMON_FLAGS, "--checkpoint_path", str(trained / "checkpoint-0.pth"), *output_flags(tmp_path))
     assert launch(Run("test_robust", (*flags, "--test_data_path", str(data / "few")))) == 0

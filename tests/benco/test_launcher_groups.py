@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from forgeries import COMMON_FLAGS, F1, logged, output_flags, train_flags, write_json
 
+from process_copies import copies
 from qmanet_benco.benco.launch.elastic import Group, arguments_of
 from qmanet_benco.benco.launch.launcher import Run, launch
 from qmanet_benco.benco.seam.world import free_port
@@ -34,14 +34,8 @@ def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
 
 
 def launch_together(runs: list[tuple[Run, Group | None, dict[str, str]]]) -> list[int]:
-    """Launch each run in a process of its own; gives the exit codes.
-
-    They are copies of a server that has imported the framework and run nothing: copies of this process could wait for
-    locks of threads that they do not have.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qmanet_benco.benco.plugin"])
-    processes = [context.Process(target=_launch_in, args=run) for run in runs]
+    """Launch each run in a process of its own; gives the exit codes."""
+    processes = [copies().Process(target=_launch_in, args=run) for run in runs]
     for process in processes:
         process.start()
     for process in processes:
@@ -101,6 +95,7 @@ def test_two_launchers_meet_and_log_what_one_process_logs(
     assert_equal(scores(tmp_path), single)
 
 
+@pytest.mark.slow
 def test_under_a_torchrun_of_the_user_it_is_a_member(
     test_flags: list[str], single: dict[str, float], tmp_path: Path
 ) -> None:
@@ -119,6 +114,7 @@ def test_under_slurm_each_task_is_a_member(test_flags: list[str], single: dict[s
     assert_equal(scores(tmp_path), single)
 
 
+@pytest.mark.slow
 def test_a_wrong_request_in_a_loader_worker_of_a_process_is_one_line(
     qmanet: Callable[..., tuple[int, str]], data: Path, trained: Path, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def own_flags(data: Path, out: Path, *more: str) -> tuple[str, ...]:
 
 
 @pytest.mark.compat
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_it_trains_and_tests_with_its_post_function_in_the_loaders_workers(
     processes: str, own: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,9 +107,7 @@ def test_the_suite_scores_it_beside_others_in_two_processes(
     assert sorted(records["model"].value_counts().items()) == [("QMA-Net", 3), ("mine", 3)]
 
 
-def test_the_suite_and_cost_take_it_from_the_command_line(
-    own: Path, data: Path, tmp_path: Path, qmanet: Command
-) -> None:
+def test_the_suite_takes_it_from_the_command_line(own: Path, data: Path, tmp_path: Path, qmanet: Command) -> None:
     suite = tmp_path / "own.yaml"
     suite.write_text(
         "image_size: 64\nmodels:\n  - {name: mine, model: OwnModel}\n"
@@ -118,18 +116,19 @@ def test_the_suite_and_cost_take_it_from_the_command_line(
     )
     out = tmp_path / "out"
     assert qmanet("suite", "run", str(suite), "--out", str(out), "--plugin", str(own))[0] == 0
-    assert qmanet("cost", "--model", "OwnModel", "--plugin", str(own), "--json")[0] == 0
 
 
-def test_cost_measures_it_in_a_process_of_its_own(own: Path) -> None:
-    from qmanet_benco.evaluation.cost import measure_all, subjects
+def test_cost_takes_it_from_the_command_line_and_measures_it_in_a_process_of_its_own(own: Path) -> None:
+    from typer.testing import CliRunner
 
-    rows, failures = measure_all(subjects(["OwnModel"], [], (str(own),)))
-    assert not failures
-    (row,) = rows
-    assert row.model == "OwnModel"
-    assert row.params_m == pytest.approx((3 * 9 + 1) / 1e6)
-    assert row.macs_g == pytest.approx(3 * 9 * 512 * 512 / 1e9)
+    from qmanet_benco.cli.main import app
+
+    ended = CliRunner().invoke(app, ["cost", "--model", "OwnModel", "--plugin", str(own), "--json"])
+    assert ended.exit_code == 0, ended.output
+    (row,) = json.loads(ended.stdout)
+    assert row["model"] == "OwnModel"
+    assert row["params_m"] == pytest.approx((3 * 9 + 1) / 1e6)
+    assert row["macs_g"] == pytest.approx(3 * 9 * 512 * 512 / 1e9)
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,9 @@ def test_a_copy_that_was_changed_and_renamed_does_what_it_says_with_the_correcti
 
 
 @pytest.mark.compat
-def test_the_projects_own_model_trains_in_two_processes_and_leaves_nothing_behind(
-    project: Callable[[str], Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_the_projects_own_model_trains_and_leaves_nothing_behind(
+    processes: str, project: Callable[[str], Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from IMDLBenCo.registry import MODELS
 
@@ -101,7 +102,7 @@ def test_the_projects_own_model_trains_in_two_processes_and_leaves_nothing_behin
     own = ("--model", "MyModel", "--MyModel_Customized_param", "3", "--pre_trained_weights", "none")
     size = ("--image_size", "64", "--if_resizing", "--num_workers", "0")
     run = Run("train", (*own, *size, *flags), file=script)
-    assert launch(run, Group(nproc="2")) == 0
+    assert launch(run, Group(nproc=processes)) == 0
     assert "demo_layer.weight" in torch.load(out / "checkpoint-0.pth", weights_only=False)["model"]
     assert "MyModel" not in MODELS.module_dict
     assert "mymodel" not in sys.modules

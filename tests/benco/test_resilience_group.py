@@ -16,6 +16,7 @@ from forgeries import make_set, train_flags
 from torch import distributed, nn
 
 from kill_trainings import compared
+from process_copies import run_in_copies
 from qmanet_benco.benco.resume.steps import StepGuard
 from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.world import free_port
@@ -45,7 +46,7 @@ def _take_steps(rank: int, port: int, results: str) -> None:
 
 
 def test_a_bad_loss_in_one_process_is_skipped_by_all(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_take_steps, (free_port(), str(tmp_path)), nprocs=2)
+    run_in_copies(_take_steps, (free_port(), str(tmp_path)), 2)
     first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
     for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
         assert torch.isfinite(first["model"][name]).all()

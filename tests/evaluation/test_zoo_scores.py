@@ -20,12 +20,10 @@ from qmanet_benco.evaluation.suite.suite_file import read_suite
 SIZES = {"SparseViT": 512, "MSCDI_Net": 512}
 """Of those that work at no smaller one."""
 OWN = {"SAM": {"variant": "miniature", "weights": "random"}}
-QUICK = ("MVSSNet",)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in sorted(zoo.BASELINES)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(zoo.BASELINES))
 def test_mean_f1_is_what_the_framework_logs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the flags of the framework's script for the model; five images in batches of two, so that one is left.
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed
-import torch.multiprocessing
 from tiny_networks import forgery, gradients, tiny_network, training_losses
 from torch.nn.parallel import DistributedDataParallel
+
+from process_copies import run_in_copies
 
 STRUCTURES = ("paper", "cp", "sl", "ss", "cd", "mlp", "miniature")
 """The other variants resize or repeat the paper's parts."""
@@ -18,7 +19,7 @@ STEPS = 2
 
 
 def test_two_processes_train_with_the_same_gradients_and_leave_no_parameter_unused(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_train, (str(tmp_path),), nprocs=2)
+    run_in_copies(_train, (str(tmp_path),), 2)
     outcomes = [torch.load(tmp_path / f"rank{rank}.pth", weights_only=True) for rank in (0, 1)]
     for variant in STRUCTURES:
         for step in range(STEPS):

@@ -1,4 +1,7 @@
-"""The sanity ladder: the network memorises, learns from noise what colour hides, and needs the noise view for it."""
+"""The sanity ladder: the network memorises, learns from noise what colour hides, and needs the noise view for it.
+
+Each step of the ladder is a training, so all of them wait for the night.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from torch import Tensor
 
 from qmanet_benco import create_model
 from qmanet_benco.model.network import QMANetwork
+
+pytestmark = pytest.mark.slow
 
 SIDE, BATCH, STEPS = 64, 8, 120
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -71,7 +76,6 @@ def with_noise_view() -> QMANetwork:
     return trained("srm", lambda: planted(BATCH, generator))
 
 
-@pytest.mark.slow
 def test_overfits_eight_images() -> None:
     generator = torch.Generator().manual_seed(5)
     mask = planted(BATCH, generator)[1]
@@ -94,7 +98,6 @@ def test_loses_it_when_the_noise_view_is_removed(with_noise_view: QMANetwork, un
         handle.remove()
 
 
-@pytest.mark.slow
 def test_colour_alone_does_not_learn_it_in_the_same_steps(unseen: Batch) -> None:
     generator = torch.Generator().manual_seed(0)
     assert f1(trained("none", lambda: planted(BATCH, generator)), unseen) < 0.6

@@ -9,6 +9,7 @@ import pytest
 from soak import Watch, predict, train
 
 
+@pytest.mark.slow
 def test_predictions_do_not_make_the_process_grow(tmp_path: Path) -> None:
     figures = predict(120, tmp_path)
     assert figures.count == 120

@@ -74,6 +74,7 @@ def test_kept_activations_are_counted_once_and_without_parameters() -> None:
     assert saved_bytes(Toy(), True, batch) <= map_bytes
 
 
+@pytest.mark.slow
 def test_processes_compute_when_they_are_told_to_and_tell_their_peak() -> None:
     with started([ModelProcess("inference", "QMANet", 64, keeps_memory=True)]) as (process,):
         seconds = interleaved({"there": process}, 2, CPU)["there"]
@@ -82,6 +83,7 @@ def test_processes_compute_when_they_are_told_to_and_tell_their_peak() -> None:
     assert process.process.returncode is not None
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="NoSuchModel"), started([ModelProcess("inference", "NoSuchModel", 64)]):
         pass
