@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 import traceback
+from collections.abc import Iterable
 
 DISTRIBUTIONS = {
     "IMDLBenCo": "imdlbenco==0.1.45",
@@ -51,6 +53,19 @@ def missing_module(error: ImportError) -> RequestError:
         "every package of docs/install.md",
         f"pip install {shlex.quote(DISTRIBUTIONS.get(module, module))}",
     )
+
+
+def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """Name the known word that is closest to a wrong one, whatever the letter case, as a cure; empty without one.
+
+    Args:
+        word: the wrong one.
+        known: the right ones.
+        likeness: least ratio of :mod:`difflib`, in [0, 1].
+    """
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, 1, likeness)
+    return f"did you mean {by_lower[close[0]]}?" if close else ""
 
 
 def printable(text: str) -> str:

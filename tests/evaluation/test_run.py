@@ -16,6 +16,7 @@ from made_sets import COMMON_FLAGS, IMAGE_SIZE
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.launch import Order, launch_suite
 
 CELLS = 6
@@ -99,7 +100,7 @@ with session.prepared(False):
 """
 
 
-@pytest.mark.parametrize("images", [0, pytest.param(5, marks=pytest.mark.slow), 12])
+@pytest.mark.parametrize("images", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 5)), 12])
 def test_killed_run_goes_on_and_ends_with_the_same_bytes(
     images: int, whole: Path, suite_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,3 +210,22 @@ def test_description_names_all_that_the_report_needs(whole: Path) -> None:
     assert len(described["cells"]) == CELLS
     assert {"torch", "imdlbenco", "numpy"} <= set(described["environment"])
     assert len(list((whole / "previews" / "mask" / "QMA-Net@0" / "seven").glob("*.png"))) == 3
+
+
+def test_records_outlive_a_change_of_the_report_but_not_of_what_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model/network.py", "evaluation/detection.py", "evaluation/cost.py", "evaluation/report/detection.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("", encoding="utf-8")
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+
+    version = fingerprint.code_version.__wrapped__  # the function behind its cache
+
+    def version_after(name: str) -> str:
+        (tmp_path / name).write_text(f"# {name}", encoding="utf-8")
+        return version()
+
+    first = version()
+    assert version_after("evaluation/report/detection.py") == version_after("evaluation/cost.py") == first
+    assert first != version_after("evaluation/detection.py") != version_after("model/network.py")

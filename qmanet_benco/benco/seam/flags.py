@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import builtins
-import difflib
 import importlib.util
 import inspect
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qmanet_benco.benco.seam.own_scripts import PARSER
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, did_you_mean
 
 SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
 DEFINITIONS = "stock_flags"
@@ -95,9 +94,8 @@ def check_model(flags: Sequence[str]) -> None:
     if not name:
         raise RequestError("no --model", f"--model NAME, one of {', '.join(names)}")
     if name not in names:
-        close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1, cutoff=0.5)
-        hint = next((f"did you mean {known}?" for known in names if [known.lower()] == close), "")
-        raise RequestError(f"--model {name} is not registered", f"one of {', '.join(names)}", hint)
+        expected = f"one of {', '.join(names)}"
+        raise RequestError(f"--model {name} is not registered", expected, did_you_mean(name, names, 0.5))
 
 
 def check_required(model: str, given: argparse.Namespace) -> None:
@@ -194,11 +192,9 @@ def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
         raise RequestError(message, "", f"`{parser_command()} --help` lists the flags")
     words = unknown.group(1).split()
     known = [*(option for action in parser._actions for option in action.option_strings), *_stock_flags()]
-    close = difflib.get_close_matches(words[0].split("=")[0], known, n=1, cutoff=0.7)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise RequestError(
-        f"unknown flag {' '.join(words)}", "flags of the script or of the model", f"{hint}`{parser_command()} --help`"
-    )
+    hint = did_you_mean(words[0].split("=")[0], known, 0.7)
+    cure = f"{hint} `{parser_command()} --help`"
+    raise RequestError(f"unknown flag {' '.join(words)}", "flags of the script or of the model", cure)
 
 
 def parser_command() -> str:

@@ -7,7 +7,6 @@ framework is edited or copied. The table is :mod:`~qmanet_benco.benco.zoo.baseli
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -26,7 +25,7 @@ from torch import nn
 from qmanet_benco.benco.corrections import cpu, model_zoo, table
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo.baselines import BASELINES, NOT_BUILT, Baseline
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, did_you_mean
 
 __all__ = [
     "BASELINES",
@@ -70,9 +69,7 @@ def registered_name(name: str) -> str:
             raise RequestError(f"model {name} cannot be run", "", why)
     if name.lower() not in known:
         names = sorted(set(known.values()))
-        close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-        hint = f"did you mean {known[close[0]]}?" if close else ""
-        raise RequestError(f"model {name!r}", f"one of {', '.join(names)}", hint)
+        raise RequestError(f"model {name!r}", f"one of {', '.join(names)}", did_you_mean(name, names, 0.5))
     return known[name.lower()]
 
 
@@ -118,9 +115,8 @@ def check_flags(name: str, flags: Mapping[str, Any]) -> None:
     parameters = inspect.signature(model_class(name)).parameters
     for flag in flags:
         if flag not in parameters:
-            close = difflib.get_close_matches(flag, parameters, n=1, cutoff=0.6)
-            cure = f"did you mean {close[0]}?" if close else ""
-            raise RequestError(f"{name} has no flag {flag!r}", f"one of {', '.join(parameters) or 'none'}", cure)
+            expected = f"one of {', '.join(parameters) or 'none'}"
+            raise RequestError(f"{name} has no flag {flag!r}", expected, did_you_mean(flag, parameters))
 
 
 def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:

@@ -20,8 +20,8 @@ LIBRARIES = (
     *("albumentations", "pillow", "timm", "mmsegmentation", "scipy"),
 )
 PACKAGE = Path(__file__).resolve().parents[2]
-NOT_CODE = ("report.py", "tables.py", "figures.py", "gallery.py", "html.py", "published.py", "cost.py")
-"""Files of the evaluation that read records and do not make them."""
+READERS = ("report", "published.py", "cost.py")
+"""What of the evaluation reads records and does not make them."""
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -46,7 +46,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for room in ("model", "benco", "evaluation"):
         for path in sorted((PACKAGE / room).rglob("*.py")):
-            if path.name not in NOT_CODE:
+            if room != "evaluation" or path.relative_to(PACKAGE / room).parts[0] not in READERS:
                 digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, did_you_mean
 from qmanet_benco.evaluation.attacks import ATTACKS, NONE, Attack
 
 RANDOM = "random"
@@ -36,7 +34,7 @@ def _attacks_of(entry: Any) -> tuple[Attack, ...]:
         raise RequestError(f"attack {entry!r}", "one name with its levels", "e.g. - {jpeg: [50, 90]}")
     ((name, levels),) = entry.items()
     if name not in ATTACKS:
-        raise RequestError(f"attack {name!r}", f"one of {', '.join(ATTACKS)}", did_you_mean(name, ATTACKS))
+        raise RequestError(f"attack {name!r}", f"one of {', '.join(ATTACKS)}", did_you_mean(str(name), ATTACKS))
     levels = levels if isinstance(levels, list) else [levels]
     for level in levels:
         if isinstance(level, bool) or not isinstance(level, int | float):
@@ -48,12 +46,6 @@ def _attacks_of(entry: Any) -> tuple[Attack, ...]:
 def _flattened(entries: tuple[tuple[Attack, ...], ...]) -> tuple[Attack, ...]:
     """Put ``none`` before the attacks, each of which stands once."""
     return tuple(dict.fromkeys([NONE, *(attack for attacks in entries for attack in attacks)]))
-
-
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Name the known word that is closest to a wrong one, as a cure; empty where none is close."""
-    close = get_close_matches(str(name), list(known), 1)
-    return f"did you mean {close[0]}?" if close else ""
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -77,7 +69,7 @@ class ModelEntry(_Part):
     checkpoint: str = RANDOM
     """A file, a training's folder, or ``"random"`` (seeded)."""
     seed: Seed = 0
-    """Of a random start; of the training that made the checkpoint, where several are compared."""
+    """Seed of a random start, or of the training that made the checkpoint, where several are compared."""
     row: str | None = None
     """Row of the paper's tables, where it is not the name."""
     footnotes: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -132,7 +124,7 @@ class Suite(_Part):
     models: Annotated[tuple[ModelEntry, ...], Field(min_length=1, strict=False)]
     sets: Annotated[tuple[SetEntry, ...], Field(min_length=1, strict=False)]
     attacks: Annotated[tuple[_AttackEntry, ...], AfterValidator(_flattened), Field(strict=False)] = (NONE,)
-    """Of :class:`Attack`; ``none`` is the first."""
+    """The first is ``none``."""
     image_size: Annotated[int, _within(32, 8192, "32 to 8192 pixels")] = 512
     resize: Literal["resize", "pad"] = "resize"
     batch: Annotated[int, _within(1, None, "1 or more")] = 1

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from qmanet_benco.data.sets import set_title
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, did_you_mean
 from qmanet_benco.evaluation.suite.located_yaml import LocatedYaml
-from qmanet_benco.evaluation.suite.suite import Generated, ModelEntry, SetEntry, Suite, did_you_mean
+from qmanet_benco.evaluation.suite.suite import Generated, ModelEntry, SetEntry, Suite
 
 SHIPPED = Path(__file__).with_name("suites")
 """``paper.yaml`` and ``demo.yaml``."""
@@ -115,7 +115,7 @@ def _first_mistake(error: ValidationError, yaml: LocatedYaml) -> RequestError:
     shown = f"{name}: " if name else ""
     if kind == "extra_forbidden":
         known = _PARTS[_part(place[:-1])].model_fields
-        return yaml.wrong(place, f"key {name!r}", f"one of {', '.join(known)}", did_you_mean(name, known))
+        return yaml.wrong(place, f"key {name!r}", f"one of {', '.join(known)}", did_you_mean(str(name), known))
     if kind == "invalid_key":
         return yaml.wrong(place, f"key {value!r}", "a key that is text")
     if kind == "missing" or (kind == "string_too_short" and name):
