@@ -114,20 +114,14 @@ def alike(looks: Sequence[Look | None]) -> Iterator[tuple[int, int]]:
 
 def linked(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Positions 0 to ``count`` - 1 in groups: two are in one group if a chain of pairs links them."""
-    parent = list(range(count))
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
 
-    def root(position: int) -> int:
-        while parent[position] != position:
-            parent[position] = parent[parent[position]]
-            position = parent[position]
-        return position
-
-    for one, other in pairs:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
+    links = np.array(list(pairs), int).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(links)), links.T), (count, count))
     groups: dict[int, list[int]] = defaultdict(list)
-    for position in range(count):
-        groups[root(position)].append(position)
+    for position, label in enumerate(connected_components(graph, directed=False)[1]):
+        groups[label].append(position)
     return list(groups.values())
 
 
