@@ -51,7 +51,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
     except UnusableFileError:
         raise
-    except Exception as error:  # Pillow names the mode
+    except Exception as error:  # Pillow raises several classes; its message names the mode
         raise UnusableFileError(f"its colours cannot be converted ({' '.join(str(error).split())[:200]})") from error
 
 

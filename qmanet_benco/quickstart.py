@@ -42,7 +42,7 @@ class Summary:
 
     f1: float
     """Mean pixel-F1 of the last checkpoint on forgeries from photos that were not trained on (the stock test's)."""
-    floor: float
+    all_tampered: float
     """Mean pixel-F1 of a mask that calls everything tampered, on the same images."""
     constant: float
     """Mean pixel-F1 of the best mask that is the same for all images."""
@@ -89,7 +89,7 @@ def run_quickstart(out: Path, *, train_count: int, test_count: int, epochs: int,
     picture = draw_predictions(checkpoint, demo / "test", out / "predictions.png")
     return Summary(
         f1=_logged(out / "test" / "demo" / "log.txt")[-1][F1_KEY],
-        floor=all_tampered_f1(demo / "test", IMAGE_SIZE),
+        all_tampered=all_tampered_f1(demo / "test", IMAGE_SIZE),
         constant=constant_mask_f1(demo / "train", demo / "test", IMAGE_SIZE),
         attacks=_attacks(out / "robust"),
         picture=picture,

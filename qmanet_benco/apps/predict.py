@@ -167,22 +167,22 @@ def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:
     """Connected regions of a mask, the largest first."""
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     largest = sorted(range(1, count), key=lambda label: -int(boxes[label, cv2.CC_STAT_AREA]))[:MOST_REGIONS]
-    found = []
+    listed = []
     for label in largest:
         left, top, width, height, area = (int(value) for value in boxes[label])
         window = np.s_[top : top + height, left : left + width]
         mean = float(probability[window][labels[window] == label].mean())
-        found.append(Region(left, top, width, height, area, mean))
-    return found
+        listed.append(Region(left, top, width, height, area, mean))
+    return listed
 
 
 def _resized(model: Localizer, pixels: Pixels, side: int) -> tuple[Plane, float]:
     """Predict the paper's way: scaled to a square, sampled as the framework's loader does it."""
     height, width = pixels.shape[:2]
     square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
-    found = model(normalised(square).to(device_of(model))).float()
-    score = float(image_score(found)[0])
-    plane = cv2.resize(found[0, 0].cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+    probability = model(normalised(square).to(device_of(model))).float()
+    score = float(image_score(probability)[0])
+    plane = cv2.resize(probability[0, 0].cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(plane, 0, 1), score
 
 
@@ -196,11 +196,11 @@ def _tiled(model: Localizer, pixels: Pixels) -> tuple[Plane, float]:
         tile = pixels[rows, columns]
         padding = [(0, max(0, SMALLEST_SIDE - side)) for side in tile.shape[:2]]
         padded = np.pad(tile, (*padding, (0, 0)), mode="edge")
-        found = model(normalised(padded).to(device_of(model))).float()[..., : tile.shape[0], : tile.shape[1]]
-        score = max(score, float(image_score(found)[0]))
+        probability = model(normalised(padded).to(device_of(model))).float()[..., : tile.shape[0], : tile.shape[1]]
+        score = max(score, float(image_score(probability)[0]))
         ramp = _ramp(tile.shape[0], rows.start > 0, rows.stop < height)[:, None]
         ramp = ramp * _ramp(tile.shape[1], columns.start > 0, columns.stop < width)[None]
-        total[rows, columns] += found[0, 0].cpu().numpy() * ramp
+        total[rows, columns] += probability[0, 0].cpu().numpy() * ramp
         weights[rows, columns] += ramp
     return np.clip(total / weights, 0, 1), score
 

@@ -7,6 +7,11 @@ What belongs here was decided by ``python runs/measure/transform_costs.py`` (512
 residual costs less than decoding and resizing the image; BayarConv is learnt and cannot be computed before the
 model; NoisePrint++ takes hundreds of times as long, which a worker would only take from the same cores, and reading a
 kept residual a fraction of decoding: hence the cache.
+
+The framework gives a post function nothing but the sample, and workers that it spawns know the environment only: hence
+an environment variable names the folder. It makes batches of samples that have the same entries in the same shapes:
+hence NaN for what is not known. Weights are loaded after the model is built, and the folder is that of the weights:
+hence the model sets the variable again after ``load_state_dict``.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def quickstart(
 
     summary = run_quickstart(out, train_count=train_count, test_count=test_count, epochs=epochs, seed=seed)
     table = Table("forgeries from photos that were not trained on", "pixel-F1", title="QMA-Net, miniature, 128 x 128")
-    table.add_row("a mask that marks every pixel", f"{summary.floor:.3f}")
+    table.add_row("a mask that marks every pixel", f"{summary.all_tampered:.3f}")
     table.add_row("the best mask that is the same for all", f"{summary.constant:.3f}")
     table.add_row("QMA-Net", f"{summary.f1:.3f}", style="bold")
     for attack, f1 in summary.attacks.items():

@@ -93,14 +93,14 @@ def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str,
     for variant in variants:
         if variant not in VARIANTS:
             raise RequestError(f"--variant {variant}", f"one of {', '.join(VARIANTS)}")
-    found = []
+    others = []
     for name in models:
         zoo.check_flags(name, {})
         if name != QMANET:
-            found.append(Subject(zoo.registered_name(name), image_size=_published_size(name), plugins=plugins))
+            others.append(Subject(zoo.registered_name(name), image_size=_published_size(name), plugins=plugins))
         elif not variants:
             variants = [PAPER]
-    return [*found, *(Subject(QMANET, variant) for variant in variants)]
+    return [*others, *(Subject(QMANET, variant) for variant in variants)]
 
 
 def measure_all(chosen: Iterable[Subject]) -> tuple[list[Cost], list[str]]:

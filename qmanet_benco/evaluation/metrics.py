@@ -112,7 +112,7 @@ def image_metrics(probability: Tensor, mask: Tensor, valid: Tensor | None = None
     counts = _confusion(scores > THRESHOLD, truth)
     positives, pixels = int(truth.sum()), truth.numel()
     f1 = counts.f1()
-    found = {
+    columns = {
         "f1": f1,
         "permute_f1": max(f1, counts.inverted().f1()),
         "iou": counts.iou(),
@@ -122,7 +122,7 @@ def image_metrics(probability: Tensor, mask: Tensor, valid: Tensor | None = None
         "tampered": positives / pixels,
         "predicted": (counts.tp + counts.fp) / pixels,
     }
-    return found | _ranked(scores, truth, positives)
+    return columns | _ranked(scores, truth, positives)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Confusion:
         return (self.tp * self.tn - self.fp * self.fn) / math.sqrt(rows) / math.sqrt(columns)
 
     def inverted(self) -> Confusion:
-        """Of the inverted prediction."""
+        """Count the inverted prediction."""
         return Confusion(self.fn, self.fp, self.tn, self.tp)
 
 

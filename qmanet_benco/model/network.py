@@ -41,7 +41,7 @@ class Localization(NamedTuple):
     mask_logits: Tensor
     """B x 1 x H x W, float32, at the input's size; their sigmoid is the probability of tampering."""
     edge_logits: tuple[Tensor, ...]
-    """Of each level, B x 1 x h_i x w_i, or one fused map at stride 4; empty where edges were not asked for."""
+    """B x 1 x h_i x w_i for each level, or one fused map at stride 4; empty where edges were not asked for."""
     noise_view: Tensor
     """X_noise, B x 3 x H x W, float32."""
     levels: tuple[Level, ...]

@@ -50,7 +50,7 @@ class NoisePrintPP(nn.Module):
 
     filled: bool
     arithmetic: str
-    """Of the convolutions on CUDA; see :meth:`set_arithmetic`."""
+    """How convolutions on CUDA compute; see :meth:`set_arithmetic`."""
 
     def __init__(self) -> None:
         super().__init__()

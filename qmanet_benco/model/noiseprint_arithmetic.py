@@ -19,7 +19,7 @@ FLOAT32, TF32, TF32_THREE = "fp32", "tf32", "tf32x3"
 ARITHMETICS = (FLOAT32, TF32, TF32_THREE)
 """``tf32x3`` splits both factors into a TF32 number and the rest and leaves out the product of the two rests."""
 _DROPPED_BITS = 13
-"""Of float32's 23 bits of mantissa."""
+"""Bits of float32's 23-bit mantissa that TF32 has not."""
 
 
 def rounded(x: Tensor) -> Tensor:

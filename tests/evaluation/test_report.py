@@ -22,7 +22,7 @@ from browsers import chromium
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.published import published
 from qmanet_benco.evaluation.report.detection import detection_table
-from qmanet_benco.evaluation.report.figures import Chosen, plt, qualitative_grid, robustness_curves, style
+from qmanet_benco.evaluation.report.figures import Shown, plt, qualitative_grid, robustness_curves, style
 from qmanet_benco.evaluation.report.gallery import gallery_of
 from qmanet_benco.evaluation.report.report import make_report, read_run
 from qmanet_benco.evaluation.report.summary import summary
@@ -280,7 +280,7 @@ def test_seventeen_models_differ_in_colour_marker_and_dashes() -> None:
 def test_figures_show_what_is_chosen_and_refuse_what_is_not_there(made: tuple[Path, pandas.DataFrame]) -> None:
     root, _ = made
     run = read_run(root)
-    chosen = Chosen(models=("TruFor",), sets=("NIST16", "Columbia"), attacks=("jpeg",), images=("photo 3", "photo 1"))
+    chosen = Shown(models=("TruFor",), sets=("NIST16", "Columbia"), attacks=("jpeg",), images=("photo 3", "photo 1"))
     curves = robustness_curves(run, chosen)
     assert [len(axis.lines) for axis in curves.axes] == [1, 1]
     assert [axis.get_ylabel().partition("\n")[0] for axis in curves.axes] == ["Columbia", "NIST16"]
@@ -288,7 +288,7 @@ def test_figures_show_what_is_chosen_and_refuse_what_is_not_there(made: tuple[Pa
     names = [f"{name}\n{stem}" for name in ("NIST16", "Columbia") for stem in ("photo 3", "photo 1")]
     assert words == ["photo", "truth", "TruFor", *names]
     plt.close("all")
-    for wrong in (Chosen(models=("Mesorch",)), Chosen(sets=("x",)), Chosen(attacks=("blur",)), Chosen(images=("x",))):
+    for wrong in (Shown(models=("Mesorch",)), Shown(sets=("x",)), Shown(attacks=("blur",)), Shown(images=("x",))):
         with pytest.raises(RequestError, match=r"Mesorch|x|blur"):
             make_report(root, ("csv",), chosen=wrong)
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ DECODE_SECONDS = 15.0
 SHOWN = 3
 """Files of one side that an error names."""
 _THREADS = 2 * (os.cpu_count() or 1)
+Item = TypeVar("Item")
 
 
 class Pair(NamedTuple):
@@ -185,12 +186,10 @@ def _shortened(files: Sequence[Path]) -> str:
     return ", ".join(path.name for path in files[:SHOWN]) + more
 
 
-def spread(pairs: Sequence[Pair]) -> list[Pair]:
-    """Order the pairs so that every beginning is spread evenly: by the fractional parts of the golden ratio."""
-    order = np.argsort(np.arange(len(pairs)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
-    positions = np.empty_like(order)
-    positions[order] = np.arange(len(pairs))
-    return [pairs[position] for position in positions]
+def spread(items: Sequence[Item]) -> list[Item]:
+    """Order items so that every beginning is spread evenly: by the fractional parts of the golden ratio."""
+    order = np.argsort(np.arange(len(items)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
+    return [items[position] for position in np.argsort(order)]
 
 
 def _check_each(check: Callable[[Pair], None], pairs: Sequence[Pair], seconds: float = math.inf) -> int:

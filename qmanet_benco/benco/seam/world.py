@@ -64,7 +64,7 @@ def await_group(environ: Mapping[str, str], world: Mapping[str, str]) -> None:
     seconds = int(limit) if limit.isdecimal() and int(limit) > 0 else PATIENCE
     logger.warning("SLURM_NTASKS=%d: waiting for the other processes, at most %d s", size, seconds)
     try:
-        # kept: the first process's end would be the others' as long as they have not all seen that all are there
+        # The store is kept until this process ends: without its server, processes that still wait in it would fail.
         _meetings.append(TCPStore(world["MASTER_ADDR"], meeting, size, rank == 0, timedelta(seconds=seconds)))
     except RuntimeError as error:
         raise RequestError(

@@ -50,7 +50,7 @@ class PreparedImage:
     note: str
     """What was corrected."""
     content_sha256: str = ""
-    """Of the image and of the mask's pixels: the same on every machine, which a PNG's bytes are not."""
+    """SHA-256 of the image and of the mask's pixels: the same on every machine, which a PNG's bytes are not."""
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,13 @@ class Table:
 
     def groups(self) -> list[tuple[Panel, ...]]:
         """Panels that stand beside each other."""
-        found: list[tuple[Panel, ...]] = []
+        groups: list[tuple[Panel, ...]] = []
         for panel in self.panels:
-            if panel.beside and found:
-                found[-1] = (*found[-1], panel)
+            if panel.beside and groups:
+                groups[-1] = (*groups[-1], panel)
             else:
-                found.append((panel,))
-        return found
+                groups.append((panel,))
+        return groups
 
 
 def average(cells: Sequence[Cell]) -> Cell:

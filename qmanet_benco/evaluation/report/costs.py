@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import NOT_COUNTED, Cost
-from qmanet_benco.evaluation.report.latex import tex
-from qmanet_benco.files import write_bytes_atomically
+from qmanet_benco.evaluation.report.latex import environment, tex
+from qmanet_benco.files import write_text_atomically, writing
 
 HEADS = ("Model", "Side", "Parameters (M)", "MACs (G)", "Latency (s)", "Peak (MiB)", "Published (M)", "Published (G)")
 
@@ -24,10 +23,8 @@ def write_costs(rows: Sequence[Cost], folder: Path) -> list[Path]:
     """
     written = []
     for name, text in (("cost.csv", csv_text(rows)), ("cost.tex", latex(rows))):
-        try:
-            write_bytes_atomically(folder / name, text.encode())
-        except OSError as error:
-            raise RequestError(f"{folder / name} cannot be written ({error.strerror})", "a folder with room") from error
+        with writing(folder / name):
+            write_text_atomically(folder / name, text)
         written.append(folder / name)
     return written
 
@@ -45,22 +42,13 @@ def csv_text(rows: Sequence[Cost]) -> str:
 
 def latex(rows: Sequence[Cost]) -> str:
     """Return a ``table*`` with booktabs; needs graphicx too."""
-    lines = [
-        r"\begin{table*}[tbp]",
-        r"\centering",
-        r"\caption{Parameters, multiply-adds, latency and peak memory of one image on a CPU.}",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\ignorespaces",
-        rf"\begin{{tabular}}{{l{'r' * (len(HEADS) - 1)}}}",
-        r"\toprule",
-        rf"{' & '.join(HEADS)} \\",
-        r"\midrule",
-    ]
+    lines = [rf"{' & '.join(HEADS)} \\", r"\midrule"]
     for row in rows:
         numbers = (row.params_m, row.macs_g, row.latency_s, row.peak_mib, row.published_params_m, row.published_flops_g)
         shown = ["" if number is None else f"{number:.1f}" for number in numbers]
         name = tex(f"{row.model} {row.variant}".strip())
         lines.append(rf"{name} & {row.image_size} & {' & '.join(shown)} \\")
-    lines += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
     notes = [f"{row.model}: {row.note}" for row in rows if row.note]
-    lines += [rf"{tex(note)}.\par" for note in [f"Not counted: {'; '.join(NOT_COUNTED)}", *notes]]
-    return "\n".join([*lines, r"\end{minipage}", r"\end{table*}", ""])
+    notes = [f"{tex(note)}." for note in [f"Not counted: {'; '.join(NOT_COUNTED)}", *notes]]
+    caption = "Parameters, multiply-adds, latency and peak memory of one image on a CPU"
+    return environment("table*", caption, f"l{'r' * (len(HEADS) - 1)}", lines, notes)

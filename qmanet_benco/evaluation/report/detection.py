@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qmanet_benco.evaluation.detection import MAXIMUM, METRICS, RULES, SHARE, detection_metrics
 from qmanet_benco.evaluation.report.cells import Cell, Panel, Row, Table, deviation_of, ranked
-from qmanet_benco.evaluation.report.run import DETECTION, Run, row_name
+from qmanet_benco.evaluation.report.run import DETECTION, ScoredRun, row_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -18,7 +18,7 @@ KEY = "detection"
 LOWER = ("false alarms",)
 
 
-def detection_table(run: Run) -> Table:
+def detection_table(run: ScoredRun) -> Table:
     """For each set with authentic images: every model by its own score, then all by each shared rule.
 
     Without authentic images, or with records of an earlier version, it has no panels.
@@ -45,7 +45,7 @@ def detection_table(run: Run) -> Table:
     return Table(KEY, "Image-level detection: was the photo tampered with?", tuple(panels), tuple(notes), needs=needs)
 
 
-def _panel(run: Run, title: str, records: DataFrame, rule: str, used: list[str]) -> Panel:
+def _panel(run: ScoredRun, title: str, records: DataFrame, rule: str, used: list[str]) -> Panel:
     rows = []
     for model in run.models():
         of_model = records[records["row"] == model]
@@ -81,6 +81,6 @@ def _cells(records: DataFrame, column: str, threshold: float) -> tuple[Cell, ...
     return tuple(cells)
 
 
-def _own_notes(run: Run, model: str) -> tuple[str, ...]:
+def _own_notes(run: ScoredRun, model: str) -> tuple[str, ...]:
     notes = (entry.get("image_score_note", "") for entry in run.suite["models"] if row_name(entry) == model)
     return tuple(dict.fromkeys(note for note in notes if note))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qmanet_benco.errors import RequestError
-from qmanet_benco.evaluation.report.run import Run, row_name
+from qmanet_benco.evaluation.report.run import ScoredRun, row_name
 from qmanet_benco.evaluation.report.tables import UNITS
 from qmanet_benco.evaluation.suite.records import safe_name
 from qmanet_benco.images import UnusableFileError, load_whole, open_image
@@ -42,7 +42,7 @@ TILE = 196
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Shown:
     """What the figures show; empty: everything."""
 
     models: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ def style(index: int) -> dict[str, Any]:
     }
 
 
-def check_chosen(run: Run, chosen: Chosen) -> None:
+def check_chosen(run: ScoredRun, chosen: Shown) -> None:
     """Check the names that figures are asked for.
 
     Raises:
@@ -87,7 +87,7 @@ def check_chosen(run: Run, chosen: Chosen) -> None:
         raise RequestError(f"--figure-rows {chosen.rows}", "1 or more")
 
 
-def robustness_curves(run: Run, chosen: Chosen) -> Figure | None:
+def robustness_curves(run: ScoredRun, chosen: Shown) -> Figure | None:
     """Figure 4: mean F1 of each model against the level, one panel for each set and attack; None without attacks."""
     cases = [case for case in run.cases() if case[1] != "none" and (not chosen.sets or case[0] in chosen.sets)]
     measured = {case[1] for case in cases}
@@ -111,7 +111,7 @@ def robustness_curves(run: Run, chosen: Chosen) -> Figure | None:
     return figure
 
 
-def _curves(run: Run, axis: Any, name: str, attack: str, models: Sequence[str]) -> None:
+def _curves(run: ScoredRun, axis: Any, name: str, attack: str, models: Sequence[str]) -> None:
     levels = run.levels(attack, [name])
     if attack in ("jpeg", "resize", "social"):
         levels.reverse()
@@ -126,7 +126,7 @@ def _curves(run: Run, axis: Any, name: str, attack: str, models: Sequence[str]) 
     axis.grid(alpha=0.3)
 
 
-def qualitative_grid(run: Run, root: Path, chosen: Chosen) -> Figure | None:
+def qualitative_grid(run: ScoredRun, root: Path, chosen: Shown) -> Figure | None:
     """Figure 3: photo, truth and each model's mask.
 
     Args:
@@ -174,7 +174,7 @@ def _paste(mosaic: Image.Image, picture: Image.Image, column: int, row: int) -> 
     mosaic.paste(picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR), place)
 
 
-def first_seeds(run: Run) -> dict[str, str]:
+def first_seeds(run: ScoredRun) -> dict[str, str]:
     """Row name and folder of previews of each model; of several seeds the first."""
     folders: dict[str, str] = {}
     for entry in run.suite["models"]:
@@ -198,7 +198,7 @@ def picture_in(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
-def kept_images(run: Run, root: Path, name: str) -> dict[str, float]:
+def kept_images(run: ScoredRun, root: Path, name: str) -> dict[str, float]:
     """Tampered images of a set whose photo was kept, with the mean F1 of all models, the hardest first."""
     rows = run.image_f1[run.image_f1.index.get_level_values("set") == name]
     means: Mapping[str, float] = rows.groupby("image", observed=True).mean().dropna().to_dict()
@@ -206,6 +206,6 @@ def kept_images(run: Run, root: Path, name: str) -> dict[str, float]:
     return dict(sorted(kept.items(), key=lambda item: (item[1], item[0])))
 
 
-def _chosen(run: Run, root: Path, name: str, chosen: Chosen) -> list[str]:
+def _chosen(run: ScoredRun, root: Path, name: str, chosen: Shown) -> list[str]:
     kept = list(kept_images(run, root, name))
     return [stem for stem in chosen.images if stem in kept] if chosen.images else kept[: chosen.rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from qmanet_benco.benco.seam.pairs import spread
 from qmanet_benco.evaluation.report.figures import first_seeds, kept_images, picture_in, preview
-from qmanet_benco.evaluation.report.run import Run
+from qmanet_benco.evaluation.report.run import ScoredRun
 
 MOST_BYTES = 14_000_000
-"""Of all pictures as Base64: with tables and figures the page stays below 20 MB."""
+"""Largest size of all pictures as Base64: with tables and figures the page stays below 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Gallery:
     """Images whose pictures lie in the run's folder."""
 
 
-def gallery_of(run: Run, root: Path, per_set: int = 0) -> Gallery:
+def gallery_of(run: ScoredRun, root: Path, per_set: int = 0) -> Gallery:
     """Photo, truth, masks with their F1, and how much the models disagree.
 
     Args:
@@ -40,7 +40,7 @@ def gallery_of(run: Run, root: Path, per_set: int = 0) -> Gallery:
     """
     kept = {name: kept_images(run, root, name) for name in run.sets()}
     total = sum(map(len, kept.values()))
-    order = {name: _spread(list(means)) for name, means in kept.items()}
+    order = {name: spread(list(means)) for name, means in kept.items()}
     turns = zip_longest(*([(name, stem) for stem in stems] for name, stems in order.items()))
     wanted = [place for turn in turns for place in turn if place is not None]
     if per_set:
@@ -60,20 +60,12 @@ _SPREAD_BYTES = 30_000
 """About what the picture of the models' disagreement takes."""
 
 
-def _spread(stems: Sequence[str]) -> list[str]:
-    """Order stems so that every beginning is spread evenly: by the fractions of the golden ratio."""
-    places = np.argsort(np.arange(len(stems)) * ((5**0.5 - 1) / 2) % 1, kind="stable")
-    order = np.empty(len(stems), int)
-    order[places] = np.arange(len(stems))
-    return [stems[place] for place in order]
-
-
-def _paths(run: Run, root: Path, name: str, stem: str) -> list[Path]:
+def _paths(run: ScoredRun, root: Path, name: str, stem: str) -> list[Path]:
     masks = [preview(root, "mask", name, stem, folder) for folder in first_seeds(run).values()]
     return [preview(root, "photo", name, stem), preview(root, "truth", name, stem), *masks]
 
 
-def _item(run: Run, root: Path, name: str, stem: str, mean: float) -> dict[str, Any]:
+def _item(run: ScoredRun, root: Path, name: str, stem: str, mean: float) -> dict[str, Any]:
     masks = []
     for model, folder in first_seeds(run).items():
         path = preview(root, "mask", name, stem, folder)
@@ -91,7 +83,7 @@ def _item(run: Run, root: Path, name: str, stem: str, mean: float) -> dict[str, 
     }
 
 
-def _disagreement(run: Run, root: Path, name: str, stem: str) -> str:
+def _disagreement(run: ScoredRun, root: Path, name: str, stem: str) -> str:
     """Compute the standard deviation of the models' probabilities, white where it is the largest possible (0.5)."""
     masks = []
     for path in _paths(run, root, name, stem)[2:]:

@@ -59,12 +59,6 @@ def _one(table: Table, group: Sequence[Panel]) -> str:
     caption = table.title if len(group) > 1 else f"{table.title}: {group[0].title}"
     heads = [*([tex(group[0].remark_title)] if remark else []), *(tex(column) for column in columns)]
     lines = [
-        rf"\begin{{{kind}}}[tbp]",
-        r"\centering",
-        rf"\caption{{{tex(caption)}.}}",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\ignorespaces",
-        rf"\begin{{tabular}}{{l{'l' * remark}{'c' * len(columns)}}}",
-        r"\toprule",
         *(_titles(group, remark) if len(group) > 1 else []),
         rf"Model & {' & '.join(heads)} \\",
         r"\midrule",
@@ -80,8 +74,35 @@ def _one(table: Table, group: Sequence[Panel]) -> str:
         if any(cell.published is not None for cell in cells):
             label = r"\quad\footnotesize published" if row.measured else rf"\footnotesize {name}, published"
             lines.append(rf"{label} & {' & '.join([*words, *map(_published, cells)])} \\")
-    lines += [r"\bottomrule", r"\end{tabular}}", *_notes(table, group), rf"\end{{{kind}}}", ""]
-    return "\n".join(lines)
+    return environment(kind, caption, f"l{'l' * remark}{'c' * len(columns)}", lines, _notes(table, group))
+
+
+def environment(kind: str, caption: str, columns: str, lines: Sequence[str], notes: Sequence[str]) -> str:
+    """Put lines of a table between booktabs' rules, with a caption above and notes below.
+
+    Args:
+        kind: ``table`` or ``table*``, whose width the lines do not exceed.
+        caption: as plain text, without its full stop.
+        columns: of ``tabular``.
+        lines: in LaTeX.
+        notes: in LaTeX, each a sentence.
+    """
+    below = [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *(rf"{note}\par" for note in notes)]
+    parts = [
+        rf"\begin{{{kind}}}[tbp]",
+        r"\centering",
+        rf"\caption{{{tex(caption)}.}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\ignorespaces",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        *([*below, r"\end{minipage}"] if notes else []),
+        rf"\end{{{kind}}}",
+        "",
+    ]
+    return "\n".join(parts)
 
 
 def _titles(group: Sequence[Panel], remark: bool) -> list[str]:
@@ -100,11 +121,7 @@ def _notes(table: Table, group: Sequence[Panel]) -> list[str]:
     """Footnotes of the rows that stand here, and what is to be said of the whole table."""
     used = {note for panel in group for row in panel.rows for note in row.footnotes}
     numbered = [rf"$^{{{note_number(table, note)}}}$ {tex(note)}" for note in footnotes(table) if note in used]
-    notes = [f"{note}." for note in [*numbered, *(tex(note[:1].upper() + note[1:]) for note in table.notes)]]
-    if not notes:
-        return []
-    lines = [rf"{note}\par" for note in notes]
-    return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *lines, r"\end{minipage}"]
+    return [f"{note}." for note in [*numbered, *(tex(note[:1].upper() + note[1:]) for note in table.notes)]]
 
 
 def _published(cell: Cell) -> str:

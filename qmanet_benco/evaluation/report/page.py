@@ -13,13 +13,11 @@ from qmanet_benco.evaluation.metrics import METRICS
 from qmanet_benco.evaluation.report import render
 from qmanet_benco.evaluation.report.cells import Table
 from qmanet_benco.evaluation.report.gallery import Gallery, uri
-from qmanet_benco.evaluation.report.run import Run
+from qmanet_benco.evaluation.report.run import ScoredRun
 from qmanet_benco.evaluation.report.summary import Lead
 
 FIRST = ("overview", "table1", "detection")
 """Tables that stand before curves and gallery."""
-
-
 MARKS = ("<b>{}</b>", "<u>{}</u>", "<small>± {}</small>")
 """The best, the second, a deviation."""
 
@@ -37,7 +35,7 @@ class Drawn:
 class Content:
     """What a report holds."""
 
-    run: Run
+    run: ScoredRun
     leads: Sequence[Lead]
     tables: Sequence[Table]
     left_out: Sequence[str]
@@ -64,9 +62,7 @@ def html_report(content: Content, gallery: Gallery) -> str:
         "cell_title": render.cell_title,
         "joined": render.joined,
         "group_title": render.group_title,
-        "cell_words": lambda cell: Markup(
-            render.cell_words(cell, "<b>{}</b>", "<u>{}</u>", "<small>± {}</small>")
-        ),  # numbers alone
+        "cell_words": lambda cell: Markup(render.cell_words(cell, *MARKS)),  # numbers alone
     }
     return pages.get_template("report.html").render(
         suite=content.run.suite,
@@ -84,7 +80,7 @@ def html_report(content: Content, gallery: Gallery) -> str:
     )
 
 
-def settings(run: Run) -> list[str]:
+def settings(run: ScoredRun) -> list[str]:
     """Return how the images were scored, in words."""
     suite = run.suite
     words = [f"{suite['image_size']} x {suite['image_size']} pixels ({suite['resize']})", suite["precision"]]

@@ -12,14 +12,14 @@ from qmanet_benco.evaluation.report import figures, render
 from qmanet_benco.evaluation.report.cells import Table, measured_only
 from qmanet_benco.evaluation.report.detection import KEY as DETECTION
 from qmanet_benco.evaluation.report.detection import detection_table
-from qmanet_benco.evaluation.report.figures import Chosen
+from qmanet_benco.evaluation.report.figures import Shown
 from qmanet_benco.evaluation.report.gallery import gallery_of
 from qmanet_benco.evaluation.report.latex import document, latex
 from qmanet_benco.evaluation.report.page import Content, Drawn, html_report, settings
-from qmanet_benco.evaluation.report.run import Run, read_run
+from qmanet_benco.evaluation.report.run import ScoredRun, read_run
 from qmanet_benco.evaluation.report.summary import summary
 from qmanet_benco.evaluation.report.tables import everything, overview, paper_tables
-from qmanet_benco.files import write_bytes_atomically
+from qmanet_benco.files import write_bytes_atomically, writing
 
 FORMATS = ("md", "latex", "csv", "html")
 TABLE_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
@@ -37,7 +37,7 @@ def make_report(
     *,
     only_measured: bool = False,
     gallery: int = 0,
-    chosen: Chosen | None = None,
+    chosen: Shown | None = None,
 ) -> list[Path]:
     """Write the tables and figures of a run below ``root/report``.
 
@@ -63,7 +63,7 @@ def make_report(
     if gallery < 0:
         raise RequestError(f"--gallery {gallery}", "0 (as many as fit) or more")
     run = read_run(root)
-    chosen = chosen or Chosen(images=tuple(images))
+    chosen = chosen or Shown(images=tuple(images))
     figures.check_chosen(run, chosen)
     out = root / "report"
     drawn, drawn_paths = _draw(run, root, out, chosen)
@@ -85,13 +85,13 @@ def make_report(
     return [*written, *drawn_paths]
 
 
-def _tables(run: Run) -> list[Table]:
+def _tables(run: ScoredRun) -> list[Table]:
     """Return all tables, in the order in which a reader wants them."""
     first, *others = paper_tables(run)
     return [overview(run), first, detection_table(run), *others, everything(run)]
 
 
-def _content(run: Run, made: Sequence[Table], only_measured: bool, drawn: Sequence[Drawn]) -> Content:
+def _content(run: ScoredRun, made: Sequence[Table], only_measured: bool, drawn: Sequence[Drawn]) -> Content:
     tables = [table for table in made if table.measured]
     left_out = [f"{table.heading} needs {table.needs}" for table in made if not table.measured and table.needs]
     detection = next(table for table in made if table.key == DETECTION)
@@ -100,7 +100,7 @@ def _content(run: Run, made: Sequence[Table], only_measured: bool, drawn: Sequen
     return Content(run, summary(run, detection), tables, left_out, drawn)
 
 
-def _draw(run: Run, root: Path, out: Path, chosen: Chosen) -> tuple[list[Drawn], list[Path]]:
+def _draw(run: ScoredRun, root: Path, out: Path, chosen: Shown) -> tuple[list[Drawn], list[Path]]:
     """Return the figures that the records allow, and their files."""
     drawn, paths = [], []
     for name, title, figure in (
@@ -160,8 +160,6 @@ def _markdown(content: Content) -> str:
 
 
 def _write(path: Path, content: str | bytes) -> Path:
-    try:
+    with writing(path):
         write_bytes_atomically(path, content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise RequestError(f"{path} cannot be written ({error.strerror})", "a folder with room") from error
     return path

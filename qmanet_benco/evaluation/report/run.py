@@ -44,7 +44,7 @@ Means = dict[tuple[str, str, str], dict[int, dict[float, dict[str, tuple[float, 
 
 
 @dataclass(frozen=True)
-class Run:
+class ScoredRun:
     """The records of a run and what they belong to."""
 
     records: pandas.DataFrame
@@ -69,19 +69,19 @@ class Run:
         names = self.sets()
         titles = [set_title(name) for name in names]
         versions = [one.partition(" (")[0] for one in titles]
-        found = next((one for one in (names, titles, versions) if title in one), None)
-        return names[found.index(title)] if found else title
+        spelling = next((one for one in (names, titles, versions) if title in one), None)
+        return names[spelling.index(title)] if spelling else title
 
     def cases(self) -> list[tuple[str, str, float]]:
         """Set, attack and level of everything that was measured, in the suite's order, without attack first."""
         order = {name: place for place, name in enumerate(self.sets())}
-        found = {
+        cases = {
             (name, attack, level)
             for (_, name, attack), seeds in self._means.items()
             for levels in seeds.values()
             for level in levels
         }
-        return sorted(found, key=lambda case: (order.get(case[0], 0), case[1] != "none", case[1], case[2]))
+        return sorted(cases, key=lambda case: (order.get(case[0], 0), case[1] != "none", case[1], case[2]))
 
     def levels(self, attack: str, sets: Iterable[str] = ()) -> list[float]:
         """Measured levels of an attack, ascending."""
@@ -107,9 +107,9 @@ class Run:
         by_seed: dict[int, float] = {}
         images, scored = 0, 0
         for seed, levels in seeds.items():
-            chosen = [found[metric] for at, found in levels.items() if level is None or at == level]
+            chosen = [means[metric] for at, means in levels.items() if level is None or at == level]
             if clean:
-                chosen += [found[metric] for found in unattacked.get(seed, {}).values()] or [(float("nan"), 0)]
+                chosen += [means[metric] for means in unattacked.get(seed, {}).values()] or [(float("nan"), 0)]
             scored += len(chosen)
             values = [mean for mean, count in chosen if count]
             if values and (len(values) == len(chosen) or not clean):
@@ -133,10 +133,10 @@ class Run:
         for (row, name, attack, seed, level), *values in zip(
             numbers.index, *(numbers[column].to_numpy() for column in numbers.columns), strict=True
         ):
-            found = {
+            of_level = {
                 metric: (float(values[2 * place]), int(values[2 * place + 1])) for place, metric in enumerate(MEASURED)
             }
-            means.setdefault((row, name, attack), {}).setdefault(int(seed), {})[float(level)] = found
+            means.setdefault((row, name, attack), {}).setdefault(int(seed), {})[float(level)] = of_level
         return means
 
     @cached_property
@@ -169,7 +169,7 @@ def name_rows(entries: Sequence[dict[str, Any]]) -> None:
         entry["row"] = rows.get(word, row_name(entry)) if len(spellings[word]) == 1 else row_name(entry)
 
 
-def read_run(root: Path) -> Run:
+def read_run(root: Path) -> ScoredRun:
     """Read the records and the description of a run, finished or not.
 
     Raises:
@@ -202,7 +202,7 @@ def read_run(root: Path) -> Run:
         records = records[known].reset_index(drop=True)
     if records.empty:
         raise RequestError(f"no record in {root} belongs to the models and sets of its suite.json", "a finished cell")
-    return Run(records, suite, _footnotes(suite))
+    return ScoredRun(records, suite, _footnotes(suite))
 
 
 def _read_records(files: Sequence[Path]) -> pandas.DataFrame:
@@ -241,9 +241,9 @@ def _check_description(root: Path, suite: Any) -> None:
         for part, kinds in ENTRIES.items():
             entries = suite.get(part)
             checked += [(f"{part}: ", entry, kinds) for entry in (entries if isinstance(entries, list) else [])]
-    for where, found, kinds in checked:
+    for where, described, kinds in checked:
         for name, kind in kinds.items():
-            if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+            if not isinstance(described, dict) or not isinstance(described.get(name), kind):
                 got = f"{root / 'suite.json'}: {where}no {name} that is a {kind.__name__}"
                 raise RequestError(got, "the --out of `qmanet suite run`")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qmanet_benco.evaluation.report.cells import Table
 from qmanet_benco.evaluation.report.detection import KEY as DETECTION
-from qmanet_benco.evaluation.report.run import Run
+from qmanet_benco.evaluation.report.run import ScoredRun
 from qmanet_benco.evaluation.report.tables import UNITS
 
 CONFIDENT = 1.96
@@ -39,7 +39,7 @@ class Lead:
         return f"{self.lead:.3f} ± {self.error:.3f}{told}"
 
 
-def summary(run: Run, detection: Table) -> list[Lead]:
+def summary(run: ScoredRun, detection: Table) -> list[Lead]:
     """Pixel F1 on each set, its mean over each attack, and ImageAUC where there are authentic images."""
     leads = [_lead(run, name, "none", f"{name}: pixel F1") for name in run.sets()]
     leads += [
@@ -50,7 +50,7 @@ def summary(run: Run, detection: Table) -> list[Lead]:
     return [lead for lead in [*leads, *_detection(detection)] if lead is not None]
 
 
-def _lead(run: Run, name: str, attack: str, where: str) -> Lead | None:
+def _lead(run: ScoredRun, name: str, attack: str, where: str) -> Lead | None:
     level = 0.0 if attack == "none" else None
     cells = {model: run.mean(model, name, "f1", attack, level) for model in run.models()}
     values = {model: cell.value for model, cell in cells.items() if cell.value is not None}
@@ -66,7 +66,7 @@ def _lead(run: Run, name: str, attack: str, where: str) -> Lead | None:
     return Lead(where, images, best, values[best], second, values[best] - values[second], error, attacked)
 
 
-def _error(run: Run, name: str, best: str, second: str) -> float | None:
+def _error(run: ScoredRun, name: str, best: str, second: str) -> float | None:
     """Half the 95 % interval of the mean difference of two models, image by image."""
     scores = [run.image_f1.get((model, name)) for model in (best, second)]
     if any(each is None for each in scores):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from qmanet_benco.evaluation.metrics import METRICS
 from qmanet_benco.evaluation.published import published, published_rows, published_value, rows_of
 from qmanet_benco.evaluation.report.cells import Cell, Panel, Row, Table, average, ranked
-from qmanet_benco.evaluation.report.run import Run
+from qmanet_benco.evaluation.report.run import ScoredRun
 
 FOUR_SETS = ("CASIAv1", "Columbia", "Coverage", "NIST16")
 AVERAGE = "Avg"
@@ -33,7 +33,7 @@ UNITS = {
 """What the level of an attack is, in words."""
 
 
-def paper_tables(run: Run) -> list[Table]:
+def paper_tables(run: ScoredRun) -> list[Table]:
     """Tables 1, 2, 5, 6, 7 with 8, and 9: every published row, measured or not, and then every other measured one."""
     four = f"one of the sets {', '.join(FOUR_SETS)}"
     return [
@@ -102,7 +102,7 @@ def paper_tables(run: Run) -> list[Table]:
     ]
 
 
-def everything(run: Run) -> Table:
+def everything(run: ScoredRun) -> Table:
     """Tabulate all metrics of all models on all sets without attack, and under each attack and level."""
     names = [metric.name for metric in METRICS]
     titles = [metric.title for metric in METRICS]
@@ -117,7 +117,7 @@ def everything(run: Run) -> Table:
     return Table("everything", "Everything that was measured", tuple(panels), authentic_notes(run))
 
 
-def overview(run: Run) -> Table:
+def overview(run: ScoredRun) -> Table:
     """Pixel F1 and AUC of all models on all sets; without panels where Table 1 shows the same."""
     sets = run.sets()
     if {run.set_named(name) for name in FOUR_SETS} >= set(sets):
@@ -134,7 +134,7 @@ def overview(run: Run) -> Table:
     return Table("overview", "Localization on every set", tuple(panels), authentic_notes(run))
 
 
-def authentic_notes(run: Run) -> tuple[str, ...]:
+def authentic_notes(run: ScoredRun) -> tuple[str, ...]:
     """Return what the means over pixels leave out."""
     return tuple(
         f"{name}: {count} authentic images are left out of F1, permute-F1, IoU and AUC, which are of tampered images; "
@@ -143,7 +143,9 @@ def authentic_notes(run: Run) -> tuple[str, ...]:
     )
 
 
-def _by_set(run: Run, title: str, metric: str, block: tuple[str, str], others: bool = False, to: bool = False) -> Panel:
+def _by_set(
+    run: ScoredRun, title: str, metric: str, block: tuple[str, str], others: bool = False, to: bool = False
+) -> Panel:
     """Models x the paper's four sets and their average.
 
     Args:
@@ -166,7 +168,7 @@ def _by_set(run: Run, title: str, metric: str, block: tuple[str, str], others: b
     return ranked(title, columns, rows, beside=to)
 
 
-def _table6(run: Run, name: str, beside: bool) -> Panel:
+def _table6(run: ScoredRun, name: str, beside: bool) -> Panel:
     columns = {"f1": "f1", "auc": "auc_stock", "iou": "iou"}
     rows = []
     for model in _rows(run, rows_of("table6", name), True):
@@ -178,7 +180,7 @@ def _table6(run: Run, name: str, beside: bool) -> Panel:
     return ranked(name, ("F1", "AUC (the framework's)", "IoU"), rows, beside=beside)
 
 
-def _table7(run: Run, name: str, clean: int) -> Panel:
+def _table7(run: ScoredRun, name: str, clean: int) -> Panel:
     rows = []
     for model in _rows(run, rows_of("table7_8", name), True):
         cells = [
@@ -193,13 +195,13 @@ def _table7(run: Run, name: str, clean: int) -> Panel:
     return ranked(title, tuple(ATTACKS), rows, beside=bool(clean))
 
 
-def _attacked(run: Run, name: str) -> bool:
+def _attacked(run: ScoredRun, name: str) -> bool:
     """Tell whether a set stands in Tables 7 and 8: all do where none was attacked, as the table has no number then."""
     attacked = {case[0] for case in run.cases() if case[1] != "none"}
     return not attacked or run.set_named(name) in attacked
 
 
-def _levels_note(run: Run) -> str:
+def _levels_note(run: ScoredRun) -> str:
     attacks = dict.fromkeys(case[1] for case in run.cases() if case[1] != "none")
     words = [f"{UNITS.get(name, name)} {', '.join(f'{level:g}' for level in run.levels(name))}" for name in attacks]
     return f"measured levels: {'; '.join(words) or 'none'}"
@@ -209,7 +211,7 @@ def _beside(cell: Cell, value: float | None) -> Cell:
     return replace(cell, published=value)
 
 
-def _rows(run: Run, names: Sequence[str], others: bool) -> list[str]:
+def _rows(run: ScoredRun, names: Sequence[str], others: bool) -> list[str]:
     """Published rows in the paper's order with the paper's own model last, other measured models after it."""
     taken = {*published_rows(), *ALIASES}
     extra = [name for name in run.models() if name not in taken] if others else []

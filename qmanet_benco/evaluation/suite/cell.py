@@ -67,7 +67,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ImagePrediction:
     """What a model said of one image, beside the truth."""
 
     index: int
@@ -86,7 +86,7 @@ class Prediction:
     @classmethod
     def of_batch(
         cls, batch: Mapping[str, Any], indices: tuple[int, ...], probability: torch.Tensor, scores: torch.Tensor | None
-    ) -> list[Prediction]:
+    ) -> list[ImagePrediction]:
         """Take a batch of the framework's apart; ``probability`` is B x 1 x H x W, ``scores`` B."""
         padded = "shape_mask" in batch
         predictions = []

@@ -44,7 +44,7 @@ DEEPEST = 3
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenCheckpoint:
     """One checkpoint of a training's folder."""
 
     path: Path
@@ -52,7 +52,7 @@ class Chosen:
     """Which one it is, e.g. ``best on a held-out part, epoch 87``."""
 
 
-def choose_checkpoint(folder: Path, choose: str = LAST) -> Chosen:
+def choose_checkpoint(folder: Path, choose: str = LAST) -> ChosenCheckpoint:
     """Return the checkpoint of a training that is to be compared.
 
     Args:
@@ -69,7 +69,7 @@ def choose_checkpoint(folder: Path, choose: str = LAST) -> Chosen:
         path = newest_of_training(folder)
         if path is None:
             raise RequestError(f"{folder} has no undamaged checkpoint", "checkpoint-N.pth", "train first")
-        return Chosen(path, f"last, epoch {path.stem.rpartition('-')[2]}")
+        return ChosenCheckpoint(path, f"last, epoch {path.stem.rpartition('-')[2]}")
     ledger, stored = read_ledger(folder, 10**9), epochs_in(folder)
     if ledger.best is None or ledger.best not in stored:
         got = f"epoch {ledger.best} has no checkpoint" if ledger.best is not None else f"{LEDGER} names no best epoch"
@@ -77,7 +77,7 @@ def choose_checkpoint(folder: Path, choose: str = LAST) -> Chosen:
             f"{folder}: {got}", "the checkpoint of the best epoch", "train with --keep 1, or choose last"
         )
     where = "a held-out part" if (folder / SPLIT).is_file() else "the test sets"
-    return Chosen(stored[ledger.best], f"best on {where}, epoch {ledger.best}")
+    return ChosenCheckpoint(stored[ledger.best], f"best on {where}, epoch {ledger.best}")
 
 
 def with_checkpoint(entry: ModelEntry, choose: str) -> ModelEntry:

@@ -35,7 +35,7 @@ class OpenSet:
     path: Path
     pairs: tuple[Pair, ...]
     indices: tuple[int, ...]
-    """Of the chosen images, in the framework's order."""
+    """Places of the chosen images in the framework's order."""
     digest: str
 
     def batches(self, size: int) -> list[Batch]:

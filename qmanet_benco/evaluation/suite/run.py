@@ -18,7 +18,7 @@ from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import attacks
 from qmanet_benco.evaluation.attacks import NONE
-from qmanet_benco.evaluation.suite.cell import Cell, Prediction, calibration_for
+from qmanet_benco.evaluation.suite.cell import Cell, ImagePrediction, calibration_for
 from qmanet_benco.evaluation.suite.description import Outcome, write_description
 from qmanet_benco.evaluation.suite.folder import check_folder, locked
 from qmanet_benco.evaluation.suite.open_sets import Batch, OpenSet, open_sets, spread, usable
@@ -184,7 +184,7 @@ class _Run:
                 torch.manual_seed(suite.seed * 1_000_003 + number)  # a model that draws numbers draws the same again
                 half = suite.precision == "amp"
                 probability, scores = scoring.predict_batch(model, batch, self.processes.device, half)
-                predictions = Prediction.of_batch(batch, indices, probability, scores)
+                predictions = ImagePrediction.of_batch(batch, indices, probability, scores)
                 pending[number] = [self._row(cell, prediction) for prediction in predictions]
                 self.outcome.scored += len(indices)
                 self._advance(len(indices))
@@ -194,7 +194,7 @@ class _Run:
         finally:
             store.append(pending)  # also what was finished before an error
 
-    def _row(self, cell: Cell, prediction: Prediction) -> dict[str, Any]:
+    def _row(self, cell: Cell, prediction: ImagePrediction) -> dict[str, Any]:
         """Make the row of an image, and keep its pictures where they are asked for."""
         stem = cell.images.stem(prediction.index)
         if not bool(torch.isfinite(prediction.probability).all()):

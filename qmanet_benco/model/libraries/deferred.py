@@ -70,7 +70,7 @@ class _Finder(MetaPathFinder):
         if module is None:
             return None
         spec = ModuleSpec(fullname, _Loaded(module))
-        module.__spec__ = spec  # of a module that appears meanwhile Python takes its own spec, and would load it again
+        module.__spec__ = spec  # Python takes the spec of a module that was loaded meanwhile, and would load it again
         return spec
 
 

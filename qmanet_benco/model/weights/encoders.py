@@ -91,13 +91,13 @@ def convert_file(source: str | Path, target: str | Path, naming: str) -> LoadRep
         raise RequestError(f"{target} exists", "a new file", "nothing was written")
     state = state_dict_of(read_checkpoint(source))
     with _naming(source):
-        official, found, ignored = to_official(state)
+        official, source_naming, ignored = to_official(state)
         converted = {name: tensor.contiguous().clone() for name, tensor in from_official(official, naming).items()}
     if target.suffix == ".safetensors":
         write_atomically(target, lambda path: save_file(converted, path))
     else:
         write_atomically(target, lambda path: torch.save(converted, path))
-    return LoadReport(str(source), found, len(official), ignored)
+    return LoadReport(str(source), source_naming, len(official), ignored)
 
 
 def read_noiseprint(path: str | Path) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ HARMLESS: list[Any] = [argparse.Namespace]
 
 TORCH_SAVE = (b"PK\x03\x04", pickle.dumps(0x1950A86A20F9469CFC6C, 2))
 MOST_OPERATIONS = 1_000_000
-"""Of a pickle that are looked at; one that goes on longer is one."""
+"""How many operations of a pickle are looked at; one that goes on longer is a pickle."""
 
 MOST_PICKLE = 1 << 26
 """Bytes of a file in torch's old format that are searched for what its pickles name."""
@@ -42,7 +42,6 @@ CALIBRATION = "calibration"
 """Entry in a ``.safetensors`` file's metadata."""
 LARGEST_SIDE = 8192
 """Pixels, of the images that weights may say they were trained for."""
-"""Bytes that are read at a time for a file's SHA-256."""
 
 
 def read_checkpoint(path: str | Path, allow_pickle: bool = False) -> dict[str, Any]:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _OPENMMLAB = "https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/"
 SHORTEST_DIGEST = 8
 BLOCK, MOST_BYTES = 1 << 20, 2 << 30
-"""Of a download; the largest of the table has 0.4 GB."""
+"""Bytes of a download that are read at once, and that are taken at most; the largest of the table has 0.4 GB."""
 _MIT_TERMS = "NVIDIA Source Code License for SegFormer: non-commercial use"
 
 
@@ -148,6 +148,6 @@ def published_status() -> list[dict[str, str]]:
     rows = []
     for row in PUBLISHED.values():
         path = cached_path(row)
-        found = str(path) if path.is_file() else ""
-        rows.append({"name": row.name, "about": row.about, "terms": row.terms, "sha256": row.sha256, "path": found})
+        fetched = str(path) if path.is_file() else ""
+        rows.append({"name": row.name, "about": row.about, "terms": row.terms, "sha256": row.sha256, "path": fetched})
     return rows
