@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 from typer.main import get_command
 
+from differences import page
 from qmanet_benco.benco.seam.flags import SCRIPTS
 from qmanet_benco.cli.main import app
-from qmanet_benco.evaluation.report.differences import page
 from warm_commands import warm_commands
 
 ROOT = Path(__file__).parents[1]
@@ -194,7 +194,7 @@ def test_links_lead_somewhere(page_path: Path) -> None:
 
 def test_page_of_differences_is_fresh() -> None:
     assert (ROOT / "docs/differences.md").read_text(encoding="utf-8") == page(), (
-        "python -m qmanet_benco.evaluation.report.differences > docs/differences.md"
+        "python docs/differences.py > docs/differences.md"
     )
 
 

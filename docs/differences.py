@@ -1,6 +1,6 @@
 """The page "How our numbers differ from stock", made from the tables that the code itself runs by.
 
-``python -m qmanet_benco.evaluation.report.differences`` prints it; a test holds ``docs/differences.md`` to it.
+``python docs/differences.py`` prints it; a test holds ``docs/differences.md`` to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qmanet_benco.evaluation.report.render import markdown_table
 INTRODUCTION = """\
 # How our numbers differ from stock, and why
 
-This page is printed by `python -m qmanet_benco.evaluation.report.differences`; a test keeps it so. File and line are
+This page is printed by `python docs/differences.py`; a test keeps it so. File and line are
 those of IMDL-BenCo 0.1.45.
 
 A number that is meant for a table of published ones has to be the framework's, whatever one thinks of it. So its
