@@ -1,4 +1,4 @@
-"""The page "How our numbers differ from stock", made from the tables that the code itself runs by.
+"""The page "How our numbers differ from the framework's", made from the tables that the code itself runs by.
 
 ``python docs/differences.py`` prints it; a test holds ``docs/differences.md`` to it.
 """
@@ -16,7 +16,7 @@ from qmanet_benco.evaluation.metrics import METRICS
 from qmanet_benco.evaluation.report.render import markdown_table
 
 INTRODUCTION = """\
-# How our numbers differ from stock, and why
+# How our numbers differ from the framework's, and why
 
 This page is printed by `python docs/differences.py`; a test keeps it so. File and line are
 those of IMDL-BenCo 0.1.45.
@@ -46,8 +46,8 @@ order of the images nor on the batch. The levels are those of the paper's Tables
 BASELINES_INTRODUCTION = """\
 ## Baselines
 
-What the framework's copy of a method does differently from its authors, or what makes a comparison unfair. Stock rows
-stay as they are; a corrected version is a model of its own."""
+What the framework's copy of a method does differently from its authors, or what makes a comparison unfair. The
+framework's copies stay as they are; a corrected version is a model of its own."""
 
 NOT_BUILT_INTRODUCTION = "## Models that cannot be run"
 
@@ -66,7 +66,7 @@ def page() -> str:
         METRICS_INTRODUCTION,
         _table(("column", "definition", "averages over", "differs from the framework's"), metrics),
         CORRECTIONS_INTRODUCTION,
-        _table(("name", "stock line", "what is wrong there", "scripts"), corrections),
+        _table(("name", "line of IMDLBenCo", "what is wrong there", "scripts"), corrections),
         ATTACKS_INTRODUCTION,
         _table(("name", "unit", "what it does", "paper's levels"), attacks),
         BASELINES_INTRODUCTION,

@@ -68,6 +68,12 @@ def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
     return f"did you mean {by_lower[close[0]]}?" if close else ""
 
 
+def told(error: BaseException) -> str:
+    """Say an error in one line: a wrong request in its own words, anything else with its kind."""
+    words = " ".join(str(error).split())
+    return words if isinstance(error, RequestError) else f"{type(error).__name__}: {words[:300]}".removesuffix(": ")
+
+
 def printable(text: str) -> str:
     """Make a text that every terminal and log shows as it is: control characters and bytes of no encoding escaped.
 

@@ -119,7 +119,7 @@ def load_whole(image: Image.Image, *, coarse: bool = False) -> Image.Image:
         if of_sixteen and int(np.asarray(image).max()) <= _TWELVE_BITS:
             _read_again(image, content)
     except Exception as error:  # decoders raise whatever a broken file provokes
-        raise UnusableFileError(f"unreadable or truncated image ({_reason(error)})") from error
+        raise UnusableFileError(f"damaged or cut off: {_reason(error)}") from error
     return image
 
 
@@ -141,7 +141,7 @@ def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _check_kind(path: str | Path) -> None:
     status = os.stat(path)  # noqa: PTH116 - a Path for each of 100,000 names is slow
     if not stat.S_ISREG(status.st_mode):
-        raise UnusableFileError("not a plain file")  # opening a pipe would wait for a writer
+        raise UnusableFileError("a pipe or a device, not a file")  # opening a pipe would wait for a writer
     if status.st_size > MOST_BYTES:
         raise UnusableFileError(f"it has {status.st_size:,} bytes, more than {MOST_BYTES:,}")
 
@@ -216,10 +216,10 @@ def _unusable(error: Exception) -> UnusableFileError:
     if isinstance(error, UnusableFileError):
         return error
     if isinstance(error, UnidentifiedImageError):
-        return UnusableFileError("not an image that can be read")
+        return UnusableFileError("not an image of a known kind")
     if isinstance(error, OSError) and error.strerror:
-        return UnusableFileError(f"unreadable file ({error.strerror})")
-    return UnusableFileError(f"unreadable image ({_reason(error)})")
+        return UnusableFileError(error.strerror)
+    return UnusableFileError(_reason(error))
 
 
 def _reason(error: Exception) -> str:

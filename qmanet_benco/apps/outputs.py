@@ -18,7 +18,7 @@ from qmanet_benco import __version__
 from qmanet_benco.apps.engines.engines import EngineModel
 from qmanet_benco.apps.photo import RESULTS, Pixels, read_photo
 from qmanet_benco.apps.predict import Prediction, predict, resolved
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, told
 from qmanet_benco.files import write_bytes_atomically, writing
 from qmanet_benco.model.network import QMANetwork
 
@@ -101,7 +101,7 @@ def predict_all(
         except RequestError as error:
             failure = str(error)
         except (OSError, RuntimeError, MemoryError, ValueError) as error:
-            failure = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            failure = f"{path} failed ({told(error)})"
         if failure:
             if is_new:
                 held.pop(stem.casefold())

@@ -45,7 +45,8 @@ def read_photo(photo: Photo) -> Pixels:
         return _decoded(photo, "the image")
     path = Path(photo)
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a folder may not be entered
-        raise RequestError(f"{path} is not a file", "a photo", "check the path")
+        what = "is a folder" if os.path.isdir(path) else "is not a file"  # noqa: PTH112 - as above
+        raise RequestError(f"{path} {what}", "a photo", "check the path")
     try:
         with open_image(path) as image:
             return _decoded(image, str(path))

@@ -110,7 +110,7 @@ def noise_cache(
     padding: Annotated[bool, typer.Option("--padding", help="Pad to it instead of resizing.")] = False,
     share: Annotated[str, typer.Option(help="I/N: only the I-th of N parts, for several processes.")] = "0/1",
 ) -> None:
-    """Compute NoisePrint++ residuals once.
+    """Compute NoisePrint++ residuals once, before trainings.
 
     Trainings without augmentation and tests read them with --noiseprint_cache.
     """

@@ -45,7 +45,13 @@ def show(diagnosis: Diagnosis, console: Console | None = None) -> None:
     machine.add_row("device", ", ".join(diagnosis.devices))
     machine.add_row("cores, memory", f"{diagnosis.cores}, {diagnosis.memory_gb} GB")
     machine.add_row("import cv2", diagnosis.opencv)
-    patches = _table("the framework's scripts as `qmanet benco` runs them", "patch", "here", "stock line", "for")
+    patches = _table(
+        "the framework's scripts as `qmanet benco` runs them",
+        "correction",
+        "here",
+        "line of IMDLBenCo",
+        "what it is for",
+    )
     for patch in diagnosis.patches:
         patches.add_row(patch.name, "on" if patch.active else "off", f"{patch.stock}{_remark(patch)}", patch.why)
     weights = _table("published weights", "name", "file")

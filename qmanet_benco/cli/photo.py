@@ -112,7 +112,8 @@ def explain(
     )
     for label, model in models.items():
         said = answer(model, image)
-        typer.echo(f"{label}: {said.verdict}; score {said.score:.2f}, {said.score_rule}", err=True)
+        score = f"; score {said.score:.2f}, {said.score_rule}" if said.calibration else ""
+        typer.echo(f"{label}: {said.verdict}{score}", err=True)
     for name, each in explanations.items():
         typer.echo(f"{name}: {len(each.panels)} panels; Grad-CAM's target: {each.target}", err=True)
     typer.echo(out)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, told
 from qmanet_benco.evaluation.published import published_value
 
 IMAGE_SIZE = 512
@@ -251,7 +251,7 @@ def main() -> int:
         with session.prepared(False, subject.plugins):
             row = measure(subject)
     except Exception as error:
-        sys.stderr.write(f"{type(error).__name__}: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"{told(error)}\n")
         return 1
     sys.stdout.write(json.dumps(asdict(row)) + "\n")
     return 0

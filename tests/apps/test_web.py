@@ -32,6 +32,7 @@ from qmanet_benco.apps.web.analyst import Analyst
 from qmanet_benco.apps.web.limits import Limits, read_upload
 from qmanet_benco.apps.web.server import Server, serving
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.calibration import SHARES, Calibration
 from qmanet_benco.model.network import QMANetwork
 from resilience.web_load import EXPLAIN, MARK, RESULT_FILES, WebUser, run_load, small_photo
 
@@ -110,7 +111,10 @@ def test_the_answer_begins_with_words() -> None:
     part = room.words(Prediction(probability, mask, 0.9, tuple(regions(mask, probability))))
     assert nothing.startswith("**Nothing found; not calibrated.** 0.0% of the photo")
     assert part.startswith("**1 region found; not calibrated.** 12.5% of the photo has a probability above 0.50.")
-    assert part.endswith("Score 0.90: not calibrated (mean of the most suspicious thousandth). 40 x 30 pixels.")
+    assert part.endswith("above 0.50.\n\n40 x 30 pixels.")
+    known = Calibration(0.5, False, 0.0, (0.0,) * len(SHARES), authentic=20, tampered=30, false_alarms=0.05)
+    scored = room.words(Prediction(probability, mask, 0.9, (), calibration=known))
+    assert "Score 0.90: chance that the photo was tampered with, calibrated on 30 tampered and 20 authentic" in scored
 
 
 def test_the_overlay_is_red_where_the_mask_is_and_pale_elsewhere(user: WebUser) -> None:

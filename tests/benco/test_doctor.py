@@ -59,7 +59,7 @@ def test_another_release_and_a_broken_opencv_are_noticed(
     assert doctor.opencv_cure() in doctor.verdict(found)
     monkeypatch.setattr(doctor, "_opencv", lambda: "4.11.0")
     count = len(found.patches)
-    assert f"{count} of {count} stock lines" in doctor.verdict(doctor.diagnose())
+    assert f"{count} of {count} corrected lines" in doctor.verdict(doctor.diagnose())
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     assert "not installed" in doctor.verdict(doctor.diagnose())
 

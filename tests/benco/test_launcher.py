@@ -161,7 +161,7 @@ def test_a_damaged_image_in_a_loader_worker_is_one_line(
     code, err = qmanet(*command, "--test_data_json", sets)
     assert (code, err) == (
         2,
-        f"qmanet: error: {cut} cannot be read (unreadable or truncated image (image file is truncated)); "
+        f"qmanet: error: {cut} cannot be read (damaged or cut off: image file is truncated); "
         "expected an undamaged image file; "
         "replace or remove it\n",
     )

@@ -156,7 +156,7 @@ def test_a_flag_that_the_copy_no_longer_has_is_told_and_not_checked(
     ("name", "text", "told"),
     [
         ("absent.py", None, "cannot be read"),
-        ("broken.py", "def (", "is no Python"),
+        ("broken.py", "def (", "is not valid Python"),
         ("other.py", "print(1)", "has no function get_args_parser"),
         ("other.py", "def get_args_parser(): pass", "uses none of train_one_epoch"),
         ("train.sh", "", "in place of SCRIPT.py"),

@@ -319,6 +319,17 @@ def test_summary_names_who_is_ahead_by_how_much(made: tuple[Path, pandas.DataFra
     assert lead.error == pytest.approx(1.96 * (images[means.index[0]] - images[means.index[1]]).std() / 5**0.5)
 
 
+def test_model_with_random_weights_is_named_beside_who_is_ahead(tmp_path: Path) -> None:
+    make_run(tmp_path, images=2)
+    described = json.loads((tmp_path / "suite.json").read_text())
+    described["models"][2]["checkpoint"] = "random"
+    (tmp_path / "suite.json").write_text(json.dumps(described))
+    make_report(tmp_path, formats=("html", "md"))
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "report" / name).read_text()
+        assert text.count("Never trained, scored with random weights: TruFor.") == 1
+
+
 def test_chosen_images_and_formats_alone_are_made(made: tuple[Path, pandas.DataFrame], tmp_path: Path) -> None:
     root = shutil.copytree(made[0], tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
     written = make_report(root, ("csv",), images=("photo 3",))
@@ -433,6 +444,8 @@ def test_page_prints(made: tuple[Path, pandas.DataFrame], browser: object) -> No
     browser.get(f"file://{made[0] / 'report' / 'report.html'}")
     printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert printed.startswith(b"%PDF")
+    folded = "return [...document.querySelectorAll('details')].filter(part => !part.open).map(part => part.innerText)"
+    assert browser.execute_script(folded) == ["Everything that was measured"]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not browser.find_element("class name", "controls").is_displayed()
     size = {"width": 1030, "height": 700, "deviceScaleFactor": 1, "mobile": False}  # A4 landscape without margins

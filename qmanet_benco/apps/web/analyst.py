@@ -187,7 +187,8 @@ def words(prediction: Prediction) -> str:
     marked = f"{prediction.tampered_fraction:.1%} of the photo has a probability above {prediction.threshold:.2f}."
     if prediction.gated:
         marked = "The score is too low for a mask at the model's own threshold; move the threshold to see one."
-    return f"{verdict} {marked}\n\nScore {prediction.score:.2f}: {prediction.score_rule}. {width} x {height} pixels."
+    score = f"Score {prediction.score:.2f}: {prediction.score_rule}. " if prediction.calibration else ""
+    return f"{verdict} {marked}\n\n{score}{width} x {height} pixels."
 
 
 def _take(upload: Path, place: Path) -> None:

@@ -123,7 +123,7 @@ def verdict(diagnosis: Diagnosis) -> str:
         return f"Not healthy: the framework is not installed. Cure: pip install {FRAMEWORK}"
     unlike = sum(not patch.found for patch in diagnosis.patches)
     return (
-        f"Not healthy: {unlike} of {len(diagnosis.patches)} stock lines are not where {FRAMEWORK} has them; "
+        f"Not healthy: {unlike} of {len(diagnosis.patches)} corrected lines are not where {FRAMEWORK} has them; "
         f"the corrections may not fit. Cure: pip install {FRAMEWORK}"
     )
 

@@ -36,7 +36,7 @@ CAUSES = (
         "matrix products of attention and of linear layers",
         f"{WORKSPACE[0]}={WORKSPACE[1]}",
     ),
-    Cause("choice of cuDNN's algorithms", "every convolution", "the stock seeding fixes it already"),
+    Cause("choice of cuDNN's algorithms", "every convolution", "the framework's seeding fixes it already"),
     Cause(
         "backward of scaled_dot_product_attention (memory-efficient kernel)", "attention", "a warning where it stays"
     ),

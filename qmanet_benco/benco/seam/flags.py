@@ -94,8 +94,8 @@ def check_model(flags: Sequence[str]) -> None:
     if not name:
         raise RequestError("no --model", f"--model NAME, one of {', '.join(names)}")
     if name not in names:
-        expected = f"one of {', '.join(names)}"
-        raise RequestError(f"--model {name} is not registered", expected, did_you_mean(name, names, 0.5))
+        hint = f"{did_you_mean(name, names, 0.5)} --plugin FILE.py registers one of your own"
+        raise RequestError(f"--model {name} is not registered", f"one of {', '.join(names)}", hint)
 
 
 def check_required(model: str, given: argparse.Namespace) -> None:

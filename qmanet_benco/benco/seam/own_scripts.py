@@ -44,7 +44,7 @@ def kind_of(path: str) -> str:
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror})", expected, "check the path") from error
     except (SyntaxError, ValueError) as error:
-        raise RequestError(f"{path} is no Python ({error})", expected) from error
+        raise RequestError(f"{path} is not valid Python ({error})", expected) from error
     if not any(isinstance(node, ast.FunctionDef) and node.name == PARSER for node in tree.body):
         raise RequestError(f"{path} has no function {PARSER}", expected, f"`python {path}` runs any other script")
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -52,7 +52,11 @@ def kind_of(path: str) -> str:
     if file.stem in TELLING.values():
         return file.stem
     if not kinds:
-        raise RequestError(f"{path} uses none of {', '.join(TELLING)}", expected, "give it the stock script's name")
+        raise RequestError(
+            f"{path} uses none of {', '.join(TELLING)}",
+            expected,
+            "name it as the framework's script that it stems from",
+        )
     return kinds[0]
 
 

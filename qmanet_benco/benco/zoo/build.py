@@ -69,7 +69,8 @@ def registered_name(name: str) -> str:
             raise RequestError(f"model {name} cannot be run", "", why)
     if name.lower() not in known:
         names = sorted(set(known.values()))
-        raise RequestError(f"model {name!r}", f"one of {', '.join(names)}", did_you_mean(name, names, 0.5))
+        own = "--plugin FILE.py, or plugins: [FILE.py] in a suite, registers one of your own"
+        raise RequestError(f"model {name!r}", f"one of {', '.join(names)}", f"{did_you_mean(name, names, 0.5)} {own}")
     return known[name.lower()]
 
 

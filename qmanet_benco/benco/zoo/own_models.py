@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-from qmanet_benco.errors import RequestError, missing_module
+from qmanet_benco.errors import RequestError, missing_module, told
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,9 @@ def _imported(word: str) -> ModuleType:
         file = Path(f"{word.replace('.', '/')}.py")
         raise RequestError(f"--plugin {word}", EXPECTED, f"did you mean {file}?" if file.is_file() else "") from error
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise RequestError(f"--plugin {word} fails ({reason})", EXPECTED, "mend it; --debug shows where") from error
+        raise RequestError(
+            f"--plugin {word} fails ({told(error)})", EXPECTED, "mend it; --debug shows where"
+        ) from error
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -68,6 +68,7 @@ def html_report(content: Content, gallery: Gallery) -> str:
         suite=content.run.suite,
         settings=settings(content.run),
         leads=content.leads,
+        untrained=content.run.untrained(),
         first=[table for table in content.tables if table.key in FIRST],
         others=[table for table in content.tables if table.key not in FIRST],
         left_out=content.left_out,

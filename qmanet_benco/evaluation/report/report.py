@@ -126,6 +126,7 @@ def _markdown(content: Content) -> str:
         [lead.where, str(lead.images), lead.best, f"{lead.value:.3f}", lead.second or "only one model", lead.words]
         for lead in content.leads
     ]
+    untrained = render.plain(", ".join(content.run.untrained()))
     plain = [[render.plain(word) for word in line] for line in ahead]
     versions = ", ".join(f"{name} {version}" for name, version in suite["environment"].items())
     left_out = f"Left out, because nothing in them was measured: {'; '.join(content.left_out)}."
@@ -139,6 +140,7 @@ def _markdown(content: Content) -> str:
         "",
         *render.markdown_table(["where", "images", "ahead", "value", "then", "by"], plain),
         "",
+        *([f"Never trained, scored with random weights: {untrained}.", ""] if untrained else []),
         "± is half of the 95 % interval of the mean difference, image by image. Bold: the best measured; underlined: "
         "the second; in italics: published numbers.",
         "",

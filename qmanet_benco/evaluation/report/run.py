@@ -37,6 +37,9 @@ ENTRIES: dict[str, dict[str, type]] = dict(models=dict(name=str, model=str, seed
 MEASURED = tuple(metric.name for metric in METRICS)
 DETECTION = ("image_score", "image_score_rule", "image_maximum", "predicted")
 """Columns of the image-level panels; records of an earlier version have none."""
+A_RUN = "a folder that `qmanet suite run --out` wrote"
+UNTRAINED = "random weights: it was never trained"
+"""The note under the tables of a model that a suite scores at its random start."""
 READ = (*KEYS, *MEASURED, "authentic", *DETECTION)
 
 Means = dict[tuple[str, str, str], dict[int, dict[float, dict[str, tuple[float, int]]]]]
@@ -54,6 +57,10 @@ class ScoredRun:
     def models(self) -> list[str]:
         """Row names in the suite's order, each once."""
         return list(dict.fromkeys(row_name(entry) for entry in self.suite["models"]))
+
+    def untrained(self) -> list[str]:
+        """Name the rows that were scored at their random start."""
+        return [model for model in self.models() if UNTRAINED in self.footnotes.get(model, ())]
 
     def sets(self) -> list[str]:
         """List the sets in the suite's order."""
@@ -178,16 +185,20 @@ def read_run(root: Path) -> ScoredRun:
     try:
         suite: dict[str, Any] = json.loads((root / "suite.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"{root} has no readable suite.json", "the --out of `qmanet suite run`") from error
+        raise RequestError(f"{root} has no readable suite.json", A_RUN) from error
     files = sorted((root / "records").glob("*.parquet"))
     if not files:
-        raise RequestError(f"{root} has no records yet", "a finished cell", "run `qmanet suite run` to its end")
+        raise RequestError(
+            f"{root} has no records yet",
+            "scores of at least one model on one set",
+            "give `qmanet suite run` time to write some",
+        )
     _check_description(root, suite)
     try:
         records = _read_records(files)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         reason = str(error).partition("\n")[0][:200]
-        raise RequestError(f"records in {root} cannot be read ({reason})", "Parquet files of a run") from error
+        raise RequestError(f"records in {root} cannot be read ({reason})", A_RUN) from error
     _check_columns(root, records)
     name_rows(suite["models"])
     rows = {(entry["name"], entry["seed"]): row_name(entry) for entry in suite["models"]}
@@ -201,7 +212,7 @@ def read_run(root: Path) -> ScoredRun:
     if not known.all():  # without need it would copy them all
         records = records[known].reset_index(drop=True)
     if records.empty:
-        raise RequestError(f"no record in {root} belongs to the models and sets of its suite.json", "a finished cell")
+        raise RequestError(f"no record in {root} belongs to the models and sets of its suite.json", A_RUN)
     return ScoredRun(records, suite, _footnotes(suite))
 
 
@@ -229,7 +240,7 @@ def _footnotes(suite: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     for entry in suite["models"]:
         notes = (*footnotes.get(row_name(entry), ()), *entry.get("footnotes", ()))
         if entry.get("checkpoint") == "random" and entry["model"] != "AllTampered":
-            notes = (*notes, "random weights: it was never trained")
+            notes = (*notes, UNTRAINED)
         footnotes[row_name(entry)] = tuple(dict.fromkeys(notes))
     return footnotes
 
@@ -245,10 +256,10 @@ def _check_description(root: Path, suite: Any) -> None:
         for name, kind in kinds.items():
             if not isinstance(described, dict) or not isinstance(described.get(name), kind):
                 got = f"{root / 'suite.json'}: {where}no {name} that is a {kind.__name__}"
-                raise RequestError(got, "the --out of `qmanet suite run`")
+                raise RequestError(got, A_RUN)
 
 
 def _check_columns(root: Path, records: pandas.DataFrame) -> None:
     for name in (*KEYS, *MEASURED):
         if name not in records or (name in MEASURED and not pandas.api.types.is_numeric_dtype(records[name])):
-            raise RequestError(f"records in {root} have no column {name} of the right kind", "Parquet files of a run")
+            raise RequestError(f"records in {root} have no column {name} of the right kind", A_RUN)

@@ -15,7 +15,7 @@ from torch import nn
 
 from qmanet_benco.benco import scoring
 from qmanet_benco.benco.zoo import build as zoo
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, told
 from qmanet_benco.evaluation import attacks
 from qmanet_benco.evaluation.attacks import NONE
 from qmanet_benco.evaluation.suite.cell import Cell, ImagePrediction, calibration_for
@@ -115,7 +115,7 @@ class _Run:
                 self._one_model(entry)
             except Exception as error:  # whatever a model does, the others are still scored
                 logger.debug("%s failed", entry.name, exc_info=True)
-                failure = f"{entry.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                failure = f"{entry.name}: {told(error)}"
             failure = self.processes.first(failure)
             if failure:
                 self.outcome.failures.append(failure)
@@ -156,7 +156,7 @@ class _Run:
             self._score(model, cell, store, {number: batches[number] for number in mine})
         except Exception as caught:
             error = caught
-        failed = self.processes.first("" if error is None else f"{type(error).__name__}: {error}")
+        failed = self.processes.first("" if error is None else told(error))
         if error is not None:
             raise error
         if failed:

@@ -187,7 +187,7 @@ An answer of this network is no proof: it can be wrong on any photo.
 
 def _table(results: Sequence[Measured]) -> str:
     if not results:
-        return "None stated. Compare any result with a mask that calls every pixel tampered: that is the floor."
+        return "None stated. Compare any result with that of a mask that calls every pixel tampered."
     lines = ["| images | pixel-F1 | pixel-F1 of an all-tampered mask | AUC |", "| --- | --- | --- | --- |"]
     for each in results:
         auc = "-" if each.auc is None else f"{each.auc:.3f}"

@@ -37,9 +37,9 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Paper shows everything that a click would open.
+// Paper shows what a click would open, but for the table of everything, which no sheet can hold.
 addEventListener("beforeprint", () => {
-  for (const part of document.querySelectorAll("details.note")) part.open = true;
+  for (const part of document.querySelectorAll("details.note, #summary details")) part.open = true;
 });
 
 const held = document.getElementById("items");
