@@ -15,7 +15,6 @@ from prepared import left_out, manifest, pairs_of
 from qmanet_benco.data.prepare.archive import Archive
 from qmanet_benco.data.prepare.casia import digits_key, first_photo_key, number_key, second_photo_key
 from qmanet_benco.data.prepare.layouts import FINDERS
-from qmanet_benco.data.prepare.matching import FindOptions
 from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.pairing import image_key, mask_key
 
@@ -115,7 +114,7 @@ def test_sizes_that_disagree_object_to_a_guessed_pair(tmp_path):
     ("imd2020", "c8_1", ["b2_orig"]),
 ])  # fmt: skip
 def test_the_finder_knows_the_authentic_photos(name, image, photos, archive):
-    found = FINDERS[name](Archive(archive(name)), FindOptions())
+    found = FINDERS[name](Archive(archive(name)))
     (pair,) = (pair for pair in found.pairs if pair.image.stem == image)
     assert [host.stem for host in pair.hosts] == photos
 
@@ -130,10 +129,10 @@ def test_nist16_knows_the_photo_if_the_archive_has_it(tmp_path):
     lines = reference.read_text().splitlines()
     reference.write_text("\n".join([lines[0], lines[-1]]) + "\n")
     archives.save(tmp_path / "raw" / "NC2016_Test0613" / "world" / "base.jpg", archives.picture(3, (96, 64)))
-    (pair,) = FINDERS["nist16"](Archive(tmp_path / "raw"), FindOptions()).pairs
+    (pair,) = FINDERS["nist16"](Archive(tmp_path / "raw")).pairs
     assert [host.name for host in pair.hosts] == ["base.jpg"]
     reference.write_text(reference.read_text().replace("world/base.jpg", "../../../etc/hostname"))
-    (pair,) = FINDERS["nist16"](Archive(tmp_path / "raw"), FindOptions()).pairs
+    (pair,) = FINDERS["nist16"](Archive(tmp_path / "raw")).pairs
     assert pair.hosts == ()
 
 

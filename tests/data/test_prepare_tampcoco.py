@@ -162,6 +162,7 @@ def test_twice_is_as_once(archive, tmp_path):
     assert snapshot(tmp_path / "out") == once
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_list(archive, tmp_path):
     raw = archive("tampcoco")
     large = tmp_path / "large"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
-from qmanet_benco.data.prepare.matching import NO_MASK, FindOptions, add_authentic, add_leftovers, unique
+from qmanet_benco.data.prepare.matching import NO_MASK, add_authentic, add_leftovers, unique
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.images import UnusableFileError, open_image
 from qmanet_benco.pairing import Matching, image_key, mask_key, match
@@ -62,7 +62,7 @@ TURNED_MASK = "sp_d_cnn_a_sec0012_ani0007_0275"
 """It lies clockwise against its image, as ``Au_sec_0012`` proves: three more quarter turns set it right."""
 
 
-def find_casiav1(archive: Archive, _options: FindOptions) -> Inventory:
+def find_casiav1(archive: Archive) -> Inventory:
     """CASIA v1, whose images have 106 names that its masks correct."""
     inventory = Inventory()
     forged, masks, authentic = _files(archive, inventory, "sp_")
@@ -81,7 +81,7 @@ def find_casiav1(archive: Archive, _options: FindOptions) -> Inventory:
     return inventory
 
 
-def find_casiav2(archive: Archive, _options: FindOptions) -> Inventory:
+def find_casiav2(archive: Archive) -> Inventory:
     """CASIA v2, whose names do not all agree either."""
     inventory = Inventory()
     forged, masks, authentic = _files(archive, inventory, "tp_")

@@ -14,7 +14,6 @@ from qmanet_benco.data.prepare.matching import (
     NO_IMAGE,
     NO_MASK,
     Finder,
-    FindOptions,
     add_authentic,
     add_leftovers,
     matched_by_name,
@@ -27,7 +26,7 @@ from qmanet_benco.pairing import grouped, image_key, mask_key, match
 TIFF = (".tif", ".tiff")
 
 
-def find_columbia(archive: Archive, _options: FindOptions) -> Inventory:
+def find_columbia(archive: Archive) -> Inventory:
     """Columbia: of several edge masks of one image, the one that is named ``_edgemask`` and nothing more."""
     masks = [path for path in archive.images if image_key(path).endswith("_edgemask")]
     photos = [path for path in archive.images if path.suffix.lower() in TIFF]
@@ -42,7 +41,7 @@ def find_columbia(archive: Archive, _options: FindOptions) -> Inventory:
     return matched_by_name(archive, spliced, masks, authentic, SPLICE, hosts=hosts)
 
 
-def find_coverage(archive: Archive, _options: FindOptions) -> Inventory:
+def find_coverage(archive: Archive) -> Inventory:
     """Coverage: ``{n}t`` is tampered, ``{n}`` is the original, ``{n}forged`` is the mask."""
 
     def stems(pattern: str) -> list[Path]:
@@ -65,7 +64,7 @@ def find_coverage(archive: Archive, _options: FindOptions) -> Inventory:
     )
 
 
-def find_imd2020(archive: Archive, _options: FindOptions) -> Inventory:
+def find_imd2020(archive: Archive) -> Inventory:
     """IMD2020: everything about one original lies in one folder."""
     masks = [path for path in archive.images if image_key(path).endswith("_mask")]
     originals = [path for path in archive.images if image_key(path).endswith("_orig")]
@@ -85,7 +84,7 @@ def find_imd2020(archive: Archive, _options: FindOptions) -> Inventory:
     return inventory
 
 
-def find_fantasticreality(archive: Archive, _options: FindOptions) -> Inventory:
+def find_fantasticreality(archive: Archive) -> Inventory:
     """Fantastic Reality: masks are images or arrays of class ids, whichever copy the user has."""
     masks = [
         path
@@ -106,7 +105,7 @@ def find_fantasticreality(archive: Archive, _options: FindOptions) -> Inventory:
     return inventory
 
 
-def find_cocoglide(archive: Archive, _options: FindOptions) -> Inventory:
+def find_cocoglide(archive: Archive) -> Inventory:
     """CocoGlide: by ``table.csv`` where it is there, or else by the COCO id in the names."""
     fakes = [path for path in archive.images if archive.inside(path, "fake")]
     masks = [path for path in archive.images if archive.inside(path, "mask", "masks")]
@@ -129,9 +128,9 @@ def find_cocoglide(archive: Archive, _options: FindOptions) -> Inventory:
     return inventory
 
 
-def find_autosplice(archive: Archive, options: FindOptions) -> Inventory:
-    """AutoSplice at one JPEG level: a mask of the image's own number, or of the photo that several images share."""
-    folder = f"forged_jpeg{options.jpeg_level}"
+def find_autosplice(archive: Archive, jpeg_level: int = 100) -> Inventory:
+    """AutoSplice at one of three JPEG levels: a mask of the image's own number, or of the photo that several share."""
+    folder = f"forged_jpeg{jpeg_level}"
     images = [path for path in archive.images if archive.inside(path, folder)]
     masks = {mask_key(path): path for path in archive.images if archive.inside(path, "mask", "masks")}
     inventory, used = Inventory(), set()

@@ -236,8 +236,8 @@ def publish(out: Path, rows: Iterable[PreparedImage], left_out: Iterable[LeftOut
     """Write both lists and drop the journal."""
     lines = ({"file": item.file, "reason": item.reason, "failed": "yes" if item.failed else ""} for item in left_out)
     for name, content in (
-        (MANIFEST, _csv(COLUMNS, map(vars, rows))),
-        (LEFT_OUT, _csv(("file", "reason", "failed"), lines)),
+        (MANIFEST, as_csv(COLUMNS, map(vars, rows))),
+        (LEFT_OUT, as_csv(("file", "reason", "failed"), lines)),
     ):
         write_list(out, name, content)
     (out / JOURNAL).unlink(missing_ok=True)
@@ -274,7 +274,8 @@ def _row(line: Mapping[str, Any]) -> PreparedImage:
     return PreparedImage(**values)
 
 
-def _csv(columns: tuple[str, ...], lines: Iterable[Mapping[str, object]]) -> bytes:
+def as_csv(columns: tuple[str, ...], lines: Iterable[Mapping[str, object]]) -> bytes:
+    """Write a table; bytes of a file's name that are of no encoding stay as they are."""
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()

@@ -69,16 +69,12 @@ def proven_fit(image: Path, mask: Mask, hosts: Iterable[Path]) -> tuple[Mask, st
     Returns:
         The mask at the image's size and what was done to it; None where no photo proves a fit.
     """
-    try:
-        forged = _pixels(image)
-    except UnusableFileError:
+    forged = _pixels(image)
+    if forged is None:
         return None
     for path in hosts:
-        try:
-            host = _pixels(path)
-        except UnusableFileError:
-            continue
-        fit = _ahead(mask, host, forged)
+        host = _pixels(path)
+        fit = None if host is None else _ahead(mask, host, forged)
         if fit is not None:
             return fit.mask, f"{fit.how}, as the authentic photo proves"
     return None
@@ -191,17 +187,11 @@ def mask_of_equal_size(mask: Mask, pair: ArchivePair, orientation: int) -> tuple
 
 def _proven_by_photo(pair: ArchivePair, masks: tuple[Mask, ...], orientation: int) -> int | None:
     """Find the position of the mask that marks what changed; the photo may itself be stored as it is shown."""
-    try:
-        forged = _pixels(pair.image)
-    except UnusableFileError:
-        return None
+    forged = _pixels(pair.image)
     for path in pair.hosts:
-        try:
-            host = _pixels(path)
-        except UnusableFileError:
-            continue
-        for laid in (host, stored_from_shown(host, orientation)):
-            if laid.shape != forged.shape:
+        host = _pixels(path)
+        for laid in () if host is None else (host, stored_from_shown(host, orientation)):
+            if forged is None or laid.shape != forged.shape:
                 continue
             changed = np.abs(laid - forged).mean(axis=2) > VISIBLE_CHANGE
             overlaps = [_alike(mask, changed) for mask in masks]
@@ -251,11 +241,12 @@ def side_of_host(image: Path, mask: Mask, hosts: Iterable[Path]) -> tuple[bool, 
 @lru_cache(maxsize=256)
 def _sample(path: Path) -> Pixels | None:
     """Read every 16th pixel of every 16th row; None for a file that cannot be read."""
+    pixels = _pixels(path)
+    return None if pixels is None else pixels[::SAMPLED, ::SAMPLED].copy()
+
+
+def _pixels(path: Path) -> Pixels | None:
     try:
-        return _pixels(path)[::SAMPLED, ::SAMPLED].copy()
+        return np.asarray(as_rgb(load_whole(open_image(path))), np.int16)
     except UnusableFileError:
         return None
-
-
-def _pixels(path: Path) -> Pixels:
-    return np.asarray(as_rgb(load_whole(open_image(path))), np.int16)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
@@ -14,15 +13,7 @@ NO_MASK = "no mask in the archive belongs to this image"
 NO_IMAGE = "no image in the archive belongs to this mask"
 
 
-@dataclass(frozen=True)
-class FindOptions:
-    """What the user may choose."""
-
-    jpeg_level: int = 100
-    """AutoSplice is given out in three qualities: 100, 90, 75."""
-
-
-Finder = Callable[[Archive, FindOptions], Inventory]
+Finder = Callable[[Archive], Inventory]
 
 
 def matched_by_name(

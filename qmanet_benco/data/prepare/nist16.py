@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
-from qmanet_benco.data.prepare.matching import FindOptions
 from qmanet_benco.data.sets import AUTHENTIC, COPY_MOVE, REMOVAL, SPLICE
 
 REFERENCE = re.compile(r".*manipulation-ref\.csv")
@@ -20,7 +19,7 @@ COLUMNS = ("ProbeFileName", "ProbeMaskFileName", "IsTarget")
 KINDS = {"Removal": REMOVAL, "Splice": SPLICE, "CopyClone": COPY_MOVE}
 
 
-def find_nist16(archive: Archive, _options: FindOptions) -> Inventory:
+def find_nist16(archive: Archive) -> Inventory:
     """Pair each probe that the list calls a target with its mask; the other probes are authentic."""
     inventory = Inventory()
     lists = [path for path in archive.files if REFERENCE.fullmatch(path.name.casefold())]

@@ -13,9 +13,8 @@ from pathlib import Path
 from qmanet_benco.data.prepare import manifest
 from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
 from qmanet_benco.data.prepare.digest import set_digest
-from qmanet_benco.data.prepare.layouts import FINDERS
+from qmanet_benco.data.prepare.layouts import FINDERS, find_autosplice
 from qmanet_benco.data.prepare.manifest import LIST, NEGATIVE, Prepared, PreparedImage
-from qmanet_benco.data.prepare.matching import FindOptions
 from qmanet_benco.data.prepare.ownership import Written, refuse_strangers, remove_stale, written_by
 from qmanet_benco.data.prepare.tampcoco import prepare_lists
 from qmanet_benco.data.prepare.writer import PrepareOptions, Writer, folder_of, names_of
@@ -66,7 +65,8 @@ def prepare(
         raise RequestError(f"{out} lies inside the archive's folder {raw}", "a folder elsewhere")
     if row.name == "tampcoco":
         return prepare_lists(archive.root, out, progress)
-    inventory = FINDERS[row.name](archive, FindOptions(options.jpeg_level))
+    of_one_level = row.name == "autosplice"
+    inventory = find_autosplice(archive, options.jpeg_level) if of_one_level else FINDERS[row.name](archive)
     if archive.listing.foreign:
         log.warning("%s: passed over %s", raw, archive.listing.told())
     if not any(pair.mask for pair in inventory.pairs):

@@ -267,5 +267,5 @@ def _defect(image: str, mask: str) -> str:
 
 def _write_manifest(out: Path, parts: list[_Part]) -> None:
     rows = [(part.file, part.pairs, part.left_out, part.sha256, PARTS[part.name], part.source) for part in parts]
-    text = "\n".join(",".join(map(str, row)) for row in (COLUMNS, *rows)) + "\n"
-    manifest.write_list(out, manifest.MANIFEST, text.encode("utf-8", errors="surrogateescape"))
+    content = manifest.as_csv(COLUMNS, (dict(zip(COLUMNS, row, strict=True)) for row in rows))
+    manifest.write_list(out, manifest.MANIFEST, content)
