@@ -48,6 +48,9 @@ class QMANetConfig:
     """SRM and BayarConv residuals are multiplied by it, and where it is not 1 softly bounded, so that faint noise
     is not drowned by edges: at 24 / gain grey levels (CHOICE; SRM's authors truncate at 2 or 3)."""
 
+    statistics_width: int = 0
+    """Width of the encoder of block statistics (:mod:`qmanet_benco.model.statistics`); the paper has none: 0."""
+
     interaction_stages: tuple[int, ...] = STAGES
     """Stages with alignment and DFCM. Table 2: none is CP, only stage 4 is SS."""
     keep_alignment: bool = False
@@ -115,6 +118,8 @@ class QMANetConfig:
             raise RequestError(f"num_queries {self.num_queries}", "1 or more")
         if self.edge_width < 1 or self.edge_width % 2 == 0:
             raise RequestError(f"edge_width {self.edge_width}", "an odd number of pixels, such as the default 7")
+        if not 0 <= self.statistics_width <= 1024:
+            raise RequestError(f"statistics_width {self.statistics_width}", "0 (none) to 1024")
         if not 0 < self.residual_gain < 1e3:
             raise RequestError(f"residual_gain {self.residual_gain}", "above 0 and below 1000")
         for name in ("segmentation_weight", "edge_weight", "bce_weight"):
@@ -192,6 +197,8 @@ _LIGHT: dict[str, Any] = dict(
 )
 """For CPUs: fewer early blocks, slimmer edge heads, noise sources without weights, faint noise amplified."""
 
+_FOR_CPUS: dict[str, dict[str, Any]] = {"b0-light": _LIGHT, "b0-statistics": {**_LIGHT, "statistics_width": 32}}
+
 VARIANTS: dict[str, QMANetConfig] = {name: QMANetConfig(variant=name, **row) for name, row in _ROWS.items()}
 """Every variant by name: the paper's network, Table 2, Table 9, the backbones b0..b5, and a miniature."""
 
@@ -219,8 +226,8 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     """The configuration of a variant with some fields changed.
 
     Args:
-        variant: a name of :data:`VARIANTS`, a backbone and an ablation, such as ``b0-cp``, or ``b0-light``: what the
-            model that ships is.
+        variant: a name of :data:`VARIANTS`, a backbone and an ablation, such as ``b0-cp``, ``b0-light`` for CPUs, or
+            ``b0-statistics``: with block statistics beside the noise view.
         changes: fields and their values.
 
     Raises:
@@ -229,8 +236,8 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     backbone, _, ablation = variant.partition("-")
     if backbone in (*_MIT_SIZES, "miniature") and ablation in ABLATIONS:
         return QMANetConfig(**{**_ROWS[backbone], **_ROWS[ablation], "variant": variant, **changes})
-    if variant == "b0-light":
-        return QMANetConfig(**{**_ROWS["b0"], **_LIGHT, "variant": variant, **changes})
+    if variant in _FOR_CPUS:
+        return QMANetConfig(**{**_ROWS["b0"], **_FOR_CPUS[variant], "variant": variant, **changes})
     if variant not in VARIANTS:
         raise RequestError(f"variant {variant!r}", f"one of {', '.join(VARIANTS)}")
     return replace(VARIANTS[variant], **changes)

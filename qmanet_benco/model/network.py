@@ -24,6 +24,7 @@ from qmanet_benco.model.decoder import DECODER_CLASSES, Level, upsample
 from qmanet_benco.model.edges import EDGE_SUPERVISION_CLASSES
 from qmanet_benco.model.interaction import Interaction
 from qmanet_benco.model.noise_view import NoiseView
+from qmanet_benco.model.statistics.encoder import StatisticsEncoder
 from qmanet_benco.model.weights.hub import HubModel
 from qmanet_benco.model.weights.trained import check_architecture
 
@@ -68,6 +69,8 @@ class QMANetwork(HubModel):
         self.noise_view = NoiseView(config.noise_sources, config.residual_gain)
         self.gae = Encoder(config)
         self.lae = Encoder(config)
+        width = config.statistics_width
+        self.statistics = StatisticsEncoder(width, config.widths[1]) if width else None
         stages = STAGES if config.keep_alignment else config.interaction_stages
         self.interactions = nn.ModuleDict({str(i): Interaction(config, i - 1) for i in stages})
         self.aggregation = QueryAggregation(config) if config.decoder == "query" else None
@@ -108,18 +111,21 @@ class QMANetwork(HubModel):
         """
         self._check(image)
         noise_view = self.noise_view(image, srm, noiseprint)
-        levels = self._alternate(image, noise_view)
-        mask_logits = upsample(self._decode(levels), image.shape[2:]).float()
+        statistics = None if self.statistics is None else self._run(self.statistics, image)
+        levels = self._alternate(image, noise_view, statistics)
+        mask_logits = upsample(self._decode(levels, statistics), image.shape[2:]).float()
         edge_logits = self.edge_heads([level.rgb for level in levels]) if edges else ()
         return Localization(mask_logits, edge_logits, noise_view, levels)
 
-    def _alternate(self, image: Tensor, noise_view: Tensor) -> tuple[Level, ...]:
+    def _alternate(self, image: Tensor, noise_view: Tensor, statistics: Tensor | None) -> tuple[Level, ...]:
         """Equations 1 to 6: extract, interact, aggregate, at each of the four stages."""
         rgb, noise = image, noise_view
         queries = None if self.aggregation is None else self.aggregation.initial(image.shape[0])
         levels: list[Level] = []
         for stage in range(4):
             rgb, noise = self.gae.stage(stage, rgb), self.lae.stage(stage, noise)  # eq. 1
+            if stage == 1 and self.statistics is not None:  # stride 8, that of a JPEG block
+                noise = noise + self.statistics.to_noise(statistics)
             rgb, noise = self._interact(stage, rgb, noise)  # eq. 2 to 4
             queries = self._aggregate(stage, queries, rgb, noise)  # eq. 5, 6
             levels.append(Level(rgb, noise, queries))
@@ -144,10 +150,12 @@ class QMANetwork(HubModel):
             queries = self.aggregation.next_level(stage - 1, queries)
         return self._run(self.aggregation.levels[stage], queries, rgb, noise)
 
-    def _decode(self, levels: tuple[Level, ...]) -> Tensor:
-        """Equation 7, at stride 4."""
+    def _decode(self, levels: tuple[Level, ...], statistics: Tensor | None) -> Tensor:
+        """Equation 7, at stride 4; what the block statistics say by themselves is added."""
         chosen = [levels[level - 1] for level in self.config.decoder_levels]
-        return self.decoder(chosen, levels[0].rgb.shape[2:])
+        size = levels[0].rgb.shape[2:]
+        logits = self.decoder(chosen, size)
+        return logits if self.statistics is None else logits + upsample(self.statistics.head(statistics), size)
 
     def set_checkpointing(self, enabled: bool) -> None:
         """Trade time for memory in training: recompute encoder blocks, interactions and MFAMs in backward."""
