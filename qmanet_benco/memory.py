@@ -8,6 +8,7 @@ glibc gives a freed block of 32 MB or more back to Linux, which hands out zeroed
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """mallopt's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD (malloc.h)."""
@@ -34,6 +35,34 @@ def keep_freed_memory() -> bool:
         return False
     os.environ.setdefault(LARGE_PAGES, "1")  # torch reads it when it allocates first
     return _set_thresholds()
+
+
+def free_bytes() -> int:
+    """Tell how much memory Linux can still hand out, to a container no more than is left of its own; elsewhere 4 GiB.
+
+    Sources: MemAvailable of proc_meminfo(5); memory.max and memory.current of control groups, version 2.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        own = next((line.removeprefix("0::/") for line in groups if line.startswith("0::/")), "")
+    except (OSError, ValueError, StopIteration):
+        return 4 << 30
+    return min([free, *bytes_left_to_groups(Path("/sys/fs/cgroup"), own)])
+
+
+def bytes_left_to_groups(root: Path, own: str) -> list[int]:
+    """Tell what is left to a control group below a root and to those around it, as far as they have a limit."""
+    left, folder = [], root / own
+    for _ in range(1 + len((root / own).relative_to(root).parts)):
+        try:
+            limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+            left.append(max(0, limit - used))
+        except (OSError, ValueError):  # no such file, or "max"
+            pass
+        folder = folder.parent
+    return left
 
 
 def _set_thresholds() -> bool:

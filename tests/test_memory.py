@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -71,3 +72,17 @@ def test_every_command_keeps_memory_but_the_page_that_waits(monkeypatch: pytest.
     assert calls == ["kept"]
     runner.invoke(cli.app, ["app", "--port", "-1"])
     assert calls == ["kept"]
+
+
+def test_free_memory_is_no_more_than_the_machine_has_and_something() -> None:
+    assert 0 < memory.free_bytes() < 1 << 50
+
+
+def test_a_group_has_no_more_than_the_groups_around_it(tmp_path: Path) -> None:
+    own = tmp_path / "slurm" / "job"
+    own.mkdir(parents=True)
+    for folder, limit, used in ((own, "max", 10), (own.parent, "1000", 300), (tmp_path, "5000", 6000)):
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+    assert memory.bytes_left_to_groups(tmp_path, "slurm/job") == [700, 0]
+    assert memory.bytes_left_to_groups(tmp_path / "absent", "slurm/job") == []

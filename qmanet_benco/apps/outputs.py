@@ -71,6 +71,7 @@ def predict_all(
             "weights": weights,
             "fingerprint": model.fingerprint,
             "engine": model.name if isinstance(model, EngineModel) else "torch",
+            "precision": model.precision,
         },
         "version": __version__,
     }

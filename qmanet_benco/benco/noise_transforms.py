@@ -1,12 +1,9 @@
-"""Post functions: noise residuals that are attached to a sample in the data loader's workers.
+"""The post function: with a cache it attaches the sample's NoisePrint++ residual in the data loader's workers.
 
-``qmanet_post_func`` always attaches the SRM residual. With a cache it also attaches the sample's NoisePrint++ residual
-where it is known, and the key under which the model stores it where it is not.
-
-What belongs here was decided by ``python runs/measure/transform_costs.py`` (512 x 512, one thread): the SRM
-residual costs less than decoding and resizing the image; BayarConv is learnt and cannot be computed before the
-model; NoisePrint++ takes hundreds of times as long, which a worker would only take from the same cores, and reading a
-kept residual a fraction of decoding: hence the cache.
+Where the residual is not known yet, the key comes with it under which the model stores it. Nothing else is computed in
+a worker: the network makes the SRM residual itself, BayarConv is learnt, and NoisePrint++ takes hundreds of times as
+long as decoding the image, which a worker would only take from the same cores
+(``python runs/measure/transform_costs.py``).
 
 The framework gives a post function nothing but the sample, and workers that it spawns know the environment only: hence
 an environment variable names the folder. It makes batches of samples that have the same entries in the same shapes:
@@ -19,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +25,6 @@ from IMDLBenCo.registry import POSTFUNCS
 from torch import Tensor
 
 from qmanet_benco.files import write_atomically
-from qmanet_benco.model.noise_view import SRM, Denormalise
 
 logger = logging.getLogger(__name__)
 
@@ -38,30 +33,13 @@ CACHE_VARIABLE = "QMANET_NOISEPRINT_CACHE"
 KEY_BYTES = 32
 
 
-@cache
-def _transforms() -> tuple[Denormalise, SRM]:
-    return Denormalise(), SRM()
-
-
-def attach_srm(sample: dict[str, Any]) -> None:
-    """Add ``srm_residual``, 3 x H x W in float32, to a sample of the framework's datasets.
-
-    Args:
-        sample: its ``image`` is 3 x H x W, resized or padded and ImageNet-normalised. Changed in place.
-    """
-    denormalise, srm = _transforms()
-    with torch.no_grad():
-        image = sample["image"].contiguous()  # albumentations hands over a transposed view, which is slow
-        sample["srm_residual"] = srm(denormalise(image)[None])[0]
-
-
 def attach_noiseprint(sample: dict[str, Any], folder: Path) -> None:
     """Add ``noiseprint_key`` and ``noiseprint_residual`` (1 x H x W; NaN where it is not known yet) to a sample.
 
     The key is the SHA-256 of the exact pixels, so an augmented image never meets another image's residual.
 
     Args:
-        sample: as for :func:`attach_srm`. Changed in place.
+        sample: its ``image`` is 3 x H x W, resized or padded and ImageNet-normalised. Changed in place.
         folder: the residuals of the weights in use.
     """
     image: Tensor = sample["image"]
@@ -76,8 +54,7 @@ def attach_noiseprint(sample: dict[str, Any], folder: Path) -> None:
 
 @POSTFUNCS.register_module(force=True)  # importing twice changes nothing
 def qmanet_post_func(sample: dict[str, Any]) -> None:
-    """Attach residuals to a sample: the framework's hook after resize and normalisation, in the loader's workers."""
-    attach_srm(sample)
+    """Attach a kept residual to a sample: the framework's hook after resize and normalisation, in the workers."""
     folder = cache_in_use()
     if folder is not None:
         attach_noiseprint(sample, folder)

@@ -16,6 +16,7 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.model.decoder import upsample
 from qmanet_benco.model.losses import Losses, edge_band, total_loss
 from qmanet_benco.model.network import Localization, image_score
+from qmanet_benco.model.noiseprint_arithmetic import FLOAT32, precision
 from qmanet_benco.model.weights.builder import create_model
 
 EDGE_TARGETS = ("model", "dataset")
@@ -132,7 +133,7 @@ class QMANet(nn.Module):
             label: B image labels; the paper has no image-level loss, so they are not used.
             edge_mask: B x 1 x H x W in {0, 1}, the dataset's edge band; used with ``edge_target="dataset"``.
             shape_mask: B x 1 x H x W in {0, 1}, 0 where the framework padded.
-            srm_residual: from ``qmanet_post_func``.
+            srm_residual: B x 3 x H x W, where a loader computes it; otherwise it is computed here.
             noiseprint_residual: from ``qmanet_post_func`` with a cache; NaN where it is not known.
             noiseprint_key: from ``qmanet_post_func`` with a cache, B x 32 bytes.
             _unused: the framework's complexity script passes a ``None`` for each name that it does not know.
@@ -142,8 +143,9 @@ class QMANet(nn.Module):
             ``backward_loss``, ``pred_mask`` (B x 1 x H x W in [0, 1]), ``pred_label`` (B in [0, 1]), ``visual_loss``
             and ``visual_image``.
         """
+        srm = self._srm_residual(image) if srm_residual is None else srm_residual
         noiseprint = self._complete_residual(image, noiseprint_residual, noiseprint_key)
-        result = self.network.localize(image, srm_residual, noiseprint, edges=mask is not None)
+        result = self.network.localize(image, srm, noiseprint, edges=mask is not None)
         probability = result.mask_logits.sigmoid()
         output: dict[str, Any] = {
             "pred_mask": probability,
@@ -167,6 +169,14 @@ class QMANet(nn.Module):
                 "edge_target=dataset without an edge mask", "a dataset that makes one", "--edge_mask_width 7"
             )
         return edge_mask
+
+    def _srm_residual(self, image: Tensor) -> Tensor | None:
+        """Compute the residual in float32 on a GPU too, whose TF32 would round grey values to half a per mille."""
+        view = self.network.noise_view
+        if view.srm is None:
+            return None
+        with torch.no_grad(), precision(FLOAT32):
+            return view.srm(view.denormalise(image))
 
     def _complete_residual(self, image: Tensor, residual: Tensor | None, keys: Tensor | None) -> Tensor | None:
         """Compute what the cache did not know. In eval mode it is also stored: training images never come again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from IMDLBenCo.datasets import JsonDataset, ManiDataset
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from qmanet_benco.benco.corrections import cpu as compat
 from qmanet_benco.benco.corrections import table as hardening
@@ -20,7 +20,9 @@ from qmanet_benco.benco.seam.lists import read_set
 from qmanet_benco.benco.seam.pairs import Pair, check_pairs
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
+from qmanet_benco.precision import FP32, computing
 
+AMP = "amp"
 Transform = Callable[..., dict[str, Any]]
 
 
@@ -87,23 +89,8 @@ def open_set(
     return opened
 
 
-def batches_of(dataset: Dataset[Any], batches: Sequence[Sequence[int]], workers: int) -> Iterator[dict[str, Any]]:
-    """Samples of the given indices, a batch at a time and in this order."""
-    flat = [index for batch in batches for index in batch]
-    positions = iter(range(len(flat)))
-    places = [[next(positions) for _ in batch] for batch in batches]
-    loader: DataLoader[Any] = DataLoader(
-        Subset(dataset, flat),
-        batch_sampler=places,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=False,
-    )
-    yield from loader
-
-
 def predict_batch(
-    model: nn.Module, batch: dict[str, Any], device: torch.device, amp: bool
+    model: nn.Module, batch: dict[str, Any], device: torch.device, precision: str = FP32
 ) -> tuple[Tensor, Tensor | None]:
     """Make one forward pass as the test script makes it.
 
@@ -111,7 +98,8 @@ def predict_batch(
         model: in eval mode on ``device``.
         batch: of the loader.
         device: where to compute.
-        amp: under autocast, as the script does unless ``--if_not_amp``.
+        precision: of :data:`~qmanet_benco.precision.PRECISIONS`, or :data:`AMP`: under autocast as the script has it
+            unless ``--if_not_amp``.
 
     Returns:
         Probabilities B x 1 x H x W on the CPU, and the image-level scores (B) if the model gives them.
@@ -120,7 +108,7 @@ def predict_batch(
         name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
         for name, value in batch.items()
     }
-    with torch.no_grad(), torch.autocast(device.type, enabled=amp):
+    with torch.no_grad(), torch.autocast(device.type) if precision == AMP else computing(precision, device):
         output = model(**given)
     probability, score = output["pred_mask"], output.get("pred_label")
     if not isinstance(probability, Tensor) or probability.shape[-2:] != batch["mask"].shape[-2:]:

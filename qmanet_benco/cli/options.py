@@ -25,6 +25,9 @@ Plugins = Annotated[
         help="A file that registers models of your own; may be given several times.",
     ),
 ]
+Precision = Annotated[
+    str, typer.Option(help="fp32, or bf16 where the processor has it: all but the noise view in bfloat16.")
+]
 Weights = Annotated[str, typer.Option(help="A file, owner/name on the hub, or demo.")]
 Workers = Annotated[int, typer.Option(help="Processes that share the work.")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qmanet_benco.cli.options import DEMO, AllowPickle, AsJson, Device, ImageSide, Weights, print_json
+from qmanet_benco.cli.options import DEMO, AllowPickle, AsJson, Device, ImageSide, Precision, Weights, print_json
 from qmanet_benco.errors import RequestError, printable
 
 
@@ -39,6 +39,7 @@ def predict(
         str, typer.Option(help="torch, openvino or onnx (both on the CPU); by default the file's own, else torch.")
     ] = "",
     threads: Annotated[int, typer.Option(help="Threads on the CPU; 0: as many as the engine likes.")] = 0,
+    precision: Precision = "fp32",
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +57,9 @@ def predict(
     if weights == DEMO:
         typer.echo("this is the small demonstration model; its answer is no evidence of anything", err=True)
     photos = photos_below(images)
-    model = load_localizer(weights, engine, device=device, threads=threads, allow_pickle=allow_pickle)
+    model = load_localizer(
+        weights, engine, device=device, threads=threads, precision=precision, allow_pickle=allow_pickle
+    )
     records = []
     with shown("photos") as progress:
         for record in predict_all(
@@ -151,6 +154,7 @@ def web_page(
     max_megapixels: Annotated[float, typer.Option(help="Largest photo that is taken, in millions of pixels.")] = 50,
     max_megabytes: Annotated[float, typer.Option(help="Largest file that is taken, in millions of bytes.")] = 64,
     device: Device = "",
+    precision: Precision = "fp32",
     allow_pickle: AllowPickle = False,
 ) -> None:
     """Open a page for the browser of this computer.
@@ -160,4 +164,4 @@ def web_page(
     from qmanet_benco.apps.web.limits import Limits
     from qmanet_benco.apps.web.server import run_page
 
-    run_page(weights, port, Limits(max_megapixels, max_megabytes), device, allow_pickle, say=typer.echo)
+    run_page(weights, port, Limits(max_megapixels, max_megabytes), device, precision, allow_pickle, say=typer.echo)

@@ -68,6 +68,9 @@ def suite_run(
         list[str] | None, typer.Option("--model", help="Only this model; may be given several times.")
     ] = None,
     image_size: Annotated[int, typer.Option(help="Side in pixels, in place of the suite's.")] = 0,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16 where the processor has it, in place of the suite's.", show_default=False)
+    ] = "",
     choose: Annotated[
         str, typer.Option(help="Of a checkpoint that is a training's folder: last, or best by the sets of its log.")
     ] = "last",
@@ -92,6 +95,7 @@ def suite_run(
         checkpoints=_named("--checkpoint", checkpoints or []),
         models=tuple(models or ()),
         image_size=image_size,
+        precision=precision,
         choose=choose,
         skip_missing=skip_missing,
         allow_pickle=allow_pickle,

@@ -27,6 +27,7 @@ from qmanet_benco.model.noise_view import NoiseView
 from qmanet_benco.model.statistics.encoder import StatisticsEncoder
 from qmanet_benco.model.weights.hub import HubModel
 from qmanet_benco.model.weights.trained import check_architecture
+from qmanet_benco.precision import FP32, computing
 
 SMALLEST_SIDE = 64
 """Below 64 pixels stage 4 has less than 2 x 2 tokens and the reduced keys of stage 1 vanish."""
@@ -66,6 +67,7 @@ class QMANetwork(HubModel):
         self.config = config
         self.image_size = PAPER_IMAGE_SIZE  # side in pixels of the square that the weights were trained for
         self.calibration: Calibration | None = None  # of trained weights, where it travelled with them
+        self.precision = FP32  # of a call in eval mode
         self.noise_view = NoiseView(config.noise_sources, config.residual_gain)
         self.gae = Encoder(config)
         self.lae = Encoder(config)
@@ -93,7 +95,8 @@ class QMANetwork(HubModel):
         """See the class; arguments as for :meth:`localize`."""
         if self.training:
             return self.localize(image, srm, noiseprint)
-        return self.localize(image, srm, noiseprint, edges=False).mask_logits.sigmoid()
+        with computing(self.precision, image.device):
+            return self.localize(image, srm, noiseprint, edges=False).mask_logits.sigmoid()
 
     def localize(
         self, image: Tensor, srm: Tensor | None = None, noiseprint: Tensor | None = None, edges: bool = True

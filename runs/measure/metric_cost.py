@@ -36,7 +36,7 @@ def measure(model: str = "Mesorch") -> tuple[float, float]:
         cpu = torch.device("cpu")
         work: tuple[Callable[[], object], ...] = (
             lambda: image_metrics(probability, mask[0, 0]),
-            lambda: scoring.predict_batch(network, batch, cpu, amp=False),
+            lambda: scoring.predict_batch(network, batch, cpu),
         )
         seconds: list[list[float]] = [[], []]
         for _ in range(ROUNDS + 1):

@@ -221,9 +221,16 @@ def _loading(result: Bench, rounds: int, size: int, device: torch.device) -> Non
     with started([ModelProcess("training", QMANET, size, str(device), keeps_memory=True)]) as (step,):
         works: dict[str, Work] = {"training step of one image": step}
         stepped = interleaved(works, rounds, device)["training step of one image"]
-    with training_set(size) as dataset:
-        loaded = {workers: [seconds_per_image(dataset, workers) for _ in range(rounds)] for workers in (1, 2)}
+    with training_set(size) as dataset, training_set(size, edge_width=7) as with_edges:
+        loaded: dict[int, list[float]] = {1: [], 2: []}
+        edges: list[float] = []
+        for _ in range(rounds):
+            for workers, values in loaded.items():
+                values.append(seconds_per_image(dataset, workers))
+            edges.append(seconds_per_image(with_edges, 1))
         stages = seconds_of_stages(dataset)
+    line = "loading with the dataset's edge mask / without, 1 worker"
+    result.ratios.append(ratio("loading", line, edges, loaded[1]))
     remember(result, "loading", {f"one image, {workers} worker(s)": values for workers, values in loaded.items()})
     result.seconds |= {f"loading one image: {stage}": seconds for stage, seconds in stages.items()}
     for workers, values in loaded.items():

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qmanet_benco.benco import noise_transforms
-from qmanet_benco.model.noise_view import BayarConv, Denormalise
+from qmanet_benco.model.noise_view import SRM, BayarConv, Denormalise
 from qmanet_benco.model.noiseprint import NoisePrintPP
 
 
@@ -40,13 +40,13 @@ def transform_costs(size: int = 512, repeats: int = 5) -> dict[str, float]:
         dataset = _one_photo(folder, size)
         sample = dataset[0]
         rgb = Denormalise()(sample["image"])[None]
-        bayar, noiseprint = BayarConv(), NoisePrintPP()
+        srm, bayar, noiseprint = SRM(), BayarConv(), NoisePrintPP()
         noiseprint.randomise()
         key = noise_transforms.pixel_key(sample["image"])
         noise_transforms.store_residual(folder, key, noiseprint(rgb)[0])
         candidates: dict[str, Callable[[], Any]] = {
             "decode, resize, normalise (the framework)": lambda: dataset[0],
-            "SRM residual": lambda: noise_transforms.attach_srm(dict(sample)),
+            "SRM residual": lambda: srm(rgb),
             "BayarConv (learnt: cannot be precomputed)": lambda: bayar(rgb),
             "NoisePrint++ from the cache (key, read)": lambda: noise_transforms.attach_noiseprint(dict(sample), folder),
             "NoisePrint++ computed": lambda: noiseprint(rgb),

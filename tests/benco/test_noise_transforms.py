@@ -21,7 +21,6 @@ from qmanet_benco.benco import noise_transforms
 from qmanet_benco.benco.noise_transforms import (
     CACHE_VARIABLE,
     KEY_BYTES,
-    attach_srm,
     cache_in_use,
     pixel_key,
     qmanet_post_func,
@@ -29,7 +28,6 @@ from qmanet_benco.benco.noise_transforms import (
     store_residual,
     use_cache,
 )
-from qmanet_benco.model.noise_view import NoiseView
 
 
 @pytest.fixture(autouse=True)
@@ -52,33 +50,17 @@ def test_registered_under_the_name_that_the_stock_scripts_look_up() -> None:
     assert POSTFUNCS.get_lower("qmanet_post_func") is noise_transforms.qmanet_post_func
 
 
-def test_srm_residual_is_what_the_model_computes(photos: Path) -> None:
-    view = NoiseView(("srm",))
-    for sample in dataset(photos):
-        image, residual = sample["image"], sample["srm_residual"]
-        assert residual.shape == (3, 64, 64)
-        assert residual.dtype == torch.float32
-        assert not residual.requires_grad
-        assert residual.std() > 0.1
-        torch.testing.assert_close(residual, view.srm(view.denormalise(image[None]))[0], rtol=0, atol=1e-5)
-
-
-def test_padded_samples_get_a_residual_of_the_padded_size(photos: Path) -> None:
-    sample = dataset(photos, is_resizing=False, is_padding=True, output_size=(128, 128))[0]
-    assert sample["srm_residual"].shape == sample["image"].shape == (3, 128, 128)
-
-
-def test_the_sample_keeps_what_the_dataset_made(photos: Path) -> None:
+def test_without_a_cache_the_sample_stays_as_the_dataset_made_it(photos: Path) -> None:
     plain = ManiDataset(str(photos), is_resizing=True, output_size=(64, 64))[0]
     sample = dataset(photos)[0]
-    assert sample.keys() - plain.keys() == {"srm_residual"}
+    assert sample.keys() == plain.keys()
     assert torch.equal(sample["image"], plain["image"])
 
 
 def test_without_a_cache_nothing_is_known_of_noiseprint() -> None:
     sample = {"image": torch.randn(3, 64, 64)}
     qmanet_post_func(sample)
-    assert sample.keys() == {"image", "srm_residual"}
+    assert sample.keys() == {"image"}
     assert cache_in_use() is None
 
 
@@ -194,11 +176,3 @@ def test_full_disk_costs_nothing_but_the_cache(
     store_residual(tmp_path, bytes(KEY_BYTES), torch.zeros(1, 8, 8))
     assert "cannot be stored" in caplog.text
     assert "No space left" in caplog.text
-
-
-def test_attaching_twice_changes_nothing() -> None:
-    sample = {"image": torch.randn(3, 64, 64)}
-    attach_srm(sample)
-    first = sample["srm_residual"]
-    attach_srm(sample)
-    assert torch.equal(sample["srm_residual"], first)

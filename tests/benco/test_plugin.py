@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from qmanet_benco.benco.noise_transforms import CACHE_VARIABLE, qmanet_post_func
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.losses import edge_band
 from qmanet_benco.model.network import QMANetwork
+from qmanet_benco.model.noise_view import SRM, Denormalise
 from qmanet_benco.model.weights.builder import load_model
 
 FLAGS = inspect.signature(QMANet).parameters
@@ -66,6 +68,10 @@ def loaded(folder: Path, workers: int = 0) -> dict[str, Any]:
     data = ManiDataset(str(folder), is_resizing=True, output_size=(64, 64), edge_width=7, post_funcs=qmanet_post_func)
     (only,) = DataLoader(data, batch_size=len(data), num_workers=workers)
     return only
+
+
+def srm_of(image: Tensor) -> Tensor:
+    return SRM()(Denormalise()(image))
 
 
 # registration and flags
@@ -271,24 +277,44 @@ def test_image_score_is_not_taken_from_the_padding() -> None:
 
 
 @pytest.mark.parametrize("sources", ["srm", "srm,bayar", "bayar"])
-def test_residual_from_the_loader_changes_nothing(sources: str, photos: Path) -> None:
+def test_residual_from_a_loader_changes_nothing(sources: str, photos: Path) -> None:
     model, given = miniature(noise_sources=sources).eval(), loaded(photos)
-    assert "srm_residual" in given
+    assert "srm_residual" not in given
     with torch.no_grad():
-        attached = model(**given)
-        given.pop("srm_residual")
         computed = model(**given)
+        attached = model(**given, srm_residual=srm_of(given["image"]))
     torch.testing.assert_close(attached["pred_mask"], computed["pred_mask"], rtol=0, atol=1e-5)
     torch.testing.assert_close(attached["backward_loss"], computed["backward_loss"], rtol=0, atol=1e-5)
 
 
-def test_residual_from_the_loader_is_used(photos: Path) -> None:
+def test_residual_from_a_loader_is_used(photos: Path) -> None:
     model, given = miniature(noise_sources="srm").eval(), loaded(photos)
     with torch.no_grad():
         before = model(**given)["visual_image"]["noise_view"]
-        given["srm_residual"] = given["srm_residual"].flip(3)
-        after = model(**given)["visual_image"]["noise_view"]
+        after = model(**given, srm_residual=srm_of(given["image"]).flip(3))["visual_image"]["noise_view"]
     assert (before - after).abs().max() > 1e-3
+
+
+def test_srm_residual_is_computed_without_tf32(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[str] = []
+    computed: list[list[str]] = []
+    stock = SRM.forward
+
+    @contextmanager
+    def recorded(arithmetic: str) -> Iterator[None]:
+        inside.append(arithmetic)
+        yield
+        inside.pop()
+
+    def watched(self: SRM, rgb: Tensor) -> Tensor:
+        computed.append(list(inside))
+        return stock(self, rgb)
+
+    monkeypatch.setattr(plugin, "precision", recorded)
+    monkeypatch.setattr(SRM, "forward", watched)
+    with torch.no_grad():
+        miniature(noise_sources="srm").eval()(**loaded(photos))
+    assert computed == [["fp32"]]
 
 
 # the cache of NoisePrint++

@@ -12,6 +12,7 @@ from qmanet_benco.benco import noise_transforms, scoring
 from qmanet_benco.benco.residuals import keep_residuals
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.noise_view import Denormalise
 from qmanet_benco.model.noiseprint import NoisePrintPP
 
 
@@ -38,7 +39,7 @@ def test_every_image_is_found_afterwards_and_nothing_is_computed_twice(weights: 
     with scoring.as_the_test_script():
         sample = scoring.open_set(data, 64, False, None, zoo.post_function("QMANet"))[2]
     with torch.no_grad():
-        expected = weights(noise_transforms._transforms()[0](sample["image"][None]))[0]
+        expected = weights(Denormalise()(sample["image"][None]))[0]
     assert torch.allclose(sample["noiseprint_residual"], expected, atol=1e-5)
 
 

@@ -56,7 +56,7 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others() -> None:
 def test_baseline_scores_an_image_as_the_test_script_calls_it(name: str, size: int) -> None:
     with scoring.as_the_test_script():
         model = zoo.build_model(name, {}).eval()
-        probability, _ = scoring.predict_batch(model, example(name, size), torch.device("cpu"), amp=False)
+        probability, _ = scoring.predict_batch(model, example(name, size), torch.device("cpu"))
     assert probability.shape == (1, 1, size, size)
     assert 0 <= probability.min() <= probability.max() <= 1
 

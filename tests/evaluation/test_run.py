@@ -109,8 +109,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
     capsys.readouterr()
     assert launch_suite(Order(str(suite_file), str(out))) == 0
-    whole_sets, rest = divmod(images, 7)
-    kept = 7 * whole_sets + rest // 2 * 2  # whole batches of two
+    kept = images // 2 * 2  # whole batches of two, which the two models score in turns
     assert f"{CELLS * 7 - kept} images scored, {kept} kept" in capsys.readouterr().out
     for path in (whole / "records").glob("*.parquet"):
         assert path.read_bytes() == (out / "records" / path.name).read_bytes(), path.name
@@ -229,3 +228,67 @@ def test_records_outlive_a_change_of_the_report_but_not_of_what_is_scored(
     first = version()
     assert version_after("evaluation/report/detection.py") == version_after("evaluation/cost.py") == first
     assert first != version_after("evaluation/detection.py") != version_after("model/network.py")
+
+
+def test_models_that_share_images_have_the_records_that_each_has_alone(
+    whole: Path, suite_file: Path, tmp_path: Path
+) -> None:
+    suite_file.write_text("workers: 0\n" + suite_file.read_text())
+    for model in ("QMA-Net", "all-tampered"):
+        assert launch_suite(Order(str(suite_file), str(tmp_path / "alone"), models=(model,))) == 0
+    files = sorted(path.name for path in (whole / "records").glob("*.parquet"))
+    assert len(files) == CELLS
+    assert files == sorted(path.name for path in (tmp_path / "alone" / "records").glob("*.parquet"))
+    for name in files:
+        assert (whole / "records" / name).read_bytes() == (tmp_path / "alone" / "records" / name).read_bytes(), name
+
+
+def test_every_photo_is_attacked_once_for_all_models(
+    suite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qmanet_benco.evaluation.attacks import Seeded
+
+    attacked: list[str] = []
+    stock = Seeded.__call__
+
+    def counted(self: Seeded, image: np.ndarray, **rest: object) -> dict[str, object]:
+        attacked.append(self.attack.name)
+        return stock(self, image, **rest)
+
+    monkeypatch.setattr(Seeded, "__call__", counted)
+    assert launch_suite(Order(str(suite_file), str(tmp_path / "out"))) == 0
+    assert {name: attacked.count(name) for name in set(attacked)} == {"jpeg": 7, "noise_std": 7}
+
+
+def test_models_that_do_not_fit_into_memory_together_are_scored_in_turns(
+    whole: Path, suite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qmanet_benco.evaluation.suite import run
+
+    monkeypatch.setattr(run, "free_bytes", lambda: 0)
+    assert launch_suite(Order(str(suite_file), str(tmp_path / "out"))) == 0
+    assert (tmp_path / "out" / "suite.json").read_bytes() == (whole / "suite.json").read_bytes()
+    for path in (whole / "records").glob("*.parquet"):
+        assert path.read_bytes() == (tmp_path / "out" / "records" / path.name).read_bytes(), path.name
+
+
+def test_bf16_is_recorded_where_it_was_computed_and_only_there(
+    whole: Path, suite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qmanet_benco import precision
+
+    for there in (False, True):
+        out = tmp_path / str(there)
+        monkeypatch.setattr(precision, "has_bf16", lambda _, there=there: there)
+        assert launch_suite(Order(str(suite_file), str(out), models=("QMA-Net",), precision="bf16")) == 0
+        assert json.loads((out / "suite.json").read_text())["precision"] == ("bf16" if there else "fp32")
+        names = {path.name for path in (out / "records").glob("*.parquet")}
+        assert len(names) == CELLS // 2
+        of_fp32 = {path.name for path in (whole / "records").glob("*.parquet")}
+        assert names.isdisjoint(of_fp32) if there else names < of_fp32
+
+
+def test_an_unknown_precision_is_refused_before_any_work(suite_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="fp32, bf16"):
+        launch_suite(Order(str(suite_file), str(tmp_path / "out"), precision="fp64"))
+    assert not (tmp_path / "out").exists()

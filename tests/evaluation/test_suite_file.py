@@ -51,7 +51,7 @@ def test_good_file_is_read_with_the_unattacked_images_first_and_each_attack_once
         ("seed: 3", "seed: 3\nseed: 4", 3, "twice"),
         ("seed: 3", "batch: 0", 2, "1 or more"),
         ("seed: 3", "resize: crop", 2, "resize or pad"),
-        ("seed: 3", "precision: fp8", 2, "fp32 or amp"),
+        ("seed: 3", "precision: fp8", 2, "fp32, bf16 or amp"),
         ("seed: 3", "seed: [1", 3, "expected"),
         ("model: QMANet, flags", "modell: QMANet, flags", 4, "did you mean model"),
         ("flags: {variant: miniature}", "flags: {variant: [1]}", 4, "a text or a number"),

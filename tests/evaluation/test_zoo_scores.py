@@ -78,8 +78,8 @@ def test_the_mode_matters_for_mvss_net(tmp_path: Path) -> None:
         image = torch.rand(2, 3, 64, 64)
         batch = {"image": image, "mask": torch.zeros(2, 1, 64, 64), "edge_mask": torch.zeros(2, 1, 64, 64)}
         batch["label"] = torch.zeros(2)
-        trained, _ = scoring.predict_batch(model.train(), batch, torch.device("cpu"), amp=False)
-        evaluated, _ = scoring.predict_batch(model.eval(), batch, torch.device("cpu"), amp=False)
+        trained, _ = scoring.predict_batch(model.train(), batch, torch.device("cpu"))
+        evaluated, _ = scoring.predict_batch(model.eval(), batch, torch.device("cpu"))
     assert float((trained - evaluated).abs().max()) > 1e-3
     assert zoo.is_scored_training("MVSSNet")
     assert not zoo.is_scored_training("Mesorch")

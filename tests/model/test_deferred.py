@@ -9,7 +9,16 @@ import pytest
 
 pytestmark = pytest.mark.compat
 
-HEAVY = ("torch._dynamo", "torchvision", "transformers", "mmengine.runner", "mmcv.ops", "timm.models", "sympy")
+HEAVY = (
+    "torch._dynamo",
+    "torchvision",
+    "transformers",
+    "huggingface_hub",
+    "mmengine.runner",
+    "mmcv.ops",
+    "timm.models",
+    "sympy",
+)
 
 
 def printed(code: str) -> str:

@@ -1,4 +1,4 @@
-"""Engines: what computes a probability from an image: PyTorch, OpenVINO or onnxruntime, all in float32."""
+"""Engines: what computes a probability from an image: PyTorch, OpenVINO or onnxruntime."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.network import PAPER_IMAGE_SIZE, QMANetwork
 from qmanet_benco.model.weights.builder import load_model
 from qmanet_benco.model.weights.files import checked_side
+from qmanet_benco.precision import FP32, usable
 
 Engine = Callable[[Tensor], Tensor]
 """B x 3 x H x W, ImageNet-normalised, float32 -> B x 1 x H x W in [0, 1], float32, on the CPU."""
@@ -56,13 +57,20 @@ class EngineModel:
     """SHA-256 of the weights that it was made from; see :attr:`~qmanet_benco.model.network.QMANetwork.fingerprint`."""
     calibration: Calibration | None = None
     """Threshold and score of these weights, if they have any."""
+    precision: str = FP32
 
     def __call__(self, image: Tensor) -> Tensor:
         return self.run(image)
 
 
 def load_localizer(
-    weights: str, engine: str = "", *, device: str = "", threads: int = 0, allow_pickle: bool = False
+    weights: str,
+    engine: str = "",
+    *,
+    device: str = "",
+    threads: int = 0,
+    precision: str = FP32,
+    allow_pickle: bool = False,
 ) -> QMANetwork | EngineModel:
     """Load what predicts, from weights of either kind.
 
@@ -71,10 +79,11 @@ def load_localizer(
         engine: of :data:`ENGINES`; by default the file's own, else PyTorch. Ordinary weights are converted in memory.
         device: for PyTorch; by default a GPU where there is one.
         threads: on the CPU; 0: the engine's default.
+        precision: of PyTorch, ``fp32`` or ``bf16``; see :func:`~qmanet_benco.precision.usable`.
         allow_pickle: let a ``.pth`` file run code.
 
     Raises:
-        RequestError: the file, the engine or the device does not fit, or an extra is missing.
+        RequestError: the file, the engine, the device or the precision does not fit, or an extra is missing.
     """
     if engine and engine not in ENGINES:
         raise RequestError(f"engine {engine!r}", f"one of {', '.join(ENGINES)}")
@@ -88,6 +97,10 @@ def load_localizer(
     engine = engine or own or "torch"
     if engine != "torch" and device not in ("", "cpu"):
         raise RequestError(f"device {device} for the {engine} engine", "cpu", "--engine torch knows other devices")
+    where = chosen_device(device if engine == "torch" else "cpu")
+    if engine != "torch" and precision != FP32:
+        raise RequestError(f"precision {precision} for the {engine} engine", FP32, "--engine torch knows others")
+    precision = usable(precision, where)
     if own:
         return load_engine(Path(weights), threads)
     if engine != "torch":
@@ -95,7 +108,9 @@ def load_localizer(
         return engine_model(load_model(weights, "cpu", allow_pickle), engine, threads)
     if threads:
         torch.set_num_threads(threads)
-    return load_model(weights, chosen_device(device), allow_pickle)
+    model = load_model(weights, where, allow_pickle)
+    model.precision = precision
+    return model
 
 
 def chosen_device(name: str) -> torch.device:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmanet_benco.apps.web.limits import Limits
 from qmanet_benco.errors import RequestError
+from qmanet_benco.precision import usable
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -133,7 +134,13 @@ class OwnPageOnly:
 
 
 def run_page(
-    weights: str, port: int, limits: Limits, device: str, allow_pickle: bool, say: Callable[[str], None]
+    weights: str,
+    port: int,
+    limits: Limits,
+    device: str,
+    precision: str,
+    allow_pickle: bool,
+    say: Callable[[str], None],
 ) -> None:
     """Load a model and serve the page until Ctrl-C or SIGTERM; ``say`` gets the address once it answers.
 
@@ -146,7 +153,10 @@ def run_page(
 
     with _environment(SETTINGS):
         _gradio()  # before the weights are read
-    model = load_model(weights, chosen_device(device), allow_pickle)
+    where = chosen_device(device)
+    precision = usable(precision, where)
+    model = load_model(weights, where, allow_pickle)
+    model.precision = precision
     former = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with serving(model, port, limits, demo=weights == DEMO) as server, contextlib.suppress(KeyboardInterrupt):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from qmanet_benco.benco.seam.pairs import NEGATIVE
 from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.errors import told
 from qmanet_benco.evaluation.attacks import NONE, Attack
 from qmanet_benco.evaluation.detection import image_score
 from qmanet_benco.evaluation.metrics import image_metrics
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.open_sets import OpenSet
+from qmanet_benco.evaluation.suite.records import Store
 from qmanet_benco.evaluation.suite.suite import RESIZE, ModelEntry, Suite
 from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.weights.files import stored_calibration, stored_image_size
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Cell:
                 "model": model.model,
                 "source": zoo.source_hash(model.model),
                 "flags": fingerprint.hash_flags(model.flags),
-                "weights": fingerprint.hash_file(Path(model.checkpoint)) if model.trained else f"random {model.seed}",
+                "weights": fingerprint.hash_weights(model.checkpoint) if model.trained else f"random {model.seed}",
                 "names": (model.name, model.seed, self.images.entry.name, model.chosen),
                 "set": self.images.digest,
                 "attack": (self.attack.name, self.attack.level, 0 if self.attack == NONE else suite.seed),
@@ -124,6 +130,35 @@ class ImagePrediction:
             "width": self.size[1],
             "selection": cell.model.chosen,
         }
+
+
+@dataclass(eq=False)
+class Contender:
+    """A model that is scored, beside others at a time."""
+
+    entry: ModelEntry
+    stores: Mapping[tuple[int, int], tuple[Cell, Store]]
+    """Of its unfinished cells, by the places of set and attack."""
+    model: nn.Module
+    calibration: Calibration | None
+    failure: str = ""
+    """Why it is not scored any more."""
+    pending: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    """Rows that are not in a part yet, by the batch's number."""
+
+    def fail(self, error: Exception) -> None:
+        self.failure = failure_of(self.entry, error)
+
+    @property
+    def bytes(self) -> int:
+        """Of the weights."""
+        return sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
+
+
+def failure_of(entry: ModelEntry, error: Exception) -> str:
+    """Say in one line why a model cannot be scored."""
+    logger.debug("%s failed", entry.name, exc_info=error)
+    return f"{entry.name}: {told(error)}"
 
 
 def calibration_for(checkpoint: Path, suite: Suite) -> Calibration | None:

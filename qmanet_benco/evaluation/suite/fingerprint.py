@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,22 @@ def hash_file(path: Path) -> str:
         return sha256_of(path)
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror})", "a file", "check the path") from error
+
+
+def hash_weights(checkpoint: str) -> str:
+    """SHA-256 of a checkpoint, which every cell of a model asks for: read again only where it has changed.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    path = Path(checkpoint)
+    known = path.stat() if path.is_file() else None
+    return _hash_unchanged(path, known and (known.st_size, known.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _hash_unchanged(path: Path, _: object) -> str:
+    return hash_file(path)
 
 
 def hash_flags(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.memory import keep_freed_memory
+from qmanet_benco.precision import known
 
 if TYPE_CHECKING:
     from qmanet_benco.evaluation.suite.run import Outcome
@@ -32,6 +33,8 @@ class Order:
     models: tuple[str, ...] = ()
     image_size: int = 0
     """0: the suite's."""
+    precision: str = ""
+    """Empty: the suite's."""
     choose: str = ""
     """Which checkpoint of a training's folder: last or best."""
     skip_missing: bool = False
@@ -74,7 +77,10 @@ def _read(order: Order) -> Suite:
     suite = with_choices(read_suite(order.suite), order.sets, order.checkpoints, order.models)
     size = order.image_size or suite.image_size
     models = tuple(_chosen(suite, order))
-    return suite.model_copy(update={"plugins": (*suite.plugins, *order.plugins), "image_size": size, "models": models})
+    chosen = {"plugins": (*suite.plugins, *order.plugins), "image_size": size, "models": models}
+    if order.precision:
+        chosen["precision"] = known(order.precision)
+    return suite.model_copy(update=chosen)
 
 
 def _chosen(suite: Suite, order: Order) -> Iterator[ModelEntry]:

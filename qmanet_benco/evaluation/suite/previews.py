@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,46 @@ import torch
 from PIL import Image
 
 from qmanet_benco.benco.seam.pairs import Pair
+from qmanet_benco.evaluation.attacks import NONE
+from qmanet_benco.evaluation.suite.cell import Cell, ImagePrediction
+from qmanet_benco.evaluation.suite.open_sets import OpenSet, spread
 from qmanet_benco.evaluation.suite.records import safe_name
+from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
 from qmanet_benco.files import write_atomically
 from qmanet_benco.images import open_image
 from qmanet_benco.pixels import as_rgb, mask_colours
 
 LONG_SIDE = 256
 """Pixels."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a run keeps of its images."""
+
+    out: Path
+    """The run's folder."""
+    suite: Suite
+    models: Sequence[ModelEntry]
+
+    def keep(self, cell: Cell, prediction: ImagePrediction) -> None:
+        """Write the pictures of one image that the suite asks for."""
+        images, entry, probability = cell.images, cell.model, prediction.probability
+        name, pair = images.entry.name, images.pairs[prediction.index]
+        if self.suite.save_predictions:
+            folder = self.out / "predictions" / self._folder_name(entry) / safe_name(name) / cell.attack_label
+            keep_prediction(folder, images.stem(prediction.index), probability)
+        if cell.attack == NONE and prediction.index in self._previewed(images):
+            folder = self.out / "previews"
+            keep_inputs(folder, name, pair)
+            keep_mask(folder, f"{entry.name}@{entry.seed}", name, pair, probability, prediction.valid)
+
+    def _previewed(self, images: OpenSet) -> set[int]:
+        return set(spread(images.indices, self.suite.previews)) if self.suite.previews else set()
+
+    def _folder_name(self, entry: ModelEntry) -> str:
+        several = sum(entry.name == other.name for other in self.models) > 1
+        return safe_name(f"{entry.name}@{entry.seed}" if several else entry.name)
 
 
 def keep_inputs(root: Path, name: str, pair: Pair) -> None:

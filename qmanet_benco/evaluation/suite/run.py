@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from qmanet_benco.benco import scoring
+from qmanet_benco.benco.shared_samples import Preparation, SharedSamples
 from qmanet_benco.benco.zoo import build as zoo
-from qmanet_benco.errors import RequestError, told
+from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import attacks
-from qmanet_benco.evaluation.attacks import NONE
-from qmanet_benco.evaluation.suite.cell import Cell, ImagePrediction, calibration_for
+from qmanet_benco.evaluation.suite.cell import Cell, Contender, ImagePrediction, calibration_for, failure_of
 from qmanet_benco.evaluation.suite.description import Outcome, write_description
 from qmanet_benco.evaluation.suite.folder import check_folder, locked
-from qmanet_benco.evaluation.suite.open_sets import Batch, OpenSet, open_sets, spread, usable
-from qmanet_benco.evaluation.suite.previews import keep_inputs, keep_mask, keep_prediction
+from qmanet_benco.evaluation.suite.open_sets import Batch, OpenSet, open_sets, usable
+from qmanet_benco.evaluation.suite.previews import Pictures
 from qmanet_benco.evaluation.suite.processes import Processes
-from qmanet_benco.evaluation.suite.records import Store, safe_name
+from qmanet_benco.evaluation.suite.records import Store
 from qmanet_benco.evaluation.suite.suite import PAD, ModelEntry, Suite
-from qmanet_benco.model.calibration import Calibration
-
-logger = logging.getLogger(__name__)
+from qmanet_benco.memory import free_bytes
+from qmanet_benco.precision import BF16, FP32
+from qmanet_benco.precision import usable as usable_precision
 
 SECONDS_BETWEEN_PARTS = 10.0
 """At most this much work is lost when a run is killed."""
+PART_FOR_WEIGHTS = 0.25
+"""Of the free memory: what the weights of the models that are scored together may take."""
 Progress = Callable[[int, int], None]
 
 
@@ -65,6 +65,9 @@ def run_suite(
         models = [entry for entry in suite.models if usable(partial(check_model, entry), skip_missing)]
         if not models:
             raise RequestError("no model of the suite can be run", "at least one", "see the messages above")
+        if suite.precision == BF16:
+            everywhere = set(processes.gather(usable_precision(BF16, processes.device))) == {BF16}
+            suite = suite.model_copy(update={"precision": BF16 if everywhere else FP32})
         check_folder(out)
         with locked(out, processes):
             sets = open_sets(suite, out, processes, skip_missing)
@@ -88,7 +91,7 @@ def check_model(entry: ModelEntry) -> None:
 
 
 class _Run:
-    """The loop over models, sets and attacks, with what it needs."""
+    """The loop over sets and attacks, whose images all models look at together, with what it needs."""
 
     def __init__(
         self,
@@ -103,122 +106,185 @@ class _Run:
         self.suite, self.out, self.models, self.sets = suite, out, models, sets
         self.processes, self.allow_pickle, self.progress = processes, allow_pickle, progress
         self.outcome = Outcome()
-        self.calibration: Calibration | None = None
+        self.pictures = Pictures(out, suite, models)
+        self.preparations: dict[str, Preparation] = {}
+        self.finished: dict[tuple[int, int, int], dict[str, Any]] = {}
         self.done = 0
         self.total = sum(len(images.indices) for images in sets) * len(models) * len(suite.attacks)
 
     def all_models(self) -> Outcome:
         self._describe()
-        for entry in self.models:
-            failure = ""
-            try:
-                self._one_model(entry)
-            except Exception as error:  # whatever a model does, the others are still scored
-                logger.debug("%s failed", entry.name, exc_info=True)
-                failure = f"{entry.name}: {told(error)}"
-            failure = self.processes.first(failure)
-            if failure:
-                self.outcome.failures.append(failure)
+        for together in self._groups():
+            for place in product(range(len(self.sets)), range(len(self.suite.attacks))):
+                self._score_cells([each for each in together if not each.failure and place in each.stores], place)
+        self.outcome.cells = [self.finished[place] for place in sorted(self.finished)]
         self.outcome.scored = self.processes.total(self.outcome.scored)
         self._describe()
         return self.outcome
 
-    def _one_model(self, entry: ModelEntry) -> None:
-        """Score a model; it is built only where a cell is unfinished."""
-        model: nn.Module | None = None
-        for images, attack in product(self.sets, self.suite.attacks):
-            cell = Cell(entry, images, attack)
+    def _groups(self) -> Iterator[list[Contender]]:
+        """Build the models with unfinished cells, as many at a time as a part of the free memory holds.
+
+        A model that fails does not stop the others.
+        """
+        room = self.processes.share(self._free_bytes()) * PART_FOR_WEIGHTS / self.processes.size
+        group: list[Contender] = []
+        for entry in self.models:
+            contender, failure = None, ""
+            try:
+                stores = self._unfinished(entry)
+                contender = self._built(entry, stores) if stores else None
+            except Exception as error:
+                failure = failure_of(entry, error)
+            failure = self.processes.first(failure)
+            if failure:
+                self.outcome.failures.append(failure)
+            elif contender is not None:
+                group.append(contender)
+            if sum(each.bytes for each in group) > room:
+                yield group
+                group.clear()  # the list is the caller's too: none of its models is kept
+        yield group
+
+    def _free_bytes(self) -> int:
+        device = self.processes.device
+        return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_bytes()
+
+    def _unfinished(self, entry: ModelEntry) -> dict[tuple[int, int], tuple[Cell, Store]]:
+        stores = {}
+        for place in product(range(len(self.sets)), range(len(self.suite.attacks))):
+            cell = Cell(entry, self.sets[place[0]], self.suite.attacks[place[1]])
             store = Store(self.out, cell.label, cell.fingerprint(self.suite, self.processes.device))
             if self.processes.first("done" if store.file.is_file() else "", all_agree=True):
-                self._count_kept(len(images.indices))
+                self._count_kept(len(cell.images.indices))
+                self._note_finished(cell, store, place)
             else:
-                model = model or self._build(entry)
-                self._complete(model, cell, store)
-            self.outcome.cells.append({**cell.keys, "fingerprint": store.fingerprint, "images": len(images.indices)})
+                stores[place] = (cell, store)
+        return stores
 
-    def _build(self, entry: ModelEntry) -> nn.Module:
+    def _built(self, entry: ModelEntry, stores: Mapping[tuple[int, int], tuple[Cell, Store]]) -> Contender:
         model = zoo.build_model(entry.model, entry.flags, entry.seed, self.suite.image_size)
-        self.calibration = None
+        calibration = None
         if entry.trained:
             scoring.load_weights(model, Path(entry.checkpoint), self.allow_pickle)
-            self.calibration = calibration_for(Path(entry.checkpoint), self.suite)
-        return model.to(self.processes.device).train(zoo.is_scored_training(entry.model))
+            calibration = calibration_for(Path(entry.checkpoint), self.suite)
+        model = model.to(self.processes.device).train(zoo.is_scored_training(entry.model))
+        return Contender(entry, stores, model, calibration)
 
-    def _complete(self, model: nn.Module, cell: Cell, store: Store) -> None:
-        """Score the batches that nobody has scored; the first process then writes the whole cell."""
-        batches = cell.images.batches(self.suite.batch)
-        begun = self.processes.share(store.begun() if self.processes.rank == 0 else {})
-        missing = [number for number, indices in enumerate(batches) if len(begun.get(number, ())) != len(indices)]
-        self._count_kept(len(cell.images.indices) - sum(len(batches[number]) for number in missing))
-        mine = missing[self.processes.rank :: self.processes.size]
-        error: Exception | None = None
+    def _score_cells(self, together: Sequence[Contender], place: tuple[int, int]) -> None:
+        """Score the batches that nobody has scored; the first process then writes the whole cells."""
+        if not together:
+            return
+        images = self.sets[place[0]]
+        batches = images.batches(self.suite.batch)
+        missing: list[set[int]] = []
+        for contender in together:
+            begun = self.processes.share(contender.stores[place][1].begun() if self.processes.rank == 0 else {})
+            lacking = [number for number, indices in enumerate(batches) if len(begun.get(number, ())) != len(indices)]
+            self._count_kept(len(images.indices) - sum(len(batches[number]) for number in lacking))
+            missing.append(set(lacking))
+        mine = sorted(set().union(*missing))[self.processes.rank :: self.processes.size]
         try:
-            self._score(model, cell, store, {number: batches[number] for number in mine})
-        except Exception as caught:
-            error = caught
-        failed = self.processes.first("" if error is None else told(error))
-        if error is not None:
-            raise error
-        if failed:
-            raise RuntimeError(f"another process failed: {failed}")
-        if self.processes.rank == 0:
-            rows = store.begun()
-            store.finish([row for number in range(len(batches)) for row in rows[number]])
+            self._score(together, missing, place, {number: batches[number] for number in mine})
+        except Exception as error:  # nothing could be loaded any more
+            for contender in together:
+                contender.fail(error)
+        for contender in together:
+            contender.failure = self.processes.first(contender.failure)
+            if not contender.failure:
+                self._finish(contender, place, len(batches))
+            if contender.failure:
+                self.outcome.failures.append(contender.failure)
         self.processes.wait()
 
-    def _score(self, model: nn.Module, cell: Cell, store: Store, batches: Mapping[int, Batch]) -> None:
-        suite, name = self.suite, cell.model.model
-        dataset = scoring.open_set(
-            cell.images.path,
+    def _finish(self, contender: Contender, place: tuple[int, int], batches: int) -> None:
+        """Write a cell whose batches are all scored."""
+        cell, store = contender.stores[place]
+        try:
+            if self.processes.rank == 0:
+                rows = store.begun()
+                store.finish([row for number in range(batches) for row in rows[number]])
+        except Exception as error:
+            contender.fail(error)
+        contender.failure = self.processes.first(contender.failure)
+        if not contender.failure:
+            self._note_finished(cell, store, place)
+
+    def _score(
+        self,
+        together: Sequence[Contender],
+        missing: Sequence[set[int]],
+        place: tuple[int, int],
+        batches: Mapping[int, Batch],
+    ) -> None:
+        suite, images, attack = self.suite, self.sets[place[0]], self.suite.attacks[place[1]]
+        wanted = [self._preparation(contender.entry) for contender in together]
+        preparations = list(dict.fromkeys(wanted))
+        samples = SharedSamples(
+            images.path,
             suite.image_size,
             suite.resize == PAD,
-            attacks.transform(cell.attack, suite.seed),
-            zoo.post_function(name),
-            zoo.edge_width(name),
+            attacks.transform(attack, suite.seed),
+            preparations,
         )
-        pending: dict[int, list[dict[str, Any]]] = {}
         last = time.monotonic()
-        loaded = scoring.batches_of(dataset, list(batches.values()), suite.workers)
         try:
-            for (number, indices), batch in zip(batches.items(), loaded, strict=True):
-                torch.manual_seed(suite.seed * 1_000_003 + number)  # a model that draws numbers draws the same again
-                half = suite.precision == "amp"
-                probability, scores = scoring.predict_batch(model, batch, self.processes.device, half)
-                predictions = ImagePrediction.of_batch(batch, indices, probability, scores)
-                pending[number] = [self._row(cell, prediction) for prediction in predictions]
-                self.outcome.scored += len(indices)
-                self._advance(len(indices))
+            loaded = samples.batches(list(batches.values()), suite.workers)
+            for (number, indices), prepared in zip(batches.items(), loaded, strict=True):
+                for contender, preparation, lacking in zip(together, wanted, missing, strict=True):
+                    if number in lacking and not contender.failure:
+                        batch = prepared[preparations.index(preparation)]
+                        self._score_batch(contender, contender.stores[place][0], number, indices, batch)
                 if time.monotonic() - last > SECONDS_BETWEEN_PARTS:
-                    store.append(pending)
-                    pending, last = {}, time.monotonic()
+                    self._append(together, place)
+                    last = time.monotonic()
         finally:
-            store.append(pending)  # also what was finished before an error
+            self._append(together, place)  # also what was finished before an error
 
-    def _row(self, cell: Cell, prediction: ImagePrediction) -> dict[str, Any]:
+    def _score_batch(
+        self, contender: Contender, cell: Cell, number: int, indices: Batch, batch: dict[str, Any] | Exception
+    ) -> None:
+        try:
+            if isinstance(batch, Exception):
+                raise batch
+            torch.manual_seed(self.suite.seed * 1_000_003 + number)  # a model that draws numbers draws the same again
+            precision = self.suite.precision
+            probability, scores = scoring.predict_batch(contender.model, batch, self.processes.device, precision)
+            predictions = ImagePrediction.of_batch(batch, indices, probability, scores)
+            contender.pending[number] = [self._row(contender, cell, prediction) for prediction in predictions]
+        except Exception as error:  # whatever a model does, the others are still scored
+            contender.fail(error)
+            return
+        self.outcome.scored += len(indices)
+        self._advance(len(indices))
+
+    @staticmethod
+    def _append(together: Sequence[Contender], place: tuple[int, int]) -> None:
+        for contender in together:
+            contender.stores[place][1].append(contender.pending)
+            contender.pending = {}
+
+    def _preparation(self, entry: ModelEntry) -> Preparation:
+        """Return what a model wants of a sample, the same object for all models of a class."""
+        name = zoo.registered_name(entry.model)
+        if name not in self.preparations:
+            self.preparations[name] = Preparation(zoo.edge_width(name), zoo.post_function(name))
+        return self.preparations[name]
+
+    def _row(self, contender: Contender, cell: Cell, prediction: ImagePrediction) -> dict[str, Any]:
         """Make the row of an image, and keep its pictures where they are asked for."""
         stem = cell.images.stem(prediction.index)
         if not bool(torch.isfinite(prediction.probability).all()):
             raise RequestError(
                 f"{cell.model.name} gives values that are not finite for {stem}", "probabilities in [0, 1]"
             )
-        row = prediction.row(cell, self.calibration)
-        name = cell.images.entry.name
-        if self.suite.save_predictions:
-            folder = self.out / "predictions" / self._folder_name(cell.model) / safe_name(name) / cell.attack_label
-            keep_prediction(folder, stem, prediction.probability)
-        if cell.attack == NONE and prediction.index in self._previewed(cell.images):
-            pair, folder = cell.images.pairs[prediction.index], self.out / "previews"
-            model = f"{cell.model.name}@{cell.model.seed}"
-            keep_inputs(folder, name, pair)
-            keep_mask(folder, model, name, pair, prediction.probability, prediction.valid)
+        row = prediction.row(cell, contender.calibration)
+        self.pictures.keep(cell, prediction)
         return row
 
-    def _previewed(self, images: OpenSet) -> set[int]:
-        return set(spread(images.indices, self.suite.previews)) if self.suite.previews else set()
-
-    def _folder_name(self, entry: ModelEntry) -> str:
-        several = sum(entry.name == other.name for other in self.models) > 1
-        return safe_name(f"{entry.name}@{entry.seed}" if several else entry.name)
+    def _note_finished(self, cell: Cell, store: Store, place: tuple[int, int]) -> None:
+        described = {**cell.keys, "fingerprint": store.fingerprint, "images": len(cell.images.indices)}
+        self.finished[self.models.index(cell.model), place[0], place[1]] = described
 
     def _count_kept(self, images: int) -> None:
         self.outcome.kept += images

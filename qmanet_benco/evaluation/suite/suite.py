@@ -128,8 +128,11 @@ class Suite(_Part):
     image_size: Annotated[int, _within(32, 8192, "32 to 8192 pixels")] = 512
     resize: Literal["resize", "pad"] = "resize"
     batch: Annotated[int, _within(1, None, "1 or more")] = 1
-    workers: Count = 0
-    precision: Literal["fp32", "amp"] = "fp32"
+    workers: Count | None = None
+    """Processes that load images; by default a thread that loads the next batch while models look at this one; 0:
+    neither."""
+    precision: Literal["fp32", "bf16", "amp"] = "fp32"
+    """``bf16``: bfloat16 where the processor has it; ``amp``: the framework's own, half precision on a GPU."""
     seed: Seed = 0
     save_predictions: bool = False
     previews: Count = 24

@@ -1,6 +1,7 @@
 """The Hugging Face hub: a model as a folder of weights, configuration and a card that says what it is.
 
-``save_pretrained`` and ``push_to_hub`` are huggingface_hub's own; ``from_pretrained`` reads the same files as
+``save_pretrained`` and ``push_to_hub`` are those of huggingface_hub's ``ModelHubMixin``, which is not inherited: its
+import takes as long as analysing a photo. ``from_pretrained`` reads the same files as
 :func:`~qmanet_benco.load_model`. The weights carry the configuration; ``config.json`` repeats it for readers.
 """
 
@@ -14,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin
 from torch import nn
 
 from qmanet_benco.errors import RequestError
@@ -25,6 +25,7 @@ from qmanet_benco.model.weights.sources import HUB_FILE, as_name, locate
 from qmanet_benco.model.weights.trained import filled, trained_state
 
 if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Measured:
                 raise RequestError(f"{name} {score} on {self.images}", "a number from 0 to 1")
 
 
-class HubModel(nn.Module, ModelHubMixin):
+class HubModel(nn.Module):
     """What a network needs for ``from_pretrained``, ``save_pretrained`` and ``push_to_hub``.
 
     The card's facts are given as ``model_card_kwargs`` of either: ``data`` (what it was trained on), ``results``
@@ -74,6 +75,7 @@ class HubModel(nn.Module, ModelHubMixin):
 
     config: QMANetConfig
     image_size: int
+    _hub_mixin_config = None  # read by huggingface_hub: config.json is written here
 
     def save_pretrained(
         self, save_directory: str | Path, *, model_card_kwargs: dict[str, Any] | None = None, **options: Any
@@ -91,13 +93,35 @@ class HubModel(nn.Module, ModelHubMixin):
         Raises:
             RequestError: a fact for the card makes no sense, or the folder cannot be written.
         """
+        from huggingface_hub import ModelHubMixin
+
         self.generate_model_card(**(model_card_kwargs or {}))  # refuse before anything is written
         if model_card_kwargs:
             (Path(save_directory) / "README.md").unlink(missing_ok=True)
         try:
-            return super().save_pretrained(save_directory, model_card_kwargs=model_card_kwargs, **options)
+            save: Any = ModelHubMixin.save_pretrained
+            commit: str | None = save(self, save_directory, model_card_kwargs=model_card_kwargs, **options)
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
             raise RequestError(f"{save_directory} cannot be written ({error.strerror})", "a folder") from error
+        return commit
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload what :meth:`save_pretrained` writes.
+
+        Args:
+            repo_id: ``owner/name``.
+            options: of huggingface_hub's method of this name.
+
+        Returns:
+            The commit's URL.
+
+        Raises:
+            RequestError: a fact for the card makes no sense.
+        """
+        from huggingface_hub import ModelHubMixin
+
+        push: Any = ModelHubMixin.push_to_hub
+        return str(push(self, repo_id, **options))
 
     @classmethod
     def from_pretrained(
@@ -136,6 +160,8 @@ class HubModel(nn.Module, ModelHubMixin):
         Raises:
             RequestError: a result is no :class:`Measured`, or a licence is given that NoisePrint++'s does not allow.
         """
+        from huggingface_hub import ModelCard, ModelCardData
+
         restricted = "noiseprint" in self.config.noise_sources
         if restricted and licence not in ("", "other"):
             raise RequestError(

@@ -85,7 +85,7 @@ def _pass(model: Any, batch: int, compiled: bool, dtype: torch.dtype, sizes: Siz
         with torch.no_grad(), torch.autocast(sizes.device, dtype):
             # outside of the compiled part, which cannot switch TF32 off
             residual = network.noise_view.noiseprint(network.noise_view.denormalise(given["image"]))
-            call(given["image"], given["srm_residual"], residual)
+            call(given["image"], None, residual)
 
     return work
 
@@ -104,7 +104,7 @@ def _step(model: Any, batch: int, compiled: bool, dtype: torch.dtype, sizes: Siz
         optimiser.zero_grad()
         with torch.autocast(sizes.device, dtype):
             residual = network.noise_view.noiseprint(network.noise_view.denormalise(given["image"]))
-            result = call(given["image"], given["srm_residual"], residual)
+            result = call(given["image"], None, residual)
             loss = total_loss(result.mask_logits, result.edge_logits, given["mask"], band, network.config, None).total
         scaler.scale(loss).backward()
         scaler.step(optimiser)
