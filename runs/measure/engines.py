@@ -27,24 +27,27 @@ from timing import Bench, Work, describe_machine, interleaved, ratio, remember, 
 CPU = torch.device("cpu")
 
 
-def bench(weights: str = "demo", rounds: int = 7, image_size: int = 0) -> Bench:
+def bench(weights: str = "demo", rounds: int = 7, image_size: int = 0, threads: int = 0) -> Bench:
     """Measure.
 
     Args:
         weights: as for ``load_model``.
         rounds: of interleaved runs, after one that is not counted.
         image_size: side of the image in pixels; 0: the weights' own.
+        threads: of each engine; 0: as many as it likes. On a machine that does something else too, one is fairest.
 
     Raises:
         RequestError: the weights cannot be read, an engine is not installed, or there is no round.
     """
-    if rounds < 1:
-        raise RequestError(f"{rounds} rounds", "1 or more")
+    if rounds < 1 or threads < 0:
+        raise RequestError(f"{rounds} rounds with {threads} threads", "1 round or more, 0 threads or more")
+    if threads:
+        torch.set_num_threads(threads)
     model = load_model(weights)
     side = image_size or model.image_size
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     result = Bench(describe_machine(CPU) | {"image": f"{side} x {side}"}, rounds)
-    works: dict[str, Work] = {name: partial(build_engine(model, name), image) for name in ENGINES}
+    works: dict[str, Work] = {name: partial(build_engine(model, name, threads), image) for name in ENGINES}
     seconds = interleaved(works, rounds, CPU)
     remember(result, "one image", seconds)
     result.ratios += [ratio("time", f"{name} / torch", seconds[name], seconds["torch"]) for name in ENGINES[1:]]
@@ -78,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--weights", default="demo", help="as for `qmanet predict` (default: %(default)s)")
     options.add_argument("--rounds", type=int, default=7, help="interleaved runs (default: %(default)s)")
     options.add_argument("--image-size", type=int, default=0, help="side in pixels; 0: the weights' own")
+    options.add_argument("--threads", type=int, default=0, help="of each engine; 0: as many as it likes")
     return options
 
 
@@ -86,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     keep_freed_memory()
     try:
-        result = bench(given.weights, given.rounds, given.image_size)
+        result = bench(given.weights, given.rounds, given.image_size, given.threads)
     except RequestError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -292,3 +292,25 @@ def test_an_unknown_precision_is_refused_before_any_work(suite_file: Path, tmp_p
     with pytest.raises(RequestError, match="fp32, bf16"):
         launch_suite(Order(str(suite_file), str(tmp_path / "out"), precision="fp64"))
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_more_is_loaded_for_models_that_have_failed(
+    suite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from qmanet_benco.benco import scoring, shared_samples
+
+    loaded: list[int] = []
+    stock = shared_samples.SharedSamples.__getitem__
+
+    def counted(self: shared_samples.SharedSamples, index: int) -> list[object]:
+        loaded.append(index)
+        return list(stock(self, index))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no answer")
+
+    monkeypatch.setattr(shared_samples.SharedSamples, "__getitem__", counted)
+    monkeypatch.setattr(scoring, "predict_batch", fail)
+    assert launch_suite(Order(str(suite_file), str(tmp_path / "out"))) == 1
+    assert capsys.readouterr().err.count("RuntimeError: no answer") == 2
+    assert len(loaded) <= 4, "one batch of two, and the next that was on its way"

@@ -127,7 +127,9 @@ class _Run:
 
         A model that fails does not stop the others.
         """
-        room = self.processes.share(self._free_bytes()) * PART_FOR_WEIGHTS / self.processes.size
+        device = self.processes.device
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_bytes()
+        room = self.processes.share(free) * PART_FOR_WEIGHTS / self.processes.size
         group: list[Contender] = []
         for entry in self.models:
             contender, failure = None, ""
@@ -145,10 +147,6 @@ class _Run:
                 yield group
                 group.clear()  # the list is the caller's too: none of its models is kept
         yield group
-
-    def _free_bytes(self) -> int:
-        device = self.processes.device
-        return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_bytes()
 
     def _unfinished(self, entry: ModelEntry) -> dict[tuple[int, int], tuple[Cell, Store]]:
         stores = {}
@@ -235,6 +233,8 @@ class _Run:
                     if number in lacking and not contender.failure:
                         batch = prepared[preparations.index(preparation)]
                         self._score_batch(contender, contender.stores[place][0], number, indices, batch)
+                if all(contender.failure for contender in together):
+                    break
                 if time.monotonic() - last > SECONDS_BETWEEN_PARTS:
                     self._append(together, place)
                     last = time.monotonic()
