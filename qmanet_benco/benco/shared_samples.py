@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from qmanet_benco.benco import scoring
+from qmanet_benco.errors import told
 
 Sample = dict[str, Any]
 
@@ -128,8 +129,8 @@ def _portable(error: Exception) -> Exception:
     try:
         copy = pickle.loads(pickle.dumps(error))
     except Exception:  # whatever the error's own class makes of it
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error if str(copy) == str(error) else RuntimeError(f"{type(error).__name__}: {error}")
+        return RuntimeError(told(error))
+    return error if str(copy) == str(error) else RuntimeError(told(error))
 
 
 def _collated(samples: Sequence[Sequence[Sample | Exception]]) -> list[Any]:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from qmanet_benco.apps.engines.conversion import EXTRAS
-from qmanet_benco.apps.engines.engines import ENGINES, FILES, build_engine
-from qmanet_benco.apps.engines.export import export_graph
+from qmanet_benco.apps.engines.conversion import EXTRAS, require, to_onnx, to_openvino
+from qmanet_benco.apps.engines.engines import ENGINES, build_engine
 from qmanet_benco.errors import RequestError
 from qmanet_benco.memory import keep_freed_memory
+from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.builder import load_model
 from timing import Bench, Work, describe_machine, interleaved, ratio, remember, show, single
 
@@ -52,7 +52,7 @@ def bench(weights: str = "demo", rounds: int = 7, image_size: int = 0, threads: 
     remember(result, "one image", seconds)
     result.ratios += [ratio("time", f"{name} / torch", seconds[name], seconds["torch"]) for name in ENGINES[1:]]
     result.ratios.append(ratio("time", "openvino / onnx", seconds["openvino"], seconds["onnx"]))
-    sizes = {name: (_file_bytes(weights, name), _installed_bytes(EXTRAS[name])) for name in EXTRAS}
+    sizes = {name: (_file_bytes(model, name), _installed_bytes(EXTRAS[name])) for name in EXTRAS}
     for place, what in enumerate(("file", "packages")):
         line = f"openvino / onnx, bytes of the {what}"
         result.ratios.append(single("size", line, sizes["openvino"][place] / sizes["onnx"][place], None))
@@ -61,10 +61,13 @@ def bench(weights: str = "demo", rounds: int = 7, image_size: int = 0, threads: 
     return result
 
 
-def _file_bytes(weights: str, engine: str) -> int:
-    suffix = next(suffix for suffix, name in FILES.items() if name == engine)
+def _file_bytes(model: QMANetwork, engine: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        export_graph(weights, Path(folder) / f"model{suffix}", engine)
+        if engine == "openvino":
+            path = Path(folder) / "model.xml"
+            require(engine).save_model(to_openvino(model), path, compress_to_fp16=False)
+        else:
+            to_onnx(model, Path(folder) / "model.onnx")
         return sum(path.stat().st_size for path in Path(folder).iterdir())
 
 

@@ -33,6 +33,7 @@ def test_a_model_that_does_not_exist_is_told(capsys: pytest.CaptureFixture[str])
     assert "NoSuchModel" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_engines_are_compared_with_the_sizes_of_their_files() -> None:
     pytest.importorskip("openvino")
     pytest.importorskip("onnxruntime")
