@@ -1,8 +1,12 @@
-"""Lists of forgeries as the framework's JsonDataset reads them, for the stages that train the model that ships."""
+"""Lists of forgeries as the framework's JsonDataset reads them, for the stages that train the model that ships.
+
+Usage: python runs/study/lists.py OUT.json LIST.json...     joins lists to one
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,3 +40,14 @@ def read_pair(listed: Listed) -> tuple[Tensor, Tensor]:
     tampered = np.zeros(pixels.shape[:2], bool) if listed.mask is None else read_mask(listed.mask, "bright")
     image = torch.from_numpy(normalised(pixels)).permute(2, 0, 1)
     return image, torch.from_numpy(tampered.astype(np.float32))[None]
+
+
+def main(out: str, *lists: str) -> None:
+    """Joins lists."""
+    joined = [listed for path in lists for listed in read_list(Path(path))]
+    entries = [[str(image.resolve()), str(mask.resolve()) if mask else NEGATIVE] for image, mask in joined]
+    Path(out).write_text(json.dumps(entries), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

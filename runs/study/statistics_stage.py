@@ -1,6 +1,6 @@
 """Trains the encoder of block statistics alone, on statistics that are computed once: 0.2 s a step of 16 on one core.
 
-Usage: python runs/study/statistics_stage.py OUT.safetensors LIST.json... [--start WEIGHTS] [--steps 2000] [--seed 0]
+Usage: python runs/study/statistics_stage.py OUT.safetensors LIST.json... [--start WEIGHTS] [--steps 2000] [--help]
     LIST   forgeries of one size in pixels, as the framework's JsonDataset reads them (``qmanet data demo``); a step
            takes sixteen of 256 x 256 or as many pixels of another size, each list in proportion to its pixels
     start  trained weights: of b0-light, to which the statistics are added, or of b0-statistics, to go on
@@ -31,7 +31,7 @@ from qmanet_benco.model.weights.trained import trained_state
 
 BLOCKS = 16 * 32 * 32
 """Of a step."""
-LEARNING_RATE, WARMUP, DICE_WEIGHT = 2e-3, 100, 0.3
+WARMUP, DICE_WEIGHT = 100, 0.3
 
 
 class Examples(NamedTuple):
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("lists", type=Path, nargs="+")
     made.add_argument("--start", default="", help="trained weights of b0-light or b0-statistics")
     made.add_argument("--steps", type=int, default=2000)
+    made.add_argument("--learning-rate", type=float, default=2e-3)
     made.add_argument("--seed", type=int, default=0)
     return made
 
@@ -65,7 +66,8 @@ def main() -> None:
         network.load_state_dict({**network.state_dict(), **started, "_extra_state": network.get_extra_state()})
     assert network.statistics is not None
     examples = [read(path, network.statistics.statistics) for path in options.lists]
-    train(network.statistics, examples, options.steps, np.random.default_rng(options.seed))
+    random = np.random.default_rng(options.seed)
+    train(network.statistics, examples, options.steps, options.learning_rate, random)
     write_safetensors(options.out, network.state_dict(), BLOCK * examples[0].statistics.shape[2])
 
 
@@ -82,23 +84,25 @@ def read(path: Path, statistics: BlockStatistics) -> Examples:
     return Examples(torch.cat(of_images), torch.cat(of_masks))
 
 
-def train(encoder: StatisticsEncoder, examples: list[Examples], steps: int, draw: np.random.Generator) -> None:
+def train(
+    encoder: StatisticsEncoder, examples: list[Examples], steps: int, learning_rate: float, random: np.random.Generator
+) -> None:
     """AdamW with a cosine; cross entropy, and Dice of the forgeries."""
-    optimiser = torch.optim.AdamW(encoder.parameters(), LEARNING_RATE, weight_decay=0.05, fused=True)
+    optimiser = torch.optim.AdamW(encoder.parameters(), learning_rate, weight_decay=0.05, fused=True)
     pixels = np.array([float(masks.numel()) for _, masks in examples])
     left: list[list[int]] = [[] for _ in examples]
     losses: list[float] = []
     for step in range(steps):
         for group in optimiser.param_groups:
             cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2
-            group["lr"] = LEARNING_RATE * min(1, (step + 1) / WARMUP) * cosine
-        taken = int(draw.choice(len(examples), p=pixels / pixels.sum()))
+            group["lr"] = learning_rate * min(1, (step + 1) / WARMUP) * cosine
+        taken = int(random.choice(len(examples), p=pixels / pixels.sum()))
         statistics, masks = examples[taken]
         count = max(1, BLOCKS // masks[0].numel())
         if len(left[taken]) < count:
-            left[taken] = draw.permutation(len(masks)).tolist()
+            left[taken] = random.permutation(len(masks)).tolist()
         chosen, left[taken] = left[taken][:count], left[taken][count:]
-        seen, target = turned(statistics[chosen].float(), masks[chosen], draw)
+        seen, target = turned(statistics[chosen].float(), masks[chosen], random)
         logits = encoder.head(encoder.encode(seen))
         forged = target.flatten(1).sum(1) > 0
         loss = F.binary_cross_entropy_with_logits(logits, target)
@@ -113,16 +117,16 @@ def train(encoder: StatisticsEncoder, examples: list[Examples], steps: int, draw
             sys.stderr.write(f"step {step + 1} of {steps}: loss {np.mean(losses[-250:]):.4f}\n")
 
 
-def turned(statistics: Tensor, masks: Tensor, draw: np.random.Generator) -> tuple[Tensor, Tensor]:
+def turned(statistics: Tensor, masks: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Mirrored or transposed, each half of the time; the phases of the grid go along."""
     phases = BlockStatistics.PHASES
     across, down = np.arange(phases.start, phases.stop).reshape(2, BLOCK).tolist()
     before, after = list(range(phases.start)), list(range(phases.stop, statistics.shape[1]))
-    if draw.random() < 0.5:
+    if random.random() < 0.5:
         statistics, masks = statistics.flip(3)[:, [*before, *across[::-1], *down, *after]], masks.flip(3)
-    if draw.random() < 0.5:
+    if random.random() < 0.5:
         statistics, masks = statistics.flip(2)[:, [*before, *across, *down[::-1], *after]], masks.flip(2)
-    if draw.random() < 0.5:
+    if random.random() < 0.5:
         statistics, masks = statistics.transpose(2, 3)[:, [*before, *down, *across, *after]], masks.transpose(2, 3)
     return statistics, masks
 
