@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qmanet_benco.errors import DISTRIBUTIONS, missing_module
+from qmanet_benco.errors import DISTRIBUTIONS, RequestError, missing_module, told
 
 SETUP = Path(__file__).parents[1] / "setup.py"
 
@@ -90,3 +90,9 @@ def test_every_distribution_that_is_named_is_a_requirement(requirement: str) -> 
         pytest.skip("the framework asks for it")
     declared = re.findall(r'^\s*\*?"([\w.-]+[^"]*)"', SETUP.read_text(encoding="utf-8"), re.MULTILINE)
     assert any(re.match(rf"{re.escape(requirement)}\b", entry) for entry in declared), declared
+
+
+def test_a_failure_is_told_in_a_requests_own_words_or_with_its_kind() -> None:
+    assert told(RequestError("3 workers", "1 or 2")) == "3 workers; expected 1 or 2"
+    assert told(ValueError("two\n lines")) == "ValueError: two lines"
+    assert told(MemoryError()) == "MemoryError"
