@@ -17,10 +17,9 @@ from pathlib import Path
 import torch
 
 from qmanet_benco.apps.engines.conversion import EXTRAS, require, to_onnx, to_openvino
-from qmanet_benco.apps.engines.engines import ENGINES, build_engine
+from qmanet_benco.apps.engines.engines import ENGINES, OnnxEngine, OpenVinoEngine, TorchEngine
 from qmanet_benco.errors import RequestError
 from qmanet_benco.memory import keep_freed_memory
-from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.builder import load_model
 from timing import Bench, Work, describe_machine, interleaved, ratio, remember, show, single
 
@@ -47,28 +46,32 @@ def bench(weights: str = "demo", rounds: int = 7, image_size: int = 0, threads: 
     side = image_size or model.image_size
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     result = Bench(describe_machine(CPU) | {"image": f"{side} x {side}"}, rounds)
-    works: dict[str, Work] = {name: partial(build_engine(model, name, threads), image) for name in ENGINES}
-    seconds = interleaved(works, rounds, CPU)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"openvino": Path(folder) / "model.xml", "onnx": Path(folder) / "model.onnx"}
+        graph = to_openvino(model)
+        require("openvino").save_model(graph, files["openvino"], compress_to_fp16=False)
+        to_onnx(model, files["onnx"])
+        works: dict[str, Work] = {
+            "torch": partial(TorchEngine(model), image),
+            "openvino": partial(OpenVinoEngine(graph, threads), image),
+            "onnx": partial(OnnxEngine(files["onnx"], threads), image),
+        }
+        onnx_bytes = files["onnx"].stat().st_size
+        written = {
+            "onnx": onnx_bytes,
+            "openvino": sum(each.stat().st_size for each in Path(folder).iterdir()) - onnx_bytes,
+        }
+        seconds = interleaved(works, rounds, CPU)
     remember(result, "one image", seconds)
     result.ratios += [ratio("time", f"{name} / torch", seconds[name], seconds["torch"]) for name in ENGINES[1:]]
     result.ratios.append(ratio("time", "openvino / onnx", seconds["openvino"], seconds["onnx"]))
-    sizes = {name: (_file_bytes(model, name), _installed_bytes(EXTRAS[name])) for name in EXTRAS}
+    sizes = {name: (written[name], _installed_bytes(EXTRAS[name])) for name in EXTRAS}
     for place, what in enumerate(("file", "packages")):
         line = f"openvino / onnx, bytes of the {what}"
         result.ratios.append(single("size", line, sizes["openvino"][place] / sizes["onnx"][place], None))
     for name, (file, packages) in sizes.items():
         result.machine[name] = f"file {file / 1e6:.1f} MB, packages {packages / 1e6:.0f} MB"
     return result
-
-
-def _file_bytes(model: QMANetwork, engine: str) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        if engine == "openvino":
-            path = Path(folder) / "model.xml"
-            require(engine).save_model(to_openvino(model), path, compress_to_fp16=False)
-        else:
-            to_onnx(model, Path(folder) / "model.onnx")
-        return sum(path.stat().st_size for path in Path(folder).iterdir())
 
 
 def _installed_bytes(packages: Sequence[str]) -> int:
