@@ -197,7 +197,10 @@ _LIGHT: dict[str, Any] = dict(
 )
 """For CPUs: fewer early blocks, slimmer edge heads, noise sources without weights, faint noise amplified."""
 
-_FOR_CPUS: dict[str, dict[str, Any]] = {"b0-light": _LIGHT, "b0-statistics": {**_LIGHT, "statistics_width": 32}}
+_FOR_CPUS: dict[str, dict[str, Any]] = {
+    "b0-light": {**_ROWS["b0"], **_LIGHT},
+    "miniature-statistics": {**_ROWS["miniature"], "statistics_width": 32},
+}
 
 VARIANTS: dict[str, QMANetConfig] = {name: QMANetConfig(variant=name, **row) for name, row in _ROWS.items()}
 """Every variant by name: the paper's network, Table 2, Table 9, the backbones b0..b5, and a miniature."""
@@ -226,8 +229,8 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     """The configuration of a variant with some fields changed.
 
     Args:
-        variant: a name of :data:`VARIANTS`, a backbone and an ablation, such as ``b0-cp``, ``b0-light`` for CPUs, or
-            ``b0-statistics``: with block statistics beside the noise view.
+        variant: a name of :data:`VARIANTS`, a backbone and an ablation, such as ``b0-cp``, ``b0-light`` for CPUs,
+            or ``miniature-statistics``, with block statistics beside the noise view: what the model that ships is.
         changes: fields and their values.
 
     Raises:
@@ -237,7 +240,7 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     if backbone in (*_MIT_SIZES, "miniature") and ablation in ABLATIONS:
         return QMANetConfig(**{**_ROWS[backbone], **_ROWS[ablation], "variant": variant, **changes})
     if variant in _FOR_CPUS:
-        return QMANetConfig(**{**_ROWS["b0"], **_FOR_CPUS[variant], "variant": variant, **changes})
+        return QMANetConfig(**{**_FOR_CPUS[variant], "variant": variant, **changes})
     if variant not in VARIANTS:
         raise RequestError(f"variant {variant!r}", f"one of {', '.join(VARIANTS)}")
     return replace(VARIANTS[variant], **changes)

@@ -3,7 +3,8 @@
 Usage: python runs/study/statistics_stage.py OUT.safetensors LIST.json... [--start WEIGHTS] [--steps 2000] [--help]
     LIST   forgeries of one size in pixels, as the framework's JsonDataset reads them (``qmanet data demo``); a step
            takes sixteen of 256 x 256 or as many pixels of another size, each list in proportion to its pixels
-    start  trained weights: of b0-light, to which the statistics are added, or of b0-statistics, to go on
+    start  trained weights: of the miniature, to which the statistics are added, or of miniature-statistics, to go on
+    share  factor of what the start says by itself; 1 where it has statistics already
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("out", type=Path)
     made.add_argument("lists", type=Path, nargs="+")
-    made.add_argument("--start", default="", help="trained weights of b0-light or b0-statistics")
+    made.add_argument("--start", default="", help="trained weights of miniature or miniature-statistics")
+    made.add_argument("--share", type=float, default=1.0, help="factor of what the start says")
     made.add_argument("--steps", type=int, default=2000)
     made.add_argument("--learning-rate", type=float, default=2e-3)
     made.add_argument("--seed", type=int, default=0)
@@ -60,11 +62,15 @@ def main() -> None:
     options = parser().parse_args()
     keep_freed_memory()
     torch.manual_seed(options.seed)
-    network = QMANetwork(variant_config("b0-statistics", segmentation_weight=0.5, edge_weight=0.25, bce_weight=0.5))
+    network = QMANetwork(variant_config("miniature-statistics"))
     if options.start:
         started = trained_state(options.start).tensors
         network.load_state_dict({**network.state_dict(), **started, "_extra_state": network.get_extra_state()})
     assert network.statistics is not None
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name.startswith("decoder.head."):
+                tensor.mul_(options.share)
     examples = [read(path, network.statistics.statistics) for path in options.lists]
     random = np.random.default_rng(options.seed)
     train(network.statistics, examples, options.steps, options.learning_rate, random)

@@ -468,6 +468,6 @@ def test_missing_noiseprint_weights_stop_the_first_training_step() -> None:
 
 
 def test_training_starts_from_a_trained_network_that_is_named() -> None:
-    started = miniature(initial_weights="demo", noise_sources="srm,bayar").network.state_dict()
+    started = miniature(variant="miniature-statistics", initial_weights="demo").network.state_dict()
     trained = load_model("demo").state_dict()
     torch.testing.assert_close(started, trained, rtol=0, atol=0)

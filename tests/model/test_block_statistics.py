@@ -114,14 +114,14 @@ def test_statistics_are_those_of_float32_under_autocast() -> None:
 
 
 def small(**changes: object) -> QMANetConfig:
-    return variant_config("b0-statistics", embed_dim=8, depths=(1, 1, 1, 1), statistics_width=8, **changes)
+    return variant_config("miniature-statistics", embed_dim=8, statistics_width=8, **changes)
 
 
 def test_the_network_adds_what_the_statistics_say() -> None:
     torch.manual_seed(0)
     network = QMANetwork(small()).eval()
     assert network.statistics is not None
-    plain = QMANetwork(variant_config("b0-light", embed_dim=8, depths=(1, 1, 1, 1))).eval()
+    plain = QMANetwork(variant_config("miniature", embed_dim=8)).eval()
     own = {name: value for name, value in network.state_dict().items() if not name.startswith("statistics.")}
     plain.load_state_dict({**own, "_extra_state": plain.get_extra_state()})
     image = tensor(PHOTO)
@@ -150,7 +150,7 @@ def test_every_weight_of_the_encoder_learns() -> None:
 
 def test_checkpointing_changes_nothing() -> None:
     torch.manual_seed(0)
-    network = QMANetwork(small(drop_path=0.0)).train()
+    network = QMANetwork(small()).train()
     image = tensor(PHOTO)
     plain = network(image).mask_logits
     network.set_checkpointing(True)
@@ -170,4 +170,4 @@ def test_weights_travel_with_their_variant(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [-1, 1025])
 def test_an_impossible_width_is_refused(width: int) -> None:
     with pytest.raises(RequestError, match=f"statistics_width {width}"):
-        variant_config("b0-statistics", statistics_width=width)
+        variant_config("miniature-statistics", statistics_width=width)

@@ -100,8 +100,8 @@ def check_architecture(state: Tensor, own: QMANetConfig) -> None:
         RequestError: the stored configuration builds another network.
     """
     stored, wanted = asdict(stored_config(state)), asdict(own)
-    for name in wanted.keys() - TRAINING_FIELDS:
-        if stored[name] != wanted[name]:
+    for name in wanted:
+        if name not in TRAINING_FIELDS and stored[name] != wanted[name]:
             raise RequestError(
                 f"the weights are of a network with {name}={_words(stored[name])}",
                 f"{name}={_words(wanted[name])}",
