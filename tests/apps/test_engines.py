@@ -14,13 +14,16 @@ import pytest
 import torch
 from made_models import miniature
 from PIL import Image
+from skimage.data import astronaut
 from torch import Tensor
 
 from qmanet_benco import create_model, load_model, predict
 from qmanet_benco.apps.engines import export
 from qmanet_benco.apps.engines.engines import EngineModel, build_engine, chosen_device, load_engine, load_localizer
+from qmanet_benco.apps.predict import normalised
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.calibration import Calibration
+from qmanet_benco.model.config import variant_config
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.release import export_safetensors
 
@@ -70,6 +73,25 @@ def test_engine_gives_pytorch_s_probability_at_every_batch_and_size(
     assert found.shape == wanted.shape
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_statistics_of_blocks_survive_the_conversion_at_every_size(engine: str, tmp_path: Path) -> None:
+    """Quantising again rounds, and engines differ in a coefficient's last bit: few pixels may differ by more."""
+    pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
+    torch.manual_seed(0)
+    network = QMANetwork(variant_config("miniature-statistics", embed_dim=8, statistics_width=8)).eval()
+    torch.nn.init.normal_(network.statistics.fine[0].projection.weight, std=0.1)
+    torch.save(network.state_dict(), tmp_path / "model.pth")
+    export_safetensors(tmp_path / "model.pth", tmp_path / "model.safetensors", image_size=96)
+    export.export_graph(tmp_path / "model.safetensors", tmp_path / NAMES[engine], engine)
+    loaded = load_engine(tmp_path / NAMES[engine], threads=1)
+    for height, width in ((96, 128), (77, 131), (200, 64)):
+        x = normalised(astronaut()[:height, :width])
+        with torch.inference_mode():
+            difference = (loaded(x) - network(x)).abs()
+        assert difference.median() < 1e-5
+        assert difference.max() < 0.01
 
 
 def test_noiseprint_s_published_numbers_survive_both_conversions(shared_data: Callable[[str], Path]) -> None:

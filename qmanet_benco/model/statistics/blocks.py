@@ -8,10 +8,10 @@ What is measured: energies of the block's DCT bands, the error when the block is
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qmanet_benco.model.noise_view import GREY_LEVELS, Denormalise
@@ -59,15 +59,16 @@ class BlockStatistics(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.denormalise = Denormalise()
-        quality_50 = torch.tensor(_LUMINANCE, dtype=torch.float32).view(1, -1, 1, 1)
-        tables = torch.cat([_scaled(quality_50, quality) for quality in GHOST_QUALITIES])
-        frequency = torch.arange(BLOCK)[:, None] + torch.arange(BLOCK)
-        bands = torch.stack([((frequency >= low) & (frequency <= high)).flatten().float() for low, high in BANDS])
-        kernels = [torch.tensor(_SECOND_ORDER) / 12, torch.tensor(_LAPLACE) / 4]
-        self.register_buffer("dct", _dct_kernels(), persistent=False)
-        self.register_buffer("tables", tables, persistent=False)
-        self.register_buffer("bands", bands / bands.sum(1, keepdim=True), persistent=False)
-        self.register_buffer("residuals", torch.stack(kernels)[:, None], persistent=False)
+        frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel()
+        bands = np.stack([(frequency >= low) & (frequency <= high) for low, high in BANDS])
+        constants = {
+            "dct": _dct_kernels(),
+            "tables": np.stack([_table(quality) for quality in GHOST_QUALITIES]),
+            "bands": bands / bands.sum(1, keepdims=True),
+            "residuals": np.stack([np.array(_SECOND_ORDER) / 12, np.array(_LAPLACE) / 4])[:, None],
+        }
+        for name, values in constants.items():
+            self.register_buffer(name, torch.tensor(values.astype(np.float32)), persistent=False)
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
@@ -81,12 +82,12 @@ class BlockStatistics(nn.Module):
             chrominance = torch.cat([0.564 * (blue - luminance), 0.713 * (red - luminance)], dim=1)
             coefficients = F.conv2d(luminance - 128, self.dct, stride=BLOCK)
             energies = self._energies(luminance, chrominance, coefficients)
-            step = F.pad(luminance, (0, 1, 0, 0), mode="replicate").diff(dim=3).abs()
+            beside = F.pad(luminance, (0, 1, 0, 0), mode="replicate")[..., 1:]
             compared = [
                 _logarithm(_around(energies)),
                 _grid(luminance),
                 _around(self._of_bands((coefficients.abs() < 0.5).float())) * 2 - 1,
-                _around(_of_blocks((step < 1).float())),
+                _around(_of_blocks(((beside - luminance).abs() < 1).float())),
                 _logarithm(energies),
             ]
             saturated = _around(_of_blocks((rgb.amax(1, keepdim=True) > 250).float()))
@@ -99,8 +100,8 @@ class BlockStatistics(nn.Module):
         for table in self.tables:
             ghost = coefficients - (coefficients / table).round() * table
             energies.append(self._of_bands(ghost.square()))
-        colours = F.conv2d(chrominance.flatten(0, 1)[:, None], self.dct, stride=BLOCK)
-        energies.append(self._of_bands(colours.square()).unflatten(0, (-1, 2)).mean(1))
+        blue, red = (F.conv2d(plane, self.dct, stride=BLOCK).square() for plane in chrominance.split(1, dim=1))
+        energies.append(self._of_bands((blue + red) / 2))
         residual = F.conv2d(F.pad(luminance, (2, 2, 2, 2), mode="replicate"), self.residuals)
         return torch.cat([*energies, _of_blocks(residual.square())], dim=1)
 
@@ -109,18 +110,18 @@ class BlockStatistics(nn.Module):
         return F.conv2d(coefficients, self.bands[:, :, None, None])
 
 
-def _scaled(table: Tensor, quality: int) -> Tensor:
-    """The table of another quality, as the Independent JPEG Group's library scales it."""
+def _table(quality: int) -> NDArray[np.float64]:
+    """Quantisation of luminance as the Independent JPEG Group's library scales it, 64 x 1 x 1."""
     percent = 5000 / quality if quality < 50 else 200 - 2 * quality
-    return ((table * percent + 50) / 100).floor().clamp(1, 255)
+    return np.clip(np.floor((np.array(_LUMINANCE) * percent + 50) / 100), 1, 255).reshape(-1, 1, 1)
 
 
-def _dct_kernels() -> Tensor:
+def _dct_kernels() -> NDArray[np.float64]:
     """The orthonormal DCT-II of a block as a convolution, 64 x 1 x 8 x 8."""
-    steps = torch.arange(BLOCK, dtype=torch.float32)
-    basis = torch.cos((2 * steps + 1) * steps[:, None] * math.pi / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
-    basis[0] /= math.sqrt(2)
-    return torch.einsum("ui,vj->uvij", basis, basis).reshape(BLOCK * BLOCK, 1, BLOCK, BLOCK)
+    steps = np.arange(BLOCK)
+    basis = np.cos((2 * steps + 1) * steps[:, None] * np.pi / (2 * BLOCK)) * np.sqrt(2 / BLOCK)
+    basis[0] /= np.sqrt(2)
+    return np.einsum("ui,vj->uvij", basis, basis).reshape(BLOCK * BLOCK, 1, BLOCK, BLOCK)
 
 
 def _logarithm(energies: Tensor) -> Tensor:
@@ -129,25 +130,22 @@ def _logarithm(energies: Tensor) -> Tensor:
 
 def _grid(luminance: Tensor) -> Tensor:
     """Strength of edges at each phase of the grid, across and down, relative to their mean; B x 16 x h x w."""
-    phases = torch.stack(
-        [
-            _phases(_second_difference(luminance)),
-            _phases(_second_difference(luminance.transpose(2, 3))).transpose(2, 3),
-        ],
-        dim=1,
-    )
-    strength = _logarithm(_around(phases.square().flatten(1, 2))).unflatten(1, (2, BLOCK))
-    return (strength - strength.mean(2, keepdim=True)).flatten(1, 2)
+    across = _phases(_second_difference(luminance))
+    down = _phases(_second_difference(luminance.transpose(2, 3))).transpose(2, 3)
+    strengths = [_logarithm(_around(phases.square())) for phases in (across, down)]
+    return torch.cat([strength - strength.mean(1, keepdim=True) for strength in strengths], dim=1)
 
 
 def _second_difference(luminance: Tensor) -> Tensor:
     """|2 y - left - right| of B x 1 x H x W."""
-    return F.pad(luminance, (1, 1, 0, 0), mode="replicate").diff(n=2, dim=3).abs()
+    padded = F.pad(luminance, (1, 1, 0, 0), mode="replicate")
+    return (2 * luminance - padded[..., :-2] - padded[..., 2:]).abs()
 
 
 def _phases(difference: Tensor) -> Tensor:
     """Mean of each of a block's eight columns, B x 1 x H x W -> B x 8 x H / 8 x W / 8."""
-    return F.avg_pool2d(difference, (BLOCK, 1)).unflatten(3, (-1, BLOCK)).squeeze(1).permute(0, 3, 1, 2)
+    columns = F.avg_pool2d(difference, (BLOCK, 1))
+    return torch.cat([columns[..., phase::BLOCK] for phase in range(BLOCK)], dim=1)
 
 
 def _of_blocks(pixels: Tensor) -> Tensor:

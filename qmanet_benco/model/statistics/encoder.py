@@ -43,8 +43,8 @@ class StatisticsEncoder(nn.Module):
 
     def encode(self, statistics: Tensor) -> Tensor:
         """Statistics B x 101 x h x w -> features B x width x h x w."""
-        absolute, rest = statistics.split([BlockStatistics.COMPARED, 4], dim=1)
-        fine = self.fine(self.stem(torch.cat([F.instance_norm(absolute), absolute / 3, rest], dim=1)))
+        absolute, rest = statistics[:, : BlockStatistics.COMPARED], statistics[:, BlockStatistics.COMPARED :]
+        fine = self.fine(self.stem(torch.cat([_relative(absolute), absolute / 3, rest], dim=1)))
         middle = self.middle(self.to_middle(_even(fine)))
         coarse = self.coarse(self.to_coarse(_even(middle)))
         middle = self.middle_again(self.from_coarse(torch.cat([middle, _enlarged(coarse, middle)], dim=1)))
@@ -67,7 +67,13 @@ class RelativeBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         hidden = F.relu(self.convolution(self.norm(features)))
-        return features + self.projection(torch.cat([hidden, F.instance_norm(hidden)], dim=1))
+        return features + self.projection(torch.cat([hidden, _relative(hidden)], dim=1))
+
+
+def _relative(features: Tensor) -> Tensor:
+    """Each channel with the mean 0 and the variance 1 over its image; torch's own cannot be exported to ONNX here."""
+    centred = features - features.mean((2, 3), keepdim=True)
+    return centred / (centred.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
 
 
 def _silence(layer: nn.Module) -> None:
