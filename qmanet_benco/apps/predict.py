@@ -18,6 +18,7 @@ from qmanet_benco.apps.photo import Photo, Pixels, read_photo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.network import SMALLEST_SIDE, image_score
+from qmanet_benco.model.statistics.blocks import BLOCK
 
 THRESHOLD = 0.5
 TILE, OVERLAP = 768, 256
@@ -206,7 +207,10 @@ def _tiled(model: Localizer, pixels: Pixels) -> tuple[Plane, float]:
 
 
 def tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Windows of at most :data:`TILE` pixels a side that cover a photo and overlap by :data:`OVERLAP` or more."""
+    """Windows of at most :data:`TILE` pixels a side that cover a photo and overlap by :data:`OVERLAP` or more.
+
+    They begin where a block of a JPEG begins: what the network sees of the blocks is then that of the whole photo.
+    """
     for top, bottom in _spans(height):
         for left, right in _spans(width):
             yield slice(top, bottom), slice(left, right)
@@ -216,8 +220,9 @@ def _spans(length: int) -> list[tuple[int, int]]:
     if length <= TILE:
         return [(0, length)]
     count = -(-(length - OVERLAP) // (TILE - OVERLAP))
-    starts = [round(index * (length - TILE) / (count - 1)) for index in range(count)]
-    return [(start, start + TILE) for start in starts]
+    blocks = -(-(length - TILE) // BLOCK)
+    starts = [BLOCK * (index * blocks // (count - 1)) for index in range(count)]
+    return [(start, min(start + TILE, length)) for start in starts]
 
 
 def _ramp(length: int, before: bool, after: bool) -> Plane:

@@ -176,6 +176,7 @@ def test_tiles_cover_every_pixel_and_overlap(height: int, width: int) -> None:
     for start, stop in rows:
         assert 0 <= start < stop <= height
         assert stop - start <= room.TILE
+        assert start % 8 == 0  # of a JPEG's block
         covered[start:stop] += 1
     assert covered.min() >= 1
     assert all(after[0] <= before[1] - room.OVERLAP for before, after in itertools.pairwise(rows))

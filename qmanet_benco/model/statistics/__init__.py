@@ -1,4 +1,4 @@
 """Statistics of JPEG blocks beside the noise view; not in the paper.
 
-Only the network imports them; they import the noise view's de-normalisation and layers.
+The network imports them, and prediction the size of a block; they import the noise view's de-normalisation and layers.
 """
