@@ -25,7 +25,7 @@ NOISEPRINT_UNIT = 0.2
 """Standard deviation of NoisePrint++ on photos: its residual is divided by it (CHOICE)."""
 
 # Zhou et al. 2018, figure 4; the divisors are theirs
-_SRM_KERNELS = (
+SRM_KERNELS = (
     (4.0, ((0, 0, 0, 0, 0), (0, -1, 2, -1, 0), (0, 2, -4, 2, 0), (0, -1, 2, -1, 0), (0, 0, 0, 0, 0))),
     (12.0, ((-1, 2, -2, 2, -1), (2, -6, 8, -6, 2), (-2, 8, -12, 8, -2), (2, -6, 8, -6, 2), (-1, 2, -2, 2, -1))),
     (2.0, ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0), (0, 1, -2, 1, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 0))),
@@ -54,7 +54,7 @@ class SRM(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        kernels = np.stack([np.array(rows, np.float32)[None] / np.float32(divisor) for divisor, rows in _SRM_KERNELS])
+        kernels = np.stack([np.array(rows, np.float32)[None] / np.float32(divisor) for divisor, rows in SRM_KERNELS])
         self.register_buffer("kernels", torch.tensor(kernels), persistent=False)
 
     def forward(self, rgb: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from qmanet_benco.data.masks import read_mask
+from qmanet_benco.data.prepare.manifest import NEGATIVE
 from qmanet_benco.images import load_whole, normalised, open_image
-
-NEGATIVE = "Negative"
 
 
 class Listed(NamedTuple):

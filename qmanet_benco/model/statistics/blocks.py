@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qmanet_benco.model.noise_view import GREY_LEVELS, Denormalise
+from qmanet_benco.model.noise_view import GREY_LEVELS, SRM_KERNELS, Denormalise
 
 BLOCK = 8
 """Side of a JPEG block in pixels."""
@@ -35,7 +35,6 @@ _LUMINANCE = (
     (49, 64, 78, 87, 103, 121, 120, 101),
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
-_SECOND_ORDER = ((-1, 2, -2, 2, -1), (2, -6, 8, -6, 2), (-2, 8, -12, 8, -2), (2, -6, 8, -6, 2), (-1, 2, -2, 2, -1))
 _LAPLACE = ((0, 0, 0, 0, 0), (0, 0, 1, 0, 0), (0, 1, -4, 1, 0), (0, 0, 1, 0, 0), (0, 0, 0, 0, 0))
 
 
@@ -61,11 +60,12 @@ class BlockStatistics(nn.Module):
         self.denormalise = Denormalise()
         frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel()
         bands = np.stack([(frequency >= low) & (frequency <= high) for low, high in BANDS])
+        divisor, second_order = SRM_KERNELS[1]
         constants = {
             "dct": _dct_kernels(),
             "tables": np.stack([_table(quality) for quality in GHOST_QUALITIES]),
             "bands": bands / bands.sum(1, keepdims=True),
-            "residuals": np.stack([np.array(_SECOND_ORDER) / 12, np.array(_LAPLACE) / 4])[:, None],
+            "residuals": np.stack([np.array(second_order) / divisor, np.array(_LAPLACE) / 4])[:, None],
         }
         for name, values in constants.items():
             self.register_buffer(name, torch.tensor(values.astype(np.float32)), persistent=False)

@@ -1,0 +1,44 @@
+"""Figures of a model on a list of photos, mask and score as ``qmanet predict`` gives them.
+
+Usage: python runs/study/measure_list.py LIST.json [WEIGHTS]     (the framework's JsonDataset; default: what ships)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from lists import read_list
+from qmanet_benco import load_model, predict
+from qmanet_benco.data.masks import read_mask
+from qmanet_benco.model.calibration import ALARM_FRACTION
+
+
+def main(listed: str, weights: str = "demo") -> None:
+    """Prints pixel-F1, that of an all-tampered mask, false alarms, and the AUC of the score and of the pixels."""
+    model = load_model(weights)
+    scores, tampered, alarms, f1, everything, pixels = [], [], [], [], [], []
+    for image, mask in read_list(Path(listed)):
+        answer = predict(model, image)
+        scores.append(answer.score)
+        tampered.append(mask is not None)
+        if mask is None:
+            alarms.append(answer.tampered_fraction > ALARM_FRACTION)
+            continue
+        truth = read_mask(mask, "bright")
+        f1.append(2 * (answer.mask & truth).sum() / (answer.mask.sum() + truth.sum()))
+        everything.append(2 * truth.mean() / (1 + truth.mean()))
+        pixels.append(roc_auc_score(truth.ravel(), answer.probability.ravel()))
+    sys.stdout.write(
+        f"{len(f1)} tampered, {len(alarms)} authentic: pixel-F1 {np.mean(f1):.3f}, "
+        f"all tampered {np.mean(everything):.3f}, false alarms {np.mean(alarms):.3f}, "
+        f"AUC of the score {roc_auc_score(tampered, scores):.3f}, "
+        f"of the pixels {np.mean(pixels):.3f}\n"
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
