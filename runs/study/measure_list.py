@@ -5,6 +5,7 @@ Usage: python runs/study/measure_list.py LIST.json [WEIGHTS]     (the framework'
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -17,11 +18,20 @@ from qmanet_benco.data.masks import read_mask
 from qmanet_benco.model.calibration import ALARM_FRACTION
 
 
-def main(listed: str, weights: str = "demo") -> None:
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("list", type=Path)
+    made.add_argument("weights", nargs="?", default="demo")
+    return made
+
+
+def main() -> None:
     """Prints pixel-F1, that of an all-tampered mask, false alarms, and the AUC of the score and of the pixels."""
-    model = load_model(weights)
+    options = parser().parse_args()
+    model = load_model(options.weights)
     scores, tampered, alarms, f1, everything, pixels = [], [], [], [], [], []
-    for image, mask in read_list(Path(listed)):
+    for image, mask in read_list(options.list):
         answer = predict(model, image)
         scores.append(answer.score)
         tampered.append(mask is not None)
@@ -41,4 +51,4 @@ def main(listed: str, weights: str = "demo") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
