@@ -1,4 +1,4 @@
-"""The first two minutes: demo forgeries, the stock trainer, the stock tests, one table and one picture.
+"""The first minutes: demo forgeries, the stock trainer, the stock tests, one table and one picture.
 
 Each step is a command that is printed before it runs, so that the reader can repeat it with data of his own.
 """
@@ -21,10 +21,11 @@ import numpy as np
 
 from qmanet_benco.data.forge.demo import all_tampered_f1, constant_mask_f1
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.weights.sources import DEMO
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SIZE = 128
+IMAGE_SIZE = 256
 F1_KEY = "test_pixel-level F1"
 ATTACK_LEVELS = "blur=3,7 noise=3,11 jpeg=90,70"
 _ATTACKS = {
@@ -32,7 +33,8 @@ _ATTACKS = {
     "GaussNoise": "Gaussian noise, variance",
     "JpegCompression": "JPEG, quality",
 }
-MODEL_FLAGS = ("--model", "QMANet", "--variant", "miniature")
+MODEL_FLAGS = ("--model", "QMANet", "--variant", "miniature-statistics")
+START_FLAGS = ("--initial_weights", DEMO)
 SIZE_FLAGS = ("--image_size", str(IMAGE_SIZE), "--if_resizing")
 
 
@@ -53,7 +55,7 @@ class Summary:
 
 
 def run_quickstart(out: Path, *, train_count: int, test_count: int, epochs: int, seed: int) -> Summary:
-    """Make forgeries, train, test, stress, and draw.
+    """Make forgeries, train the model that ships further on them, test, stress, and draw.
 
     Args:
         out: a new or empty folder; everything goes below it.
@@ -73,7 +75,7 @@ def run_quickstart(out: Path, *, train_count: int, test_count: int, epochs: int,
         raise RequestError(f"{out} is not empty", "a new folder", "name another one, or remove it")
     demo, run = out / "demo", out / "run"
     counts = ("--train-count", str(train_count), "--test-count", str(test_count))
-    _step("data", "demo", str(demo), *counts, "--size", str(IMAGE_SIZE), "--seed", str(seed))
+    _step("data", "demo", str(demo), *counts, "--size", str(IMAGE_SIZE), "--seed", str(seed), "--edited", "1")
     _step("benco", "train", "--nproc", str(_processes()), *_train_flags(demo, run, epochs, seed))
     checkpoint = run / f"checkpoint-{epochs - 1}.pth"
     common = (*MODEL_FLAGS, *SIZE_FLAGS, "--test_batch_size", "8", "--num_workers", "0")
@@ -166,7 +168,7 @@ def _processes() -> int:
 
 def _train_flags(demo: Path, run: Path, epochs: int, seed: int) -> list[str]:
     data = ["--data_path", str(demo / "train"), "--test_data_path", str(demo / "test")]
-    schedule = ["--epochs", str(epochs), "--lr", "2e-3", "--min_lr", "1e-5", "--warmup_epochs", "1"]
+    schedule = ["--epochs", str(epochs), "--lr", "5e-5", "--min_lr", "1e-6", "--warmup_epochs", "1"]
     batches = [
         "--batch_size",
         str(8 // _processes()),
@@ -178,7 +180,7 @@ def _train_flags(demo: Path, run: Path, epochs: int, seed: int) -> list[str]:
         str(epochs),
     ]
     output = ["--output_dir", str(run), "--log_dir", str(run), "--num_workers", "0", "--seed", str(seed)]
-    return [*MODEL_FLAGS, *SIZE_FLAGS, *data, *schedule, *batches, *output]
+    return [*MODEL_FLAGS, *START_FLAGS, *SIZE_FLAGS, *data, *schedule, *batches, *output]
 
 
 def _step(*arguments: str) -> None:

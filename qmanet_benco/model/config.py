@@ -49,7 +49,7 @@ class QMANetConfig:
     is not drowned by edges: at 24 / gain grey levels (CHOICE; SRM's authors truncate at 2 or 3)."""
 
     statistics_width: int = 0
-    """Width of the encoder of block statistics (:mod:`qmanet_benco.model.statistics`); the paper has none: 0."""
+    """Width of the encoder of statistics (:mod:`qmanet_benco.model.statistics`); the paper has none: 0."""
 
     interaction_stages: tuple[int, ...] = STAGES
     """Stages with alignment and DFCM. Table 2: none is CP, only stage 4 is SS."""
@@ -199,7 +199,7 @@ _LIGHT: dict[str, Any] = dict(
 
 _FOR_CPUS: dict[str, dict[str, Any]] = {
     "b0-light": {**_ROWS["b0"], **_LIGHT},
-    "miniature-statistics": {**_ROWS["miniature"], "statistics_width": 32},
+    "miniature-statistics": {**_ROWS["miniature"], "statistics_width": 64},
 }
 
 VARIANTS: dict[str, QMANetConfig] = {name: QMANetConfig(variant=name, **row) for name, row in _ROWS.items()}
@@ -230,7 +230,7 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
 
     Args:
         variant: a name of :data:`VARIANTS`, a backbone and an ablation, such as ``b0-cp``, ``b0-light`` for CPUs,
-            or ``miniature-statistics``, with block statistics beside the noise view: what the model that ships is.
+            or ``miniature-statistics``, with statistics beside the noise view: what the model that ships is.
         changes: fields and their values.
 
     Raises:

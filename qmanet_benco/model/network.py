@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple, cast
 
@@ -114,7 +115,9 @@ class QMANetwork(HubModel):
         """
         self._check(image)
         noise_view = self.noise_view(image, srm, noiseprint)
-        statistics = None if self.statistics is None else self._run(self.statistics, image)
+        statistics = None
+        if self.statistics is not None:
+            statistics = self._run(self.statistics.encode, self.statistics.measured(image))
         levels = self._alternate(image, noise_view, statistics)
         mask_logits = upsample(self._decode(levels, statistics), image.shape[2:]).float()
         edge_logits = self.edge_heads([level.rgb for level in levels]) if edges else ()
@@ -154,7 +157,7 @@ class QMANetwork(HubModel):
         return self._run(self.aggregation.levels[stage], queries, rgb, noise)
 
     def _decode(self, levels: tuple[Level, ...], statistics: Tensor | None) -> Tensor:
-        """Equation 7, at stride 4; what the block statistics say by themselves is added."""
+        """Equation 7, at stride 4; what the statistics say by themselves is added."""
         chosen = [levels[level - 1] for level in self.config.decoder_levels]
         size = levels[0].rgb.shape[2:]
         logits = self.decoder(chosen, size)
@@ -177,7 +180,7 @@ class QMANetwork(HubModel):
         """
         check_architecture(state, self.config)
 
-    def _run(self, module: nn.Module, *inputs: Any) -> Any:
+    def _run(self, module: Callable[..., Any], *inputs: Any) -> Any:
         if self.checkpointing and self.training:
             return checkpoint(module, *inputs, use_reentrant=False)
         return module(*inputs)

@@ -1,8 +1,9 @@
-"""Trains the encoder of block statistics alone, on statistics that are computed once: 0.2 s a step of 16 on one core.
+"""Trains the encoder of statistics alone, on statistics that are computed once and kept beside each list.
 
 Usage: python runs/study/statistics_stage.py OUT.safetensors LIST.json... [--start WEIGHTS] [--steps 2000] [--help]
     LIST   forgeries of one size in pixels, as the framework's JsonDataset reads them (``qmanet data demo``); a step
-           takes sixteen of 256 x 256 or as many pixels of another size, each list in proportion to its pixels
+           takes sixteen of 256 x 256 or as many pixels of another size, each list in proportion to its pixels; what is
+           measured of an image is kept in LIST.statistics.npy, 1.4 MB for each of 512 x 512
     start  trained weights: of the miniature, to which the statistics are added, or of miniature-statistics, to go on
     share  factor of what the start says by itself; 1 where it has statistics already
 """
@@ -18,28 +19,33 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lists import read_list, read_pair
+from lists import Listed, read_list, read_pair
 from qmanet_benco.errors import RequestError
+from qmanet_benco.files import write_atomically, writing
 from qmanet_benco.memory import keep_freed_memory
 from qmanet_benco.model.config import variant_config
 from qmanet_benco.model.network import QMANetwork
-from qmanet_benco.model.statistics.blocks import BLOCK, BlockStatistics
+from qmanet_benco.model.statistics.blocks import BLOCK
 from qmanet_benco.model.statistics.encoder import StatisticsEncoder
+from qmanet_benco.model.statistics.measured import ImageStatistics, mirrored, transposed
 from qmanet_benco.model.weights.files import write_safetensors
 from qmanet_benco.model.weights.trained import trained_state
 
 BLOCKS = 16 * 32 * 32
 """Of a step."""
 WARMUP, DICE_WEIGHT = 100, 0.3
+IMAGE_WEIGHT, SUSPICIOUS = 0.1, 0.02
+"""Weight of the images' cross entropy, and the share of its blocks, the highest, whose mean logit stands for it."""
 
 
 class Examples(NamedTuple):
     """What is kept of a list of forgeries."""
 
-    statistics: Tensor
-    """N x 101 x h x w in 16 bits."""
+    statistics: NDArray[np.float16]
+    """N x 175 x h x w, on disk."""
     masks: Tensor
     """The tampered part of each block, N x 1 x h x w in [0, 1]."""
 
@@ -71,30 +77,57 @@ def main() -> None:
         for name, tensor in network.named_parameters():
             if name.startswith("decoder.head."):
                 tensor.mul_(options.share)
-    examples = [read(path, network.statistics.statistics) for path in options.lists]
+    examples = [read(path, network.statistics.measured, path.with_suffix(".statistics.npy")) for path in options.lists]
     random = np.random.default_rng(options.seed)
     train(network.statistics, examples, options.steps, options.learning_rate, random)
-    write_safetensors(options.out, network.state_dict(), BLOCK * examples[0].statistics.shape[2])
+    write_safetensors(options.out, network.state_dict(), BLOCK * examples[0].masks.shape[2])
 
 
-def read(path: Path, statistics: BlockStatistics) -> Examples:
-    """Computes the statistics of a list's images."""
-    of_images, of_masks = [], []
+def read(path: Path, measured: ImageStatistics, kept: Path) -> Examples:
+    """Computes the statistics of a list's images, or takes what an earlier run left in the file ``kept``.
+
+    Raises:
+        RequestError: an image has another size than the first, or ``kept`` is of other images.
+    """
     entries = read_list(path)
-    for index, listed in enumerate(entries):
-        image, mask = read_pair(listed)
-        of_images.append(statistics(image[None]).half())
-        of_masks.append(F.avg_pool2d(mask[None], BLOCK))
-        if index % 500 == 499:
-            sys.stderr.write(f"{path}: {index + 1} of {len(entries)}\n")
-    return Examples(torch.cat(of_images), torch.cat(of_masks))
+    first = statistics_of(measured, entries[0])
+    shape = (len(entries), *first.shape)
+
+    def compute(unfinished: Path) -> None:
+        with unfinished.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
+            for index, listed in enumerate(entries):
+                values = statistics_of(measured, listed)
+                if values.shape != first.shape:
+                    size = " x ".join(str(BLOCK * side) for side in first.shape[1:])
+                    raise RequestError(
+                        f"{listed.image} has another size", f"about {size} pixels, as the first of {path}"
+                    )
+                stream.write(values.tobytes())
+                if index % 500 == 499:
+                    sys.stderr.write(f"{path}: {index + 1} of {len(entries)}\n")
+
+    if not kept.exists():
+        with writing(kept):
+            write_atomically(kept, compute, only_writer=True)
+    statistics = np.load(kept, mmap_mode="r")
+    if statistics.shape != shape or not np.allclose(statistics[0], first, atol=0.05):
+        raise RequestError(f"{kept} is of other images or another version", f"the statistics of {path}", "remove it")
+    masks = [F.avg_pool2d(read_pair(listed)[1][None], BLOCK, ceil_mode=True) for listed in entries]
+    return Examples(statistics, torch.cat(masks))
+
+
+def statistics_of(measured: ImageStatistics, listed: Listed) -> NDArray[np.float16]:
+    """Of one image, 175 x h x w."""
+    return measured(read_pair(listed)[0][None])[0].half().numpy()
 
 
 def train(
     encoder: StatisticsEncoder, examples: list[Examples], steps: int, learning_rate: float, random: np.random.Generator
 ) -> None:
-    """AdamW with a cosine; cross entropy, and Dice of the forgeries."""
-    optimiser = torch.optim.AdamW(encoder.parameters(), learning_rate, weight_decay=0.05, fused=True)
+    """AdamW with a cosine; cross entropy of blocks and images, and Dice of the forgeries."""
+    of_image = nn.Parameter(torch.ones(2))
+    optimiser = torch.optim.AdamW([*encoder.parameters(), of_image], learning_rate, weight_decay=0.05, fused=True)
     pixels = np.array([float(masks.numel()) for _, masks in examples])
     left: list[list[int]] = [[] for _ in examples]
     losses: list[float] = []
@@ -104,14 +137,18 @@ def train(
             group["lr"] = learning_rate * min(1, (step + 1) / WARMUP) * cosine
         taken = int(random.choice(len(examples), p=pixels / pixels.sum()))
         statistics, masks = examples[taken]
-        count = max(1, BLOCKS // masks[0].numel())
+        count = max(2, BLOCKS // masks[0].numel())
         if len(left[taken]) < count:
             left[taken] = random.permutation(len(masks)).tolist()
-        chosen, left[taken] = left[taken][:count], left[taken][count:]
-        seen, target = turned(statistics[chosen].float(), masks[chosen], random)
+        chosen, left[taken] = sorted(left[taken][:count]), left[taken][count:]
+        seen, target = turned(torch.from_numpy(statistics[chosen]).float(), masks[chosen], random)
         logits = encoder.head(encoder.encode(seen))
         forged = target.flatten(1).sum(1) > 0
+        suspicious = logits.flatten(1).topk(max(1, round(SUSPICIOUS * logits[0].numel())), 1).values.mean(1)
         loss = F.binary_cross_entropy_with_logits(logits, target)
+        loss = loss + IMAGE_WEIGHT * F.binary_cross_entropy_with_logits(
+            of_image[0] * suspicious + of_image[1], forged.float()
+        )
         if forged.any():
             loss = loss + DICE_WEIGHT * _dice(logits[forged], target[forged])
         optimiser.zero_grad()
@@ -124,16 +161,14 @@ def train(
 
 
 def turned(statistics: Tensor, masks: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirrored or transposed, each half of the time; the phases of the grid go along."""
-    phases = BlockStatistics.PHASES
-    across, down = np.arange(phases.start, phases.stop).reshape(2, BLOCK).tolist()
-    before, after = list(range(phases.start)), list(range(phases.stop, statistics.shape[1]))
+    """One of the eight orientations, each as often."""
     if random.random() < 0.5:
-        statistics, masks = statistics.flip(3)[:, [*before, *across[::-1], *down, *after]], masks.flip(3)
+        statistics, masks = mirrored(statistics), masks.flip(3)
+    statistics, masks = transposed(statistics), masks.transpose(2, 3)
     if random.random() < 0.5:
-        statistics, masks = statistics.flip(2)[:, [*before, *across, *down[::-1], *after]], masks.flip(2)
+        statistics, masks = mirrored(statistics), masks.flip(3)
     if random.random() < 0.5:
-        statistics, masks = statistics.transpose(2, 3)[:, [*before, *down, *across, *after]], masks.transpose(2, 3)
+        statistics, masks = transposed(statistics), masks.transpose(2, 3)
     return statistics, masks
 
 

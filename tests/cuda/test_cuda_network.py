@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.noise_view import Denormalise
+from qmanet_benco.model.statistics.copies import CopyMoveField
 from qmanet_benco.model.weights.builder import load_model
 
 pytestmark = pytest.mark.cuda
@@ -39,6 +40,18 @@ def test_probabilities_of_a_trained_network_are_the_cpu_s(
     difference = largest(network.to(device)(image.to(device)), expected)
     record_property("largest difference", difference)
     assert difference < (TF32_PROBABILITY if tf32 else SAME_PROBABILITY)
+
+
+@torch.no_grad()
+def test_copies_are_found_where_the_cpu_finds_them(
+    device: str, tf32: bool, photo: Tensor, record_property: Record
+) -> None:
+    """Its sums are exact, with TF32 too, unless cuDNN takes an FFT."""
+    field, image = CopyMoveField(), normalised(photo)
+    expected = field(image)
+    difference = largest(field.to(device)(image.to(device)), expected)
+    record_property("largest difference", difference)
+    assert difference < 1e-4
 
 
 @torch.no_grad()

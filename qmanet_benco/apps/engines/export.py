@@ -22,6 +22,7 @@ from qmanet_benco.errors import RequestError
 from qmanet_benco.files import sha256_of, writing
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
+from qmanet_benco.model.noise_view import GREY_LEVELS
 from qmanet_benco.model.weights.builder import load_model
 
 LARGEST_DIFFERENCE = 1e-3
@@ -123,9 +124,9 @@ def _compare(model: QMANetwork, path: Path) -> float:
 
 
 def _photo(batch: int, height: int, width: int) -> Tensor:
-    """Seeded, B x 3 x H x W: a smooth shade, whose noise is about that of a camera, ImageNet-normalised."""
+    """Seeded, B x 3 x H x W, ImageNet-normalised: a smooth shade in whole grey levels with a camera's noise."""
     generator = torch.Generator().manual_seed(0)
     shade = torch.linspace(0.1, 0.9, width) * torch.linspace(0.3, 1.0, height)[:, None]
     rgb = (shade + 0.02 * torch.randn(batch, 3, height, width, generator=generator)).clamp(0, 1)
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (rgb - mean) / deviation
+    return ((rgb * GREY_LEVELS).round() / GREY_LEVELS - mean) / deviation

@@ -74,24 +74,20 @@ class BlockStatistics(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """B x 3 x H x W, ImageNet-normalised -> B x 101 x ceil(H / 8) x ceil(W / 8), float32."""
         with torch.autocast(image.device.type, enabled=False):
-            height, width = image.shape[2:]
-            rgb = (self.denormalise(image) * GREY_LEVELS).round()
-            rgb = F.pad(rgb, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
-            red, green, blue = rgb.split(1, dim=1)
-            luminance = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
-            chrominance = torch.cat([0.564 * (blue - luminance), 0.713 * (red - luminance)], dim=1)
+            rgb = whole_blocks(self.denormalise(image))
+            luminance, chrominance = luminance_and_chrominance(rgb)
             coefficients = F.conv2d(luminance - 128, self.dct, stride=BLOCK)
             energies = self._energies(luminance, chrominance, coefficients)
             beside = F.pad(luminance, (0, 1, 0, 0), mode="replicate")[..., 1:]
             compared = [
-                _logarithm(_around(energies)),
+                _logarithm(around_block(energies)),
                 _grid(luminance),
-                _around(self._of_bands((coefficients.abs() < 0.5).float())) * 2 - 1,
-                _around(_of_blocks(((beside - luminance).abs() < 1).float())),
+                around_block(self._of_bands((coefficients.abs() < 0.5).float())) * 2 - 1,
+                around_block(mean_of_block(((beside - luminance).abs() < 1).float())),
                 _logarithm(energies),
             ]
-            saturated = _around(_of_blocks((rgb.amax(1, keepdim=True) > 250).float()))
-            colour = _of_blocks(torch.cat([(luminance - 128) / 64, chrominance / 32], dim=1))
+            saturated = around_block(mean_of_block((rgb.amax(1, keepdim=True) > 250).float()))
+            colour = mean_of_block(torch.cat([(luminance - 128) / 64, chrominance / 32], dim=1))
             return torch.cat([*compared, saturated, colour], dim=1)
 
     def _energies(self, luminance: Tensor, chrominance: Tensor, coefficients: Tensor) -> Tensor:
@@ -103,11 +99,24 @@ class BlockStatistics(nn.Module):
         blue, red = (F.conv2d(plane, self.dct, stride=BLOCK).square() for plane in chrominance.split(1, dim=1))
         energies.append(self._of_bands((blue + red) / 2))
         residual = F.conv2d(F.pad(luminance, (2, 2, 2, 2), mode="replicate"), self.residuals)
-        return torch.cat([*energies, _of_blocks(residual.square())], dim=1)
+        return torch.cat([*energies, mean_of_block(residual.square())], dim=1)
 
     def _of_bands(self, coefficients: Tensor) -> Tensor:
         """Means over each band, B x 64 x h x w -> B x 4 x h x w."""
         return F.conv2d(coefficients, self.bands[:, :, None, None])
+
+
+def whole_blocks(rgb: Tensor) -> Tensor:
+    """RGB in [0, 1], B x 3 x H x W -> whole grey levels 0..255, padded until 8 divides both sides."""
+    height, width = rgb.shape[2:]
+    return F.pad((rgb * GREY_LEVELS).round(), (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
+
+
+def luminance_and_chrominance(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """B x 3 x H x W -> B x 1 x H x W, B x 2 x H x W, as ITU-R BT.601 and JPEG weigh them."""
+    red, green, blue = rgb.split(1, dim=1)
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    return luminance, torch.cat([0.564 * (blue - luminance), 0.713 * (red - luminance)], dim=1)
 
 
 def _table(quality: int) -> NDArray[np.float64]:
@@ -132,7 +141,7 @@ def _grid(luminance: Tensor) -> Tensor:
     """Strength of edges at each phase of the grid, across and down, relative to their mean; B x 16 x h x w."""
     across = _phases(_second_difference(luminance))
     down = _phases(_second_difference(luminance.transpose(2, 3))).transpose(2, 3)
-    strengths = [_logarithm(_around(phases.square())) for phases in (across, down)]
+    strengths = [_logarithm(around_block(phases.square())) for phases in (across, down)]
     return torch.cat([strength - strength.mean(1, keepdim=True) for strength in strengths], dim=1)
 
 
@@ -148,10 +157,11 @@ def _phases(difference: Tensor) -> Tensor:
     return torch.cat([columns[..., phase::BLOCK] for phase in range(BLOCK)], dim=1)
 
 
-def _of_blocks(pixels: Tensor) -> Tensor:
+def mean_of_block(pixels: Tensor) -> Tensor:
+    """B x C x H x W, sides that 8 divides -> B x C x H / 8 x W / 8."""
     return F.avg_pool2d(pixels, BLOCK)
 
 
-def _around(blocks: Tensor) -> Tensor:
-    """Mean of each block and its eight neighbours."""
+def around_block(blocks: Tensor) -> Tensor:
+    """Mean of each block and its eight neighbours; B x C x h x w is kept."""
     return F.avg_pool2d(F.pad(blocks, (1, 1, 1, 1), mode="replicate"), 3, 1)

@@ -1,4 +1,4 @@
-"""What a small U-Net makes of the statistics of JPEG blocks, seen absolutely and relative to their image."""
+"""What a small U-Net makes of the statistics of an image's blocks, seen absolutely and relative to their image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qmanet_benco.model.libraries.timm_layers import LayerNorm2d
-from qmanet_benco.model.statistics.blocks import BlockStatistics
+from qmanet_benco.model.statistics.measured import ImageStatistics
 
 
 class StatisticsEncoder(nn.Module):
@@ -20,9 +20,8 @@ class StatisticsEncoder(nn.Module):
 
     def __init__(self, width: int, noise_channels: int) -> None:
         super().__init__()
-        self.statistics = BlockStatistics()
-        compared = BlockStatistics.COMPARED
-        self.stem = nn.Conv2d(BlockStatistics.CHANNELS + compared, width, 1)
+        self.measured = ImageStatistics()
+        self.stem = nn.Conv2d(ImageStatistics.CHANNELS + ImageStatistics.COMPARED, width, 1)
         self.fine = nn.Sequential(RelativeBlock(width), RelativeBlock(width))
         self.to_middle = nn.Conv2d(width, 2 * width, 2, 2)
         self.middle = nn.Sequential(RelativeBlock(2 * width), RelativeBlock(2 * width))
@@ -39,12 +38,12 @@ class StatisticsEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """The image B x 3 x H x W, ImageNet-normalised -> features B x width x ceil(H / 8) x ceil(W / 8)."""
-        return self.encode(self.statistics(image))
+        return self.encode(self.measured(image))
 
     def encode(self, statistics: Tensor) -> Tensor:
-        """Statistics B x 101 x h x w -> features B x width x h x w."""
-        absolute, rest = statistics[:, : BlockStatistics.COMPARED], statistics[:, BlockStatistics.COMPARED :]
-        fine = self.fine(self.stem(torch.cat([_relative(absolute), absolute / 3, rest], dim=1)))
+        """Statistics B x 175 x h x w -> features B x width x h x w."""
+        relative = _relative(statistics[:, : ImageStatistics.COMPARED])
+        fine = self.fine(self.stem(torch.cat([relative, statistics], dim=1)))
         middle = self.middle(self.to_middle(_even(fine)))
         coarse = self.coarse(self.to_coarse(_even(middle)))
         middle = self.middle_again(self.from_coarse(torch.cat([middle, _enlarged(coarse, middle)], dim=1)))
