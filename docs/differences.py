@@ -8,7 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from qmanet_benco.benco.corrections.row import Correction, nothing
 from qmanet_benco.benco.corrections.table import ROWS as CORRECTIONS
+from qmanet_benco.benco.launch import stock_script
 from qmanet_benco.benco.zoo.baselines import NOT_BUILT
 from qmanet_benco.benco.zoo.baselines import ROWS as BASELINES
 from qmanet_benco.evaluation.attacks import ATTACKS
@@ -21,9 +23,10 @@ INTRODUCTION = """\
 This page is printed by `python docs/differences.py`; a test keeps it so. File and line are
 those of IMDL-BenCo 0.1.45.
 
-A number that is meant for a table of published ones has to be the framework's, whatever one thinks of it. So its
-metrics are computed as it computes them, under its names; what we hold to be right stands beside under another name.
-`qmanet benco ... --stock` leaves out every correction below, `--without NAME` one.
+Columns with the framework's names equal its numbers, defects included, so that they can stand beside published ones.
+Where we hold another definition to be right, it has another name. The framework's scripts run with the corrections
+below; `qmanet benco ... --stock` (stock: the framework's own code, unchanged) leaves out all of them,
+`--without NAME` one.
 """
 METRICS_INTRODUCTION = """\
 ## Metrics
@@ -37,7 +40,9 @@ At image level ImageF1, ImageAUC and ImageAccuracy equal the framework's evaluat
 CORRECTIONS_INTRODUCTION = """\
 ## Corrections of the scripts
 
-None changes a published metric, augmentation or attack. `qmanet doctor` shows which apply."""
+None changes a published metric, augmentation or attack. `qmanet doctor` shows which apply. Files are below
+`qmanet_benco/`. What lets the scripts run where there is no CUDA is apart, in `benco/corrections/cpu.py`; it holds for
+`--stock` too."""
 ATTACKS_INTRODUCTION = """\
 ## Attacks
 
@@ -55,7 +60,9 @@ NOT_BUILT_INTRODUCTION = "## Models that cannot be run"
 def page() -> str:
     """Write the page as Markdown."""
     metrics = [(f"`{row.name}`", row.definition, row.averages_over, row.differs_from_stock) for row in METRICS]
-    corrections = [(f"`{row.name}`", f"`{row.stock}`", row.why, ", ".join(row.scripts)) for row in CORRECTIONS]
+    corrections = [
+        (f"`{row.name}`", f"`{row.stock}`", row.why, ", ".join(row.scripts), f"`{_file(row)}`") for row in CORRECTIONS
+    ]
     attacks = [
         (f"`{kind.name}`", kind.unit, kind.about, ", ".join(map(str, kind.paper_levels)) or "none")
         for kind in ATTACKS.values()
@@ -66,7 +73,7 @@ def page() -> str:
         METRICS_INTRODUCTION,
         _table(("column", "definition", "averages over", "differs from the framework's"), metrics),
         CORRECTIONS_INTRODUCTION,
-        _table(("name", "line of IMDLBenCo", "what is wrong there", "scripts"), corrections),
+        _table(("name", "line of IMDLBenCo", "what is wrong there", "scripts", "corrected in"), corrections),
         ATTACKS_INTRODUCTION,
         _table(("name", "unit", "what it does", "paper's levels"), attacks),
         BASELINES_INTRODUCTION,
@@ -75,6 +82,12 @@ def page() -> str:
         _table(("model", "why"), list(NOT_BUILT.items())),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _file(row: Correction) -> str:
+    """Where a correction's patch stands; what has none is done before the script starts."""
+    module = stock_script.__name__ if row.apply is nothing else row.apply.__module__
+    return f"{module.removeprefix('qmanet_benco.').replace('.', '/')}.py"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

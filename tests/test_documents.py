@@ -208,7 +208,7 @@ def test_pages_name_files_that_are_there() -> None:
 
 
 def test_a_reader_of_the_readme_is_two_steps_from_each_file() -> None:
-    assert "](docs/architecture.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "](docs/architecture.md#where-is)" in (ROOT / "README.md").read_text(encoding="utf-8")
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     section = text.partition("## Where is ...?")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ") and "`" in line]

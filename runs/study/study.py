@@ -26,7 +26,7 @@ from qmanet_benco.benco.seam.checkpoints import newest_checkpoint
 from qmanet_benco.data.forge.demo import all_tampered_f1, constant_mask_f1
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically, write_text_atomically
-from study_rows import ROWS, Budget, Given, Row, rate_of, scored_sets, suite_of, train_command
+from study_rows import ROWS, Budget, Given, Row, rate_of, suite_of, train_command
 from study_set import StudySet
 
 logger = logging.getLogger(__name__)
@@ -41,12 +41,12 @@ PLAIN, ATTACKED = "suite", "suite-attacked"
 
 
 def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budget: Budget, jobs: int = 1) -> list[str]:
-    """Train what is not trained, ``jobs`` rows at a time (0: none), score everything, write the tables.
+    """Train what is not trained, ``jobs`` at a time (0: none), each row's first seed first; score, write the tables.
 
     Returns:
         One line for each training that failed; the others are scored all the same.
     """
-    wanted = [(row, seed) for row in rows for seed in row.seeds]
+    wanted = sorted(((row, seed) for row in rows for seed in row.seeds), key=lambda pair: pair[1])
     folders = {(row.name, seed): trained_into(out, row, seed) for row, seed in wanted}
 
     def command_of(row: Row, seed: int) -> list[str]:
@@ -70,7 +70,7 @@ def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budg
     if not trained:
         raise RequestError("no row was trained", "one or more", "; ".join(failures))
     first_seeds = lowest_seeds(trained)
-    score(suite_of(trained, rows, scored_sets(data), [], given, budget), out, PLAIN)
+    score(suite_of(trained, rows, data.scored, [], given, budget), out, PLAIN)
     score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, given, budget), out, ATTACKED)
     write_tables(out, data, budget)
     return failures
@@ -93,7 +93,14 @@ def claim(folder: Path, row: Row, budget: Budget) -> None:
     Raises:
         RequestError: the folder's training was begun with something else.
     """
-    asked = json.dumps({"model": row.model, **row.flags, **asdict(replace(budget, learning_rate=rate_of(row, budget)))})
+    asked = json.dumps(
+        {
+            "model": row.model,
+            "ablation": row.ablation,
+            **row.flags,
+            **asdict(replace(budget, learning_rate=rate_of(row, budget))),
+        }
+    )
     known = folder / BEGUN
     if known.exists() or any(folder.glob("checkpoint-*.pth")):
         begun = known.read_text(encoding="ascii") if known.exists() else "another version of this study"
@@ -138,7 +145,7 @@ def score(suite: Mapping[str, Any], out: Path, name: str) -> None:
 def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
     """Write ``study.csv`` (one line per row, seed, set and attack) and ``study.md`` from the suites' records."""
     records = [pandas.read_parquet(out / name / "records") for name in (PLAIN, ATTACKED)]
-    sets, size = scored_sets(data), budget.image_size
+    sets, size = data.scored, budget.image_size
     floors_f1 = {
         "all_tampered_f1": {name: all_tampered_f1(path, size) for name, path in sets.items()},
         "constant_f1": {name: constant_mask_f1(data.train, path, size) for name, path in sets.items()},
@@ -157,6 +164,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--weights", required=True, help="NoisePrint++")
     options.add_argument("--steps", type=int, default=Budget.steps)
     options.add_argument("--image_size", type=int, default=Budget.image_size)
+    options.add_argument("--backbone", choices=("b0", "miniature"), default=Budget.backbone, help="QMA-Net's size")
+    options.add_argument("--learning_rate", type=float, default=Budget.learning_rate)
     options.add_argument("--seeds", type=int, default=3, help="at most so many of a row (default: %(default)s)")
     options.add_argument("--jobs", type=int, default=1, help="trainings at once; 0: score what is trained")
     options.add_argument("--rows", default="", help=f"comma list of {', '.join(row.name for row in ROWS)}")
@@ -174,7 +183,9 @@ def main() -> int:
         if unknown:
             raise RequestError(f"row {sorted(unknown)[0]!r}", f"some of {', '.join(row.name for row in ROWS)}")
         rows = [replace(row, seeds=row.seeds[: given.seeds]) for row in ROWS if not wanted or row.name in wanted]
-        budget = Budget(steps=given.steps, image_size=given.image_size)
+        budget = Budget(
+            steps=given.steps, image_size=given.image_size, backbone=given.backbone, learning_rate=given.learning_rate
+        )
         data = StudySet.below(given.data)
         files = Given(given.weights, given.cache, given.out / "no_weights.pth")
         failures = run_study(data, given.out, files, rows, budget, given.jobs)

@@ -20,7 +20,7 @@ HEADS = ("F1", "permute-F1", "IoU", "AUC")
 FIRST = ("row", "seed", "steps", *METRICS)
 """First columns of ``study.csv``; set, attack, level, budget and floor follow."""
 DIGITS = 4
-MAIN = "QMA-Net-b0"
+MAIN = "QMA-Net"
 """The row that the others are compared with."""
 CLEAR = 2.0
 """A difference is marked that is so many of its standard errors."""

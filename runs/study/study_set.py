@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,9 @@ from qmanet_benco.progress import shown
 from study_images import COLUMNS, CROPS, GENERATED, REAL, SPLITS, TRAIN, Plan, Task, write
 from study_split import identities_of, real_pairs, validation_identities
 
+EDITED = "val_edited"
+"""In place of CASIA's two: runs/study.sh makes it from other photos."""
+
 CONTENTS = Contents(
     ".begun-by-qmanet-data-study",
     SPLITS,
@@ -36,20 +39,28 @@ CONTENTS = Contents(
 
 @dataclass(frozen=True)
 class StudySet:
-    """ManiDataset folders."""
+    """ManiDataset folders: what is trained on, and by name what is scored."""
 
     train: Path
-    generated: Path
-    """Forgeries made from validation photos, by both generators in turn."""
-    real: Path
-    """Real pairs of the validation split, whole."""
-    crops: Path
-    """A crop of each of them at its own resolution, around the tampered region."""
+    scored: Mapping[str, Path]
+
+    @property
+    def generated(self) -> Path:
+        """Forgeries of validation photos: of the region's history; with CASIA in turn with pasted ones."""
+        return self.scored["generated"]
 
     @classmethod
     def below(cls, folder: Path) -> StudySet:
-        """The folders of a set that was made into ``folder``."""
-        return cls(*(folder / split for split in SPLITS))
+        """The folders of a set that was made into ``folder``.
+
+        Of CASIA v1: generated forgeries, crops of the real pairs of the validation split at their own resolution, and
+        these pairs whole, squeezed into the square. Of other photos: forgeries whose region has another history, and
+        such as an editor makes.
+        """
+        names = {"generated": GENERATED, "real crops": CROPS, "real": REAL}
+        if (folder / EDITED).is_dir():
+            names = {"generated": GENERATED, "edited": EDITED}
+        return cls(folder / TRAIN, {name: folder / split for name, split in names.items()})
 
 
 def make_study_set(
@@ -173,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RequestError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(f"{made.train}, {made.generated}, {made.real}, {made.crops}\n")
+    sys.stdout.write(f"{made.train}, {', '.join(map(str, made.scored.values()))}\n")
     return 0
 
 

@@ -20,7 +20,7 @@ from small_training import make_images
 from study import ATTACKED, ATTACKS, PLAIN, claim, lowest_seeds, run_study, train, trained_into, write_tables
 from study_images import CROPS, GENERATED, REAL, TRAIN
 from study_report import beside_main, markdown, seed_deviation
-from study_rows import ROWS, Budget, Given, model_flags, scored_sets, suite_of, train_command
+from study_rows import ROWS, Budget, Given, model_flags, suite_of, train_command
 from study_set import StudySet
 
 BUDGET = Budget(steps=20)
@@ -47,7 +47,7 @@ def test_rows_differ_from_the_main_row_in_what_they_are_named_after_only(tmp_pat
 
 
 def test_the_main_row_and_the_floor_of_noise_have_three_seeds_and_the_others_two() -> None:
-    assert {row.name for row in ROWS if len(row.seeds) == 3} == {"QMA-Net-b0", "noise none"}
+    assert {row.name for row in ROWS if len(row.seeds) == 3} == {"QMA-Net", "noise none"}
     assert {len(row.seeds) for row in ROWS if not row.learning_rate} == {2, 3}
 
 
@@ -68,7 +68,7 @@ def test_launchers_own_flags_are_known(tmp_path: Path) -> None:
 
 def test_a_suite_names_every_trained_row_with_its_seed(tmp_path: Path) -> None:
     trained = {(ROWS[0].name, 0): tmp_path / "a.pth", (ROWS[0].name, 1): tmp_path / "b.pth"}
-    sets = scored_sets(StudySet.below(tmp_path))
+    sets = StudySet.below(tmp_path).scored
     suite = suite_of(trained, ROWS, sets, ATTACKS, GIVEN, BUDGET)
     assert [(model["name"], model["seed"]) for model in suite["models"]] == list(trained)
     assert suite["models"][0]["flags"]["noiseprint_weights"] == "checkpoint"
@@ -79,7 +79,7 @@ def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> N
     for name in (TRAIN, GENERATED, REAL, CROPS):
         make_images(tmp_path / "data" / name, 2, seed=0)
     rows = [
-        dict(model="QMA-Net-b0", seed=seed, set="generated", attack="none", level=0.0, image=str(index))
+        dict(model="QMA-Net", seed=seed, set="generated", attack="none", level=0.0, image=str(index))
         | dict(f1=0.2 * (index + seed), permute_f1=0.5, iou=0.3, auc=0.7)
         for seed in (0, 1)
         for index in (0, 1)
@@ -98,7 +98,7 @@ def test_tables_hold_the_means_of_the_records_and_the_floor(tmp_path: Path) -> N
     assert list(table.columns[:7]) == ["row", "seed", "steps", "f1", "permute_f1", "iou", "auc"]
     assert set(table["images"]) == {2}
     text = (tmp_path / "study.md").read_text()
-    assert "| QMA-Net-b0 | 2 | 0.200 +- 0.141 |" in text
+    assert "| QMA-Net | 2 | 0.200 +- 0.141 |" in text
     assert "| row | none | jpeg 70 |" in text
     assert text == markdown(table)
 
@@ -120,7 +120,7 @@ def lines_of(f1: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def test_a_difference_is_marked_where_the_seeds_set_it_apart() -> None:
-    f1 = {"QMA-Net-b0": [0.30, 0.32, 0.34], "near": [0.29, 0.31], "far": [0.20, 0.22], "one": [0.35], "nothing": [0, 0]}
+    f1 = {"QMA-Net": [0.30, 0.32, 0.34], "near": [0.29, 0.31], "far": [0.20, 0.22], "one": [0.35], "nothing": [0, 0]}
     lines = lines_of(f1)
     # variances 4e-4 with two degrees of freedom, twice 2e-4 with one; "nothing" does not count
     assert seed_deviation(lines) == pytest.approx((1.2e-3 / 4) ** 0.5)
@@ -129,7 +129,7 @@ def test_a_difference_is_marked_where_the_seeds_set_it_apart() -> None:
 
 def test_without_a_main_row_or_second_seeds_nothing_is_marked() -> None:
     assert beside_main(lines_of({"far": [0.1, 0.2]})) == {}
-    assert beside_main(lines_of({"QMA-Net-b0": [0.5], "far": [0.1]})) == {"far": "-0.400"}
+    assert beside_main(lines_of({"QMA-Net": [0.5], "far": [0.1]})) == {"far": "-0.400"}
 
 
 def test_a_row_whose_first_seed_failed_is_attacked_with_the_next(tmp_path: Path) -> None:
