@@ -200,7 +200,6 @@ def _first(seeds: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     row, column = _places(rows, STEP, device), _places(columns, STEP, device)
     seed_row, seed_column = _places(seed_rows, SEED_STEP, device), _places(seed_columns, SEED_STEP, device)
     half = own.square().sum(1).flatten(1)[:, None] / 2
-    likeness = torch.baddbmm(-half, seeds.flatten(2).transpose(1, 2), own.flatten(2))
     near_rows, near_columns = (
         (place[:, None] - other).abs() < SMALLEST_OFFSET for place, other in ((seed_row, row), (seed_column, column))
     )
