@@ -115,15 +115,20 @@ class QMANetwork(HubModel):
         """
         self._check(image)
         noise_view = self.noise_view(image, srm, noiseprint)
-        statistics = None
+        features = by_statistics = None
         if self.statistics is not None:
-            statistics = self._run(self.statistics.encode, self.statistics.measured(image))
-        levels = self._alternate(image, noise_view, statistics)
-        mask_logits = upsample(self._decode(levels, statistics), image.shape[2:]).float()
+            measured = self.statistics.measured(image)
+            features = self._run(self.statistics.encode, measured)
+            by_statistics = self.statistics.logits(measured, features)
+        levels = self._alternate(image, noise_view, features)
+        logits = self._decode(levels)
+        if by_statistics is not None:
+            logits = logits + upsample(by_statistics, logits.shape[2:])
+        mask_logits = upsample(logits, image.shape[2:]).float()
         edge_logits = self.edge_heads([level.rgb for level in levels]) if edges else ()
         return Localization(mask_logits, edge_logits, noise_view, levels)
 
-    def _alternate(self, image: Tensor, noise_view: Tensor, statistics: Tensor | None) -> tuple[Level, ...]:
+    def _alternate(self, image: Tensor, noise_view: Tensor, features: Tensor | None) -> tuple[Level, ...]:
         """Equations 1 to 6: extract, interact, aggregate, at each of the four stages."""
         rgb, noise = image, noise_view
         queries = None if self.aggregation is None else self.aggregation.initial(image.shape[0])
@@ -131,7 +136,7 @@ class QMANetwork(HubModel):
         for stage in range(4):
             rgb, noise = self.gae.stage(stage, rgb), self.lae.stage(stage, noise)  # eq. 1
             if stage == 1 and self.statistics is not None:  # stride 8, that of a JPEG block
-                noise = noise + self.statistics.to_noise(statistics)
+                noise = noise + self.statistics.to_noise(features)
             rgb, noise = self._interact(stage, rgb, noise)  # eq. 2 to 4
             queries = self._aggregate(stage, queries, rgb, noise)  # eq. 5, 6
             levels.append(Level(rgb, noise, queries))
@@ -156,12 +161,10 @@ class QMANetwork(HubModel):
             queries = self.aggregation.next_level(stage - 1, queries)
         return self._run(self.aggregation.levels[stage], queries, rgb, noise)
 
-    def _decode(self, levels: tuple[Level, ...], statistics: Tensor | None) -> Tensor:
-        """Equation 7, at stride 4; what the statistics say by themselves is added."""
+    def _decode(self, levels: tuple[Level, ...]) -> Tensor:
+        """Equation 7, at stride 4."""
         chosen = [levels[level - 1] for level in self.config.decoder_levels]
-        size = levels[0].rgb.shape[2:]
-        logits = self.decoder(chosen, size)
-        return logits if self.statistics is None else logits + upsample(self.statistics.head(statistics), size)
+        return self.decoder(chosen, levels[0].rgb.shape[2:])
 
     def set_checkpointing(self, enabled: bool) -> None:
         """Trade time for memory in training: recompute encoder blocks, interactions and MFAMs in backward."""

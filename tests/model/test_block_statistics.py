@@ -21,6 +21,7 @@ from qmanet_benco.model.config import QMANetConfig, variant_config
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.statistics.blocks import BANDS, BLOCK, GHOST_QUALITIES, SMALLEST_ENERGY, BlockStatistics
 from qmanet_benco.model.statistics.encoder import RelativeBlock, StatisticsEncoder
+from qmanet_benco.model.statistics.measured import ImageStatistics, mirrored, transposed
 
 PHOTO = astronaut()[0:192, 100:356]
 ENERGIES = BlockStatistics.PHASES.start
@@ -126,12 +127,32 @@ def test_the_network_adds_what_the_statistics_say() -> None:
     plain.load_state_dict({**own, "_extra_state": plain.get_extra_state()})
     image = tensor(PHOTO)
     with torch.no_grad():
-        added = network.statistics.head(network.statistics(image))
+        measured = network.statistics.measured(image)
+        added = network.statistics.logits(measured, network.statistics.encode(measured))
         together, alone = network.localize(image).mask_logits, plain.localize(image).mask_logits
     size = [side // 4 for side in PHOTO.shape[:2]]
     enlarged = F.interpolate(added, size, mode="bilinear")
     expected = alone + F.interpolate(enlarged, PHOTO.shape[:2], mode="bilinear")
     assert torch.allclose(together, expected, atol=1e-4)
+
+
+def test_an_answer_turns_with_its_picture() -> None:
+    """Outside of training it is the mean over all eight orientations; in training that of one."""
+    torch.manual_seed(0)
+    encoder = StatisticsEncoder(8, 16).eval()
+    for layer in encoder.modules():  # blocks begin as the identity
+        if isinstance(layer, RelativeBlock):
+            torch.nn.init.normal_(layer.projection.weight, std=0.1)
+    statistics = torch.randn(2, ImageStatistics.CHANNELS, 12, 16)
+    with torch.no_grad():
+        own = encoder.logits(statistics, encoder.encode(statistics))
+        for turned, turn in ((mirrored, lambda x: x.flip(3)), (transposed, lambda x: x.transpose(2, 3))):
+            other = turned(statistics)
+            assert torch.allclose(encoder.logits(other, encoder.encode(other)), turn(own), atol=1e-5)
+        features = encoder.encode(statistics)
+        single = encoder.head(features)
+        assert (single - own).abs().max() > 1e-3
+        assert torch.equal(encoder.train().logits(statistics, features), single)
 
 
 def test_every_weight_of_the_encoder_learns() -> None:

@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qmanet_benco.model.libraries.timm_layers import LayerNorm2d
-from qmanet_benco.model.statistics.measured import ImageStatistics
+from qmanet_benco.model.statistics.measured import ImageStatistics, mirrored, transposed
+
+ORIENTATIONS = 8
+"""Of a picture: the symmetries of a square."""
 
 
 class StatisticsEncoder(nn.Module):
@@ -48,6 +51,23 @@ class StatisticsEncoder(nn.Module):
         coarse = self.coarse(self.to_coarse(_even(middle)))
         middle = self.middle_again(self.from_coarse(torch.cat([middle, _enlarged(coarse, middle)], dim=1)))
         return self.norm(self.fine_again(self.from_middle(torch.cat([fine, _enlarged(middle, fine)], dim=1))))
+
+    def logits(self, statistics: Tensor, features: Tensor) -> Tensor:
+        """Says by itself where was tampered, B x 1 x h x w; outside of training as the mean over eight orientations.
+
+        Args:
+            statistics: B x 175 x h x w.
+            features: what :meth:`encode` made of them.
+        """
+        answers = [self.head(features)]
+        turned = statistics
+        for turns in range(0 if self.training else ORIENTATIONS - 1):  # by turns mirrored and transposed
+            turned = transposed(turned) if turns % 2 else mirrored(turned)
+            answer = self.head(self.encode(turned))
+            for turn in reversed(range(turns + 1)):
+                answer = answer.transpose(2, 3) if turn % 2 else answer.flip(3)
+            answers.append(answer)
+        return torch.stack(answers).mean(0)
 
 
 class RelativeBlock(nn.Module):
