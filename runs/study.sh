@@ -11,6 +11,7 @@
 #   JOBS         trainings at once (default 1); 0: score what is trained
 #   WORKERS      processes that make the images (default 2)
 #   COUNT        forgeries to train on, with PHOTOS (default 3600)
+#   ATTACKS      0: score no image under attack
 #   STEPS, SIZE  optimiser steps of a training (default 3000) and side of the images (default 128)
 #   BACKBONE     of QMA-Net's rows: b0 (default) or miniature
 #   LEARNING_RATE  of all rows that are not named after one (default 4e-4)
@@ -49,6 +50,8 @@ else
 fi
 qmanet noise-cache "$data/train" "$data"/val_* \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size "$SIZE"
+attacks=()
+[ "${ATTACKS:-1}" != 0 ] || attacks=(--no-attacks)
 exec python "$here/study/study.py" --data "$data" --out "$OUTPUT_DIR" --cache "$OUTPUT_DIR/residuals" \
     --weights "$NOISEPRINT" --steps "${STEPS:-3000}" --image_size "$SIZE" --rows "${ROWS:-}" \
-    --seeds "${SEEDS:-3}" --jobs "${JOBS:-1}" --backbone "${BACKBONE:-b0}" --learning_rate "${LEARNING_RATE:-4e-4}"
+    --seeds "${SEEDS:-3}" --jobs "${JOBS:-1}" --backbone "${BACKBONE:-b0}" --learning_rate "${LEARNING_RATE:-4e-4}" "${attacks[@]}"

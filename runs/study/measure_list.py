@@ -17,6 +17,9 @@ from qmanet_benco import load_model, predict
 from qmanet_benco.data.masks import read_mask
 from qmanet_benco.model.calibration import ALARM_FRACTION
 
+BIN_EDGES = (0.2, 0.4, 0.6, 0.8)
+"""Of the reliability curve."""
+
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
@@ -27,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Prints pixel-F1, that of an all-tampered mask, false alarms, and the AUC of the score and of the pixels."""
+    """Prints pixel-F1, that of an all-tampered mask, false alarms, AUC of score and pixels, the score's reliability."""
     options = parser().parse_args()
     model = load_model(options.weights)
     scores, tampered, alarms, f1, everything, pixels = [], [], [], [], [], []
@@ -48,6 +51,16 @@ def main() -> None:
         f"AUC of the score {roc_auc_score(tampered, scores):.3f}, "
         f"of the pixels {np.mean(pixels):.3f}\n"
     )
+    if model.calibration is not None:
+        bins = np.digitize(scores, BIN_EDGES)
+        parts = [np.asarray(tampered)[bins == one] for one in range(len(BIN_EDGES) + 1)]
+        lowest = (0.0, *BIN_EDGES)
+        curve = (
+            f"from {low}: {part.mean():.2f} of {len(part)}"
+            for low, part in zip(lowest, parts, strict=True)
+            if len(part)
+        )
+        sys.stdout.write(f"score: part that was tampered with: {', '.join(curve)}\n")
 
 
 if __name__ == "__main__":

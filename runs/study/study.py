@@ -40,8 +40,19 @@ PLAIN, ATTACKED = "suite", "suite-attacked"
 """Folders of the two suites, on images as they are and under attack."""
 
 
-def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budget: Budget, jobs: int = 1) -> list[str]:
+def run_study(
+    data: StudySet, out: Path, given: Given, rows: Sequence[Row], budget: Budget, jobs: int = 1, attacked: bool = True
+) -> list[str]:
     """Train what is not trained, ``jobs`` at a time (0: none), each row's first seed first; score, write the tables.
+
+    Args:
+        data: what is trained on and scored.
+        out: everything goes below it.
+        given: files that rows read beside the images.
+        rows: of the study.
+        budget: what every row gets.
+        jobs: trainings at once.
+        attacked: score generated forgeries under attack as well.
 
     Returns:
         One line for each training that failed; the others are scored all the same.
@@ -71,7 +82,8 @@ def run_study(data: StudySet, out: Path, given: Given, rows: Sequence[Row], budg
         raise RequestError("no row was trained", "one or more", "; ".join(failures))
     first_seeds = lowest_seeds(trained)
     score(suite_of(trained, rows, data.scored, [], given, budget), out, PLAIN)
-    score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, given, budget), out, ATTACKED)
+    if attacked:
+        score(suite_of(first_seeds, rows, {"generated": data.generated}, ATTACKS, given, budget), out, ATTACKED)
     write_tables(out, data, budget)
     return failures
 
@@ -144,7 +156,9 @@ def score(suite: Mapping[str, Any], out: Path, name: str) -> None:
 
 def write_tables(out: Path, data: StudySet, budget: Budget) -> None:
     """Write ``study.csv`` (one line per row, seed, set and attack) and ``study.md`` from the suites' records."""
-    records = [pandas.read_parquet(out / name / "records") for name in (PLAIN, ATTACKED)]
+    records = [
+        pandas.read_parquet(records) for name in (PLAIN, ATTACKED) if (records := out / name / "records").exists()
+    ]
     sets, size = data.scored, budget.image_size
     floors_f1 = {
         "all_tampered_f1": {name: all_tampered_f1(path, size) for name, path in sets.items()},
@@ -168,6 +182,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--learning_rate", type=float, default=Budget.learning_rate)
     options.add_argument("--seeds", type=int, default=3, help="at most so many of a row (default: %(default)s)")
     options.add_argument("--jobs", type=int, default=1, help="trainings at once; 0: score what is trained")
+    options.add_argument("--no-attacks", action="store_true", help="score no image under attack")
     options.add_argument("--rows", default="", help=f"comma list of {', '.join(row.name for row in ROWS)}")
     return options
 
@@ -188,7 +203,7 @@ def main() -> int:
         )
         data = StudySet.below(given.data)
         files = Given(given.weights, given.cache, given.out / "no_weights.pth")
-        failures = run_study(data, given.out, files, rows, budget, given.jobs)
+        failures = run_study(data, given.out, files, rows, budget, given.jobs, not given.no_attacks)
     except RequestError as error:
         sys.stderr.write(f"{error}\n")
         return 2
