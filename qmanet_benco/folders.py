@@ -26,7 +26,7 @@ NAMED = 4
 
 @dataclass
 class Listing:
-    """The files below a folder."""
+    """The files of a folder."""
 
     files: list[Path] = field(default_factory=list)
     """Sorted."""
@@ -77,27 +77,23 @@ def as_on_disk(file: str) -> str:
 
 def files_below(root: Path) -> Listing:
     """List all files below a folder; links to folders are followed, each folder once."""
-    listing = Listing()
-    for path in _walk(root):
-        name = foreign_name(path.relative_to(root).parts)
-        if name is None:
-            listing.files.append(path)
-        else:
-            listing.foreign["._*" if name.startswith("._") else name] += 1
-    listing.files.sort()
-    return listing
+    return _listed((path, path.relative_to(root).parts) for path in _walk(root))
 
 
 def files_in(folder: Path) -> Listing:
     """List the entries of one folder, folders included; the names of other programs are passed over."""
+    return _listed((path, (path.name,)) for path in folder.iterdir())
+
+
+def _listed(paths: Iterable[tuple[Path, Iterable[str]]]) -> Listing:
+    """Sort paths into the user's own and those of other programs, by their names below the user's folder."""
     listing = Listing()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = foreign_name([entry.name])
-            if name is None:
-                listing.files.append(folder / entry.name)
-            else:
-                listing.foreign["._*" if name.startswith("._") else name] += 1
+    for path, names in paths:
+        foreign = foreign_name(names)
+        if foreign is None:
+            listing.files.append(path)
+        else:
+            listing.foreign["._*" if foreign.startswith("._") else foreign] += 1
     listing.files.sort()
     return listing
 

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +137,20 @@ def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """ImageNet-normalised colours, ... x 3 in float32, of ... x 3 in 0..255."""
     mean, deviation = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (pixels.astype(np.float32) / 255 - mean) / deviation
+
+
+def encoded(picture: Image.Image | NDArray[np.uint8], kind: str, **options: Any) -> bytes:
+    """Encode a picture (an array: H x W or H x W x 3) as ``PNG`` or ``JPEG``, with Pillow's options."""
+    stream = io.BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return the two sides of a picture with the longer one at most ``side``, never enlarged."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _check_kind(path: str | Path) -> None:

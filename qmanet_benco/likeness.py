@@ -101,8 +101,8 @@ def alike(looks: Sequence[Look | None]) -> Iterator[tuple[int, int]]:
             continue
         same[look.sha256].append(position)
         if look.bits is not None and len(same[look.sha256]) == 1:
-            for band in range(BANDS):
-                bands[band, look.bits >> (band * BITS // BANDS) & 0xFFFF].append(position)
+            for band in banded(look.bits):
+                bands[band].append(position)
     for group in same.values():
         yield from ((group[0], other) for other in group[1:])
     for group in bands.values():
@@ -110,6 +110,11 @@ def alike(looks: Sequence[Look | None]) -> Iterator[tuple[int, int]]:
             for other in group[place + 1 :]:
                 if _is_near(looks[one], looks[other]):
                     yield one, other
+
+
+def banded(bits: int) -> list[tuple[int, int]]:
+    """Cut a hash into its bands, each with its place: near hashes have one in common."""
+    return [(band, bits >> (band * BITS // BANDS) & 0xFFFF) for band in range(BANDS)]
 
 
 def linked(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from qmanet_benco import __version__
 from qmanet_benco.apps.engines.engines import EngineModel
@@ -20,6 +18,7 @@ from qmanet_benco.apps.photo import RESULTS, Pixels, read_photo
 from qmanet_benco.apps.predict import Prediction, predict, resolved
 from qmanet_benco.errors import RequestError, told
 from qmanet_benco.files import write_bytes_atomically, writing
+from qmanet_benco.images import encoded
 from qmanet_benco.model.network import QMANetwork
 
 VEIL = 0.55
@@ -133,7 +132,7 @@ def write_prediction(out: Path, stem: str, pixels: Pixels, prediction: Predictio
     sixteen = (prediction.probability * 65535).round().astype(np.uint16)
     images: tuple[np.ndarray, ...] = (prediction.mask.astype(np.uint8) * 255, heat_map(pixels, prediction), sixteen)
     contents = [(f"{stem}.json", _json(record | {"complete": False}))]
-    contents += [(f"{stem}{ending}", _png(image)) for ending, image in zip(RESULTS, images, strict=True)]
+    contents += [(f"{stem}{ending}", encoded(image, "PNG")) for ending, image in zip(RESULTS, images, strict=True)]
     with writing(out):
         for name, content in (*contents, (f"{stem}.json", _json(record))):
             write_bytes_atomically(out / name, content)
@@ -221,9 +220,3 @@ def _claimed(out: Path, stem: str, source: str, held: dict[str, tuple[str, str]]
 
 def _json(record: dict[str, Any]) -> bytes:
     return json.dumps(record, indent=2, allow_nan=False).encode()
-
-
-def _png(values: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, "PNG")
-    return stream.getvalue()

@@ -12,7 +12,6 @@ The rules (``DataSet.mask_rule``):
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,12 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.data.prepare.arrays import read_arrays
-from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.images import UnusableFileError, encoded, load_whole, open_image
 from qmanet_benco.pixels import THRESHOLD, mask_colours
 
 Value = TypeVar("Value", bound=np.generic)
 
-RULES = ("bright", "dark", "nonzero", "green")
 ARRAY_ENDINGS = (".mat", ".npz", ".npy")
 PLANES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
 """Modes whose values are class ids as they are."""
@@ -38,7 +36,7 @@ def read_mask(path: Path, rule: str, *, strict: bool = False) -> NDArray[np.bool
 
     Args:
         path: an image, or a ``.mat``, ``.npz`` or ``.npy`` array.
-        rule: one of ``RULES``.
+        rule: ``bright``, ``dark``, ``nonzero`` or ``green``.
         strict: refuse shades of which nobody can tell what they mean, instead of applying the threshold to them.
 
     Returns:
@@ -99,9 +97,7 @@ def stored_from_shown(values: NDArray[Value], orientation: int) -> NDArray[Value
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     """Encode the bytes of an 8-bit grey PNG with 0 and 255; the same mask gives the same bytes."""
-    stream = io.BytesIO()
-    PillowImage.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(stream, "PNG", compress_level=3)
-    return stream.getvalue()
+    return encoded(np.where(mask, 255, 0).astype(np.uint8), "PNG", compress_level=3)
 
 
 def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

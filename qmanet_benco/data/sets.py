@@ -1,4 +1,4 @@
-"""The ten data sets as rows of data: what the paper counts, how the archives lie on disk, what has to be corrected.
+"""The ten data sets as rows of data: what the paper counts, and how the archives lie on disk.
 
 Counts, kinds and resolutions are Tables 3 (training) and 4 (tests) of the QMA-Net paper.
 """
@@ -37,8 +37,6 @@ class DataSet:
     smallest: tuple[int, int] | None = None
     """Width and height of the smallest image, as the paper prints it."""
     largest: tuple[int, int] | None = None
-    corrections: tuple[str, ...] = ()
-    """What is corrected, and who documents it."""
     scales_masks: bool = False
     """Masks of another size but the same shape as their image are scaled to it; elsewhere they are left out."""
     aliases: tuple[str, ...] = ()
@@ -64,13 +62,6 @@ _ROWS = (
         kinds={COPY_MOVE: 459, SPLICE: 461},
         smallest=(384, 256),
         largest=(384, 256),
-        corrections=(
-            "106 images have another name than their mask: matched by all numbers of the name, by the number at its "
-            "end and one photo's, and by the number at its end alone where nothing else can have it, sizes agreeing "
-            "(the masks carry the corrected names: casia1groundtruth)",
-            "the image ..._0542 has no mask and is left out (casia1groundtruth)",
-            "the mask of Sp_D_CNN_A_sec0012_ani0007_0275 lies clockwise and is turned back, as Au_sec_0012 proves",
-        ),
     ),
     DataSet(
         name="casiav2",
@@ -88,12 +79,6 @@ _ROWS = (
         kinds={COPY_MOVE: 3274, SPLICE: 1849},
         smallest=(320, 240),
         largest=(800, 600),
-        corrections=(
-            "names that differ between image and mask: matched as in CASIA v1 (casia2groundtruth)",
-            "of several versions of a mask (..._gt3) the first is used",
-            "a mask of another size than its image is turned, scaled or placed if the authentic photo that its name "
-            "gives proves how; it is left out otherwise",
-        ),
     ),
     DataSet(
         name="columbia",
@@ -107,10 +92,6 @@ _ROWS = (
         kinds={SPLICE: 180},
         smallest=(757, 568),
         largest=(1152, 768),
-        corrections=(
-            "the colour-coded mask becomes 0/255: green side tampered, as in photoholmes' loader",
-            "a splice whose green side is unchanged in an authentic photo, but its red side is not, is left out",
-        ),
     ),
     DataSet(
         name="coverage",
@@ -124,10 +105,6 @@ _ROWS = (
         kinds={COPY_MOVE: 100},
         smallest=(334, 190),
         largest=(752, 472),
-        corrections=(
-            "masks {n}copy.tif and {n}paste.tif are not used: {n}forged.tif marks the tampered region",
-            "a mask whose size differs by rounding is scaled to its image",
-        ),
         scales_masks=True,
     ),
     DataSet(
@@ -147,7 +124,6 @@ _ROWS = (
         kinds={COPY_MOVE: 236, SPLICE: 225, REMOVAL: 103},
         smallest=(500, 500),
         largest=(5616, 3744),
-        corrections=("masks are inverted in the archive (black = tampered): turned over",),
     ),
     DataSet(
         name="imd2020",
@@ -163,7 +139,6 @@ _ROWS = (
         source="https://staff.utia.cas.cz/novozada/db/",
         smallest=(260, 193),
         largest=(2958, 4437),
-        corrections=("names are made unique by the folder's name",),
     ),
     DataSet(
         name="fantasticreality",
@@ -176,7 +151,6 @@ _ROWS = (
         source="http://zefirus.org/MAG",
         smallest=(500, 333),
         largest=(6000, 4000),
-        corrections=("masks hold class ids: any id but 0 is tampered (CAT-Net's loader)",),
         as_list=True,
     ),
     DataSet(
@@ -205,9 +179,6 @@ _ROWS = (
         kinds={GENERATED: 512},
         smallest=(256, 256),
         largest=(256, 256),
-        corrections=(
-            "masks are named after the real image: matched by table.csv, or by the COCO id where it is absent",
-        ),
     ),
     DataSet(
         name="autosplice",
@@ -220,7 +191,6 @@ _ROWS = (
         kinds={GENERATED: 3621},
         smallest=(256, 256),
         largest=(4232, 4232),
-        corrections=("several images share the mask {id}_mask.png (photoholmes' loader)",),
     ),
 )
 

@@ -19,7 +19,6 @@ from qmanet_benco.data.forge.forgery import (
     ForgeryKnobs,
     compressed,
     decoded,
-    encoded,
     finished,
     forge,
     random_region,
@@ -27,7 +26,7 @@ from qmanet_benco.data.forge.forgery import (
 from qmanet_benco.data.forge.photos import Photo, pixels
 from qmanet_benco.data.masks import encode_mask, read_mask
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, load_whole, open_image
+from qmanet_benco.images import UnusableFileError, encoded, load_whole, open_image
 from qmanet_benco.pixels import as_rgb
 from study_split import Pair, identities_of
 
@@ -94,7 +93,7 @@ def write(plan: Plan, task: Task) -> dict[str, str]:
         made, sources = _generated(plan.photos[task.split], plan.size, rng)
         content, quality, _ = finished(made, rng, KNOBS)
     if not quality:
-        content = encoded(made.image)
+        content = encoded(made.image, "PNG")
     stem = f"{made.kind}_{name or '-'.join(sources)}_{task.index:05d}"
     folder = plan.folder / task.split
     file = folder / "Tp" / f"{stem}{'.jpg' if quality else '.png'}"

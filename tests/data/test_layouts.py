@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prepared import left_out, manifest, pairs_of
 
 from qmanet_benco.data.prepare.archive import Archive
-from qmanet_benco.data.prepare.casia import digits_key, first_photo_key, number_key, second_photo_key
+from qmanet_benco.data.prepare.casia import digits_key, number_key, photo_key
 from qmanet_benco.data.prepare.layouts import FINDERS
 from qmanet_benco.data.prepare.prepare import prepare
 from qmanet_benco.pairing import image_key, mask_key
@@ -43,8 +43,8 @@ def test_numbers_of_a_casia_name():
     path = Path("Tp_D_CRN_S_N_cha00063_art00014_11818_gt.png")
     assert number_key(path) == "11818"
     assert digits_key(path) == "00063-00014-11818"
-    assert (first_photo_key(path), second_photo_key(path)) == ("00063-11818", "00014-11818")
-    assert first_photo_key(Path("Tp_11818.jpg")) is None
+    assert (photo_key(path, 0), photo_key(path, 1)) == ("00063-11818", "00014-11818")
+    assert photo_key(Path("Tp_11818.jpg"), 0) is None
 
 
 def test_the_first_version_of_a_mask_is_used(tmp_path):

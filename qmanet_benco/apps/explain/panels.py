@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qmanet_benco.apps.photo import Pixels, read_photo
 from qmanet_benco.apps.predict import Plane
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import fitting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -149,8 +150,5 @@ def _axes(part: SubFigure, rows: int, columns: int, title: str) -> Any:
 
 def _small(pixels: Pixels) -> Pixels:
     """Shrink to at most :data:`LONGEST` pixels a side."""
-    factor = LONGEST / max(pixels.shape[:2])
-    if factor >= 1:
-        return pixels
-    height, width = (max(1, round(length * factor)) for length in pixels.shape[:2])
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    size = fitting((pixels.shape[1], pixels.shape[0]), LONGEST)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from qmanet_benco.apps.photo import Pixels
-from qmanet_benco.apps.predict import Plane
-from qmanet_benco.images import normalised
+from qmanet_benco.apps.predict import Plane, device_of, normalised
+from qmanet_benco.images import fitting
 from qmanet_benco.model.network import QMANetwork
 
 PREVIEW_SIDE = 1400
@@ -36,9 +36,8 @@ def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
     """Draw the noise view X_noise in colours, side x side x 3: each channel from its 1st to its 99th percentile."""
     side = model.image_size
     square = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
-    image = torch.from_numpy(normalised(np.asarray(square, np.uint8))).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        view = model.noise_view(image.to(next(model.parameters()).device))[0].float().cpu().numpy()
+        view = model.noise_view(normalised(square).to(device_of(model)))[0].float().cpu().numpy()
     low, high = (np.percentile(view, percent, axis=(1, 2), keepdims=True) for percent in (1, 99))
     scaled = (view - low) / np.maximum(high - low, 1e-9)
     return np.ascontiguousarray((scaled.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
@@ -46,17 +45,11 @@ def noise_picture(model: QMANetwork, pixels: Pixels) -> Pixels:
 
 def panel_picture(pixels: Pixels, panel: Plane) -> bytes:
     """Draw a panel of the explanation as JPEG: the photo in grey under the panel's heat, at most :data:`PANEL_SIDE`."""
-    size = preview_size(pixels.shape[0], pixels.shape[1], PANEL_SIDE)
     grey = shrunk(pixels, PANEL_SIDE).mean(axis=2, keepdims=True)
+    size = grey.shape[1], grey.shape[0]
     heat = cv2.resize(np.nan_to_num(panel).astype(np.float32), size, interpolation=cv2.INTER_LINEAR).clip(0, 1)
     colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     return encode((0.35 * grey + 0.65 * colours).clip(0, 255).astype(np.uint8), ".jpg")
-
-
-def preview_size(height: int, width: int, side: int = PREVIEW_SIDE) -> tuple[int, int]:
-    """Width and height with the longer one at most ``side``, never enlarged."""
-    scale = min(1.0, side / max(height, width))
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def encode(values: NDArray[np.uint8] | NDArray[np.uint16], ending: str) -> bytes:
@@ -76,5 +69,5 @@ def decode(content: bytes) -> Pixels:
 
 def shrunk(pixels: Pixels, side: int = PREVIEW_SIDE) -> Pixels:
     """Shrink a picture so that its longer side is at most ``side``."""
-    size = preview_size(pixels.shape[0], pixels.shape[1], side)
+    size = fitting((pixels.shape[1], pixels.shape[0]), side)
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

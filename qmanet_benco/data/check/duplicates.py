@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from qmanet_benco.likeness import BANDS, BITS, NEAR
+from qmanet_benco.likeness import NEAR, banded
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,8 @@ def alike_across_sets(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen, int]]:
     """Images of different sets whose hashes differ by ``NEAR`` bits or fewer, and by how many; equal files are not."""
     bands: dict[tuple[int, int], list[Seen]] = defaultdict(list)
     for image in seen:
-        if image.look is not None:
-            for band in range(BANDS):
-                bands[band, image.look >> (band * BITS // BANDS) & 0xFFFF].append(image)
+        for band in banded(image.look) if image.look is not None else ():
+            bands[band].append(image)
     told: set[tuple[int, str]] = set()
     for group in bands.values():
         if len({image.index for image in group}) < 2:

@@ -26,7 +26,6 @@ Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 AUTHENTIC = "authentic"
-EDIT_KINDS = ("splice", "copy-move", "removal", "retouch")
 LEAST_FRACTION, LARGEST_FRACTION = 0.003, 0.6
 """Part of the picture that a region covers in the end; others are drawn again."""
 LEAST_CHANGE = 1.0
@@ -68,31 +67,16 @@ class Edit(NamedTuple):
     mask: Mask
     """Side x side; empty for an authentic picture."""
     kind: str
-    """One of :data:`EDIT_KINDS`, or :data:`AUTHENTIC`."""
+    """What was done, or :data:`AUTHENTIC`."""
     quality: str
     """JPEG quality; empty for PNG."""
     subsampling: str
 
 
-def edit(host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs: EditKnobs) -> Edit:
-    """Makes one picture.
-
-    Args:
-        host: photo that is tampered with, H x W x 3.
-        donor: photo that a splice takes its thing from.
-        size: side in pixels.
-        kind: one of :data:`EDIT_KINDS`, or :data:`AUTHENTIC`. Where nothing can be done to the host (nothing but sky,
-            say), the picture stays authentic, and its ``kind`` says so.
-        rng: source of all randomness.
-        knobs: ranges.
-    """
-    return edit_with_twin(host, donor, size, kind, rng, knobs)[0]
-
-
 def edit_with_twin(
     host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs: EditKnobs
 ) -> tuple[Edit, Edit]:
-    """Makes one picture as :func:`edit` does, and its authentic twin.
+    """Makes one picture and its authentic twin.
 
     The twin is the same view of the host with the same history, only that nothing was changed in it: what differs
     between the two is what the network has to find.
@@ -101,7 +85,8 @@ def edit_with_twin(
         host: photo that is tampered with, H x W x 3.
         donor: photo that a splice takes its thing from.
         size: side in pixels.
-        kind: one of :data:`EDIT_KINDS`, or :data:`AUTHENTIC`.
+        kind: ``splice``, ``copy-move``, ``removal``, ``retouch`` or :data:`AUTHENTIC`. Where nothing can be done to
+            the host (nothing but sky, say), the picture stays authentic, and its ``kind`` says so.
         rng: source of all randomness.
         knobs: ranges.
 

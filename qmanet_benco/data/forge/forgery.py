@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import encoded
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-KINDS = ("splice", "copy-move", "removal")
 _INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
@@ -78,7 +78,7 @@ def forge(host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs
         host: photo that is tampered with, H x W x 3.
         donor: photo that a splice takes its region from.
         size: side of the forgery in pixels.
-        kind: one of :data:`KINDS`.
+        kind: ``splice``, ``copy-move`` or ``removal``.
         rng: source of all randomness.
         knobs: ranges.
 
@@ -127,21 +127,12 @@ def random_region(size: int, fraction: float, rng: Generator) -> Mask:
 
 def compressed(image: Image, quality: int, subsampling: str = "4:2:0") -> bytes:
     """JPEG of an image."""
-    stream = io.BytesIO()
-    PillowImage.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=subsampling)
-    return stream.getvalue()
+    return encoded(image, "JPEG", quality=quality, subsampling=subsampling)
 
 
 def decoded(content: bytes) -> Image:
     """Decode the pixels of a JPEG or PNG."""
     return np.asarray(PillowImage.open(io.BytesIO(content)))
-
-
-def encoded(image: Image) -> bytes:
-    """PNG of an image."""
-    stream = io.BytesIO()
-    PillowImage.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def finished(forgery: Forgery, rng: Generator, knobs: ForgeryKnobs) -> tuple[bytes, str, str]:
@@ -151,7 +142,7 @@ def finished(forgery: Forgery, rng: Generator, knobs: ForgeryKnobs) -> tuple[byt
         quality = int(rng.integers(low, high + 1))
         subsampling = knobs.subsamplings[rng.integers(len(knobs.subsamplings))]
         return compressed(forgery.image, quality, subsampling), str(quality), subsampling
-    return encoded(forgery.image), "", ""
+    return encoded(forgery.image, "PNG"), "", ""
 
 
 def _turned(image: Image, degrees: float) -> Image:

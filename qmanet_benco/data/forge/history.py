@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import cv2
@@ -10,6 +9,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+
+from qmanet_benco.data.forge.forgery import compressed, decoded
+from qmanet_benco.images import encoded
 
 Image = NDArray[np.uint8]
 
@@ -102,14 +104,11 @@ def saved(picture: Image, rng: Generator, knobs: HistoryKnobs) -> tuple[bytes, s
     Returns:
         The file's bytes, JPEG quality and subsampling; both are empty for PNG.
     """
-    stream = io.BytesIO()
     if rng.random() >= knobs.saved_as_jpeg:
-        PillowImage.fromarray(picture).save(stream, "PNG")
-        return stream.getvalue(), "", ""
+        return encoded(picture, "PNG"), "", ""
     low, high = knobs.final_quality
     quality, subsampling = int(rng.integers(low, high + 1)), _SUBSAMPLINGS[rng.integers(len(_SUBSAMPLINGS))]
-    PillowImage.fromarray(picture).save(stream, "JPEG", quality=quality, subsampling=subsampling)
-    return stream.getvalue(), str(quality), subsampling
+    return compressed(picture, quality, subsampling), str(quality), subsampling
 
 
 def _square(photo: Image, side: int, rng: Generator, knobs: HistoryKnobs) -> Image:
@@ -130,7 +129,5 @@ def _compressed_before(picture: Image, rng: Generator, knobs: HistoryKnobs) -> I
     """Through a JPEG whose blocks begin at the corner or, where the photo was cropped since, anywhere."""
     down, right = (0, 0) if rng.random() < knobs.aligned else (int(rng.integers(8)), int(rng.integers(8)))
     quality, subsampling = int(rng.integers(knobs.quality[0], knobs.quality[1] + 1)), _SUBSAMPLINGS[rng.integers(3)]
-    stream = io.BytesIO()
     padded = np.pad(picture, ((down, 0), (right, 0), (0, 0)), mode="edge")
-    PillowImage.fromarray(padded).save(stream, "JPEG", quality=quality, subsampling=subsampling)
-    return np.ascontiguousarray(np.asarray(PillowImage.open(stream))[down:, right:])
+    return np.ascontiguousarray(decoded(compressed(padded, quality, subsampling))[down:, right:])

@@ -59,11 +59,6 @@ PHOTOS = (
 )
 
 
-def photos_of(split: str) -> tuple[Photo, ...]:
-    """List the photos of ``train`` or ``test``."""
-    return tuple(photo for photo in PHOTOS if photo.split == split)
-
-
 def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
     """List the photos below a folder, a quarter of them for testing; seed and names alone decide which.
 

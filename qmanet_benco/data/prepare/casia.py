@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, LeftOut
@@ -31,17 +32,8 @@ def digits_key(path: Path) -> str | None:
     return "-".join(re.findall(r"\d+", mask_key(path))) or None
 
 
-def first_photo_key(path: Path) -> str | None:
-    """Return the first source photo's number and the forgery's."""
-    return _photo_and_forgery(path, 0)
-
-
-def second_photo_key(path: Path) -> str | None:
-    """Return the second source photo's number and the forgery's."""
-    return _photo_and_forgery(path, 1)
-
-
-def _photo_and_forgery(path: Path, photo: int) -> str | None:
+def photo_key(path: Path, photo: int) -> str | None:
+    """Return the number of the first (0) or the second (1) source photo and the forgery's."""
     numbers = re.findall(r"\d+", mask_key(path))
     return f"{numbers[photo]}-{numbers[2]}" if len(numbers) == 3 else None
 
@@ -49,8 +41,7 @@ def _photo_and_forgery(path: Path, photo: int) -> str | None:
 SUPPORTED_KEYS = (
     (image_key, mask_key),
     (digits_key, digits_key),
-    (first_photo_key, first_photo_key),
-    (second_photo_key, second_photo_key),
+    *((key, key) for key in (partial(photo_key, photo=0), partial(photo_key, photo=1))),
 )
 """The corrected name; all its numbers; the forgery's number together with one of the photos' numbers."""
 CASIA_KEYS = (*SUPPORTED_KEYS, (number_key, number_key))

@@ -19,7 +19,7 @@ from qmanet_benco.data.prepare.digest import lists_digest
 from qmanet_benco.data.prepare.manifest import Prepared
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.errors import RequestError
-from qmanet_benco.files import locked
+from qmanet_benco.files import locked, sha256_of
 from qmanet_benco.folders import as_on_disk
 from qmanet_benco.images import ENDINGS, UnusableFileError, load_whole, open_image
 from qmanet_benco.pixels import THRESHOLD, mask_colours
@@ -87,7 +87,7 @@ def _prepared(raw: Path, out: Path, sources: dict[str, Path], progress: Callable
         done = 0
         for name, source in sources.items():
             part = _Part(name, source.relative_to(raw).as_posix())
-            _write_part(raw, out, source, part, refuse, _counting_on(progress, done))
+            _write_part(raw, out, source, part, refuse, lambda now, before=done: progress(before + now, 0))
             parts.append(part)
             done += part.pairs + part.left_out
     manifest.put_list(out, manifest.LEFT_OUT)
@@ -99,11 +99,6 @@ def _prepared(raw: Path, out: Path, sources: dict[str, Path], progress: Callable
             log.warning("%s: %d lines repeat an earlier one, and count once more", part.source, part.repeated)
     lists = tuple(out / part.file for part in parts)
     return Prepared("tampcoco", out, tampered, 0, left_out, left_out, lists, lists_digest(lists))
-
-
-def _counting_on(progress: Callable[[int, int], None], before: int) -> Callable[[int], None]:
-    """Counts on from the parts that are done."""
-    return lambda now: progress(before + now, 0)
 
 
 def _sources(raw: Path) -> dict[str, Path]:
@@ -138,11 +133,10 @@ def _write_part(
     refuse: Callable[[str, str], None],
     progress: Callable[[int], None],
 ) -> None:
-    digest = hashlib.sha256()
     partial = manifest.partial_of(out, part.file)
     lines = _listed(raw, source) if source.is_file() else _scanned(raw, source)
     with partial.open("wb") as stream:
-        _put(stream, digest.update, b"[")
+        stream.write(b"[")
         suspicious = False
         seen: set[int] = set()
         for place, image, mask, objection in lines:
@@ -156,18 +150,13 @@ def _write_part(
             else:
                 part.repeated += _is_repeated(image, mask, seen)
                 pair = json.dumps([image, mask], ensure_ascii=False).encode("utf-8", errors="surrogateescape")
-                _put(stream, digest.update, (b",\n" if part.pairs else b"\n") + pair)
+                stream.write((b",\n" if part.pairs else b"\n") + pair)
                 part.pairs += 1
             if (part.pairs + part.left_out) % 1000 == 0:
                 progress(part.pairs + part.left_out)
-        _put(stream, digest.update, b"\n]\n")
-    part.sha256 = digest.hexdigest()
+        stream.write(b"\n]\n")
+    part.sha256 = sha256_of(partial)
     manifest.put_list(out, part.file)
-
-
-def _put(stream: IO[bytes], hashed: Callable[[bytes], None], content: bytes) -> None:
-    stream.write(content)
-    hashed(content)
 
 
 def _listed(raw: Path, source: Path) -> Iterator[tuple[str, str, str, str]]:

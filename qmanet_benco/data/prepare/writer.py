@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from qmanet_benco.data.prepare.mask_placement import mask_of_equal_size, proven_
 from qmanet_benco.data.prepare.ownership import Written, is_to_write
 from qmanet_benco.data.sets import DataSet
 from qmanet_benco.errors import RequestError
-from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
+from qmanet_benco.images import UnusableFileError, encoded, fitting, load_whole, open_image, orientation_of, read_file
 from qmanet_benco.pixels import as_rgb
 
 RESAMPLERS = ("lanczos", "bicubic", "hamming", "bilinear", "box", "nearest")
@@ -103,7 +102,7 @@ class Writer:
         if scaled != size:
             resampler = PillowImage.Resampling[self.options.resampler.upper()]
             small = as_rgb(image).resize(scaled, resampler)
-            content, suffix, hashed = _png(small), ".png", small.tobytes()
+            content, suffix, hashed = encoded(small, "PNG", compress_level=3), ".png", small.tobytes()
             mask = None if mask is None else resize_mask(mask, scaled)
             note = "; ".join([*filter(None, [note]), f"scaled from {_text(size)} by {self.options.resampler}"])
         if mask is not None and not mask.any():
@@ -202,16 +201,7 @@ def names_of(pair: ArchivePair) -> tuple[str, ...]:
 
 
 def _scaled(size: tuple[int, int], long_side: int | None) -> tuple[int, int]:
-    if long_side is None or max(size) <= long_side:
-        return size
-    factor = long_side / max(size)
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def _png(image: PillowImage.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=3)
-    return stream.getvalue()
+    return size if long_side is None else fitting(size, long_side)
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from qmanet_benco.benco.seam.pairs import spread
 from qmanet_benco.evaluation.report.figures import first_seeds, kept_images, picture_in, preview
 from qmanet_benco.evaluation.report.run import ScoredRun
+from qmanet_benco.images import encoded
 
 MOST_BYTES = 14_000_000
 """Largest size of all pictures as Base64: with tables and figures the page stays below 20 MB."""
@@ -93,9 +92,7 @@ def _disagreement(run: ScoredRun, root: Path, name: str, stem: str) -> str:
     if len(masks) < 2 or len({mask.shape for mask in masks}) > 1:
         return ""
     spread = np.stack(masks).std(axis=0) / 0.5
-    stream = io.BytesIO()
-    Image.fromarray((spread.clip(0, 1) * 255).astype(np.uint8)).save(stream, "PNG")
-    return uri(stream.getvalue(), "png")
+    return uri(encoded((spread.clip(0, 1) * 255).astype(np.uint8), "PNG"), "png")
 
 
 def uri(content: bytes, kind: str) -> str:

@@ -17,7 +17,7 @@ from qmanet_benco.evaluation.suite.open_sets import OpenSet, spread
 from qmanet_benco.evaluation.suite.records import safe_name
 from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
 from qmanet_benco.files import write_atomically
-from qmanet_benco.images import open_image
+from qmanet_benco.images import fitting, open_image
 from qmanet_benco.pixels import as_rgb, mask_colours
 
 LONG_SIDE = 256
@@ -61,7 +61,7 @@ def keep_inputs(root: Path, name: str, pair: Pair) -> None:
     if photo.is_file() and truth.is_file():
         return
     with open_image(pair.image) as image:
-        size = _small(image.size)
+        size = fitting(image.size, LONG_SIDE)
         _save(as_rgb(image).resize(size, Image.Resampling.LANCZOS), photo)
     if Path(pair.mask).is_file():
         with open_image(pair.mask) as mask:
@@ -76,7 +76,7 @@ def keep_mask(
 ) -> None:
     """Write ``mask/<model>/<set>/<stem>.png``: the probability (H x W in [0, 1]) in 8 bits, without padding."""
     with open_image(pair.image) as image:
-        size = _small(image.size)
+        size = fitting(image.size, LONG_SIDE)
     if valid is not None:
         rows, columns = int(valid.any(dim=1).sum()), int(valid.any(dim=0).sum())
         probability = probability[:rows, :columns]
@@ -89,11 +89,6 @@ def keep_prediction(folder: Path, stem: str, probability: torch.Tensor) -> None:
     """Write ``folder/<stem>.npy``: the probability, H x W in float32; a reader never meets half of it."""
     pixels = probability.numpy().astype(np.float32)
     write_atomically(folder / f"{stem}.npy", lambda path: np.save(path, pixels))
-
-
-def _small(size: tuple[int, int]) -> tuple[int, int]:
-    factor = min(1.0, LONG_SIDE / max(size))
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _save(image: Image.Image, target: Path) -> None:
