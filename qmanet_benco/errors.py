@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import shlex
 import traceback
 from collections.abc import Iterable
+from typing import Any
 
 DISTRIBUTIONS = {
     "IMDLBenCo": "imdlbenco==0.1.45",
@@ -53,6 +55,27 @@ def missing_module(error: ImportError) -> RequestError:
         "every package of docs/install.md",
         f"pip install {shlex.quote(DISTRIBUTIONS.get(module, module))}",
     )
+
+
+def require(extra: str, *modules: str) -> Any:
+    """Import what an extra of this package brings.
+
+    Returns:
+        The last of the modules.
+
+    Raises:
+        RequestError: one cannot be imported.
+    """
+    module: Any = None
+    for name in modules:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            cure = f"pip install 'qmanet-benco[{extra}]'"
+            raise RequestError(
+                f"{name} cannot be imported ({error})", f"what the extra [{extra}] brings", cure
+            ) from error
+    return module
 
 
 def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from qmanet_benco.errors import RequestError
@@ -21,7 +20,7 @@ Result = TypeVar("Result")
 IN_FLIGHT = 8
 """Files given out for each worker: enough that none waits, few enough that memory does not grow with the set."""
 
-_work: Callable[[Any], Any] | None = None
+_work: Callable[[Any], Any]
 """In a worker: what it does; it is sent once, not with every file."""
 
 
@@ -47,7 +46,8 @@ def in_order(
         for item in items:
             yield item, work(item)
         return
-    pool = ProcessPoolExecutor(workers, _context(), _begin, (work,))
+    # forked by a server of their own: forking a process that has threads can leave its locks held
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), _begin, (work,))
     flying: deque[tuple[Item, Future[Result]]] = deque()
     try:
         for item in items:
@@ -68,12 +68,6 @@ def in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _context() -> BaseContext:
-    """Processes that are forked by a server of their own: forking one that has threads can leave its locks held."""
-    methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-
-
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
@@ -90,6 +84,4 @@ def _end_with_parent() -> None:
 
 
 def _do(item: Any) -> Any:
-    if _work is None:
-        raise RuntimeError("the worker was not begun")
     return _work(item)

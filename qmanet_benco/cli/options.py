@@ -8,9 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-DEMO = "demo"
-"""The name of the demonstration weights."""
-
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Let a .pth file run code; only if you trust its source.")
 ]

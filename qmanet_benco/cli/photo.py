@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from qmanet_benco.cli.options import DEMO, AllowPickle, AsJson, Device, ImageSide, Precision, Weights, print_json
+from qmanet_benco.cli.options import AllowPickle, AsJson, Device, ImageSide, Precision, Weights, print_json
 from qmanet_benco.errors import RequestError, printable
+from qmanet_benco.model.weights.sources import DEMO
 
 
 def predict(

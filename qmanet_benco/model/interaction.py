@@ -63,16 +63,11 @@ class CrossAttention(nn.Module):
         """B x C x h x w of each modality -> what the asking one retrieves, B x C x h x w."""
         # B x heads x tokens x C / heads; were a token's channels apart in memory, torch would build the whole matrix
         q, k, v = (
-            _heads(layer(x).flatten(2).transpose(1, 2).contiguous(), self.heads)
+            layer(x).flatten(2).transpose(1, 2).contiguous().unflatten(2, (self.heads, -1)).transpose(1, 2)
             for layer, x in ((self.query, asking), (self.key, asked), (self.value, asked))
         )
         attended = F.scaled_dot_product_attention(q, k, v)
         return self.projection(attended.transpose(2, 3).reshape(asking.shape))
-
-
-def _heads(tokens: Tensor, heads: int) -> Tensor:
-    """B x L x C -> B x heads x L x C / heads."""
-    return tokens.reshape(tokens.shape[0], tokens.shape[1], heads, -1).transpose(1, 2)
 
 
 class DFCM(nn.Module):

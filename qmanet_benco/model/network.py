@@ -7,9 +7,7 @@ Localization", section 3. The forward pass reads like equations 1 to 7; sizes li
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -84,7 +82,7 @@ class QMANetwork(HubModel):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the configuration and the weights, wherever they were loaded from."""
-        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        digest = hashlib.sha256(self.config.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

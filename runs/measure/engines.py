@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from qmanet_benco.apps.engines.conversion import EXTRAS, require, to_onnx, to_openvino
+from qmanet_benco.apps.engines.conversion import EXTRAS, to_onnx, to_openvino
 from qmanet_benco.apps.engines.engines import ENGINES, OnnxEngine, OpenVinoEngine, TorchEngine
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, require
 from qmanet_benco.memory import keep_freed_memory
 from qmanet_benco.model.weights.builder import load_model
 from timing import Bench, Work, describe_machine, interleaved, ratio, remember, show, single
@@ -49,7 +49,7 @@ def bench(weights: str = "demo", rounds: int = 7, image_size: int = 0, threads: 
     with tempfile.TemporaryDirectory() as folder:
         files = {"openvino": Path(folder) / "model.xml", "onnx": Path(folder) / "model.onnx"}
         graph = to_openvino(model)
-        require("openvino").save_model(graph, files["openvino"], compress_to_fp16=False)
+        require("openvino", "openvino").save_model(graph, files["openvino"], compress_to_fp16=False)
         to_onnx(model, files["onnx"])
         works: dict[str, Work] = {
             "torch": partial(TorchEngine(model), image),

@@ -139,7 +139,7 @@ def test_the_explanation_is_pictures_with_names(user: WebUser, monkeypatch: pyte
 
 
 def test_without_the_extra_the_explanation_is_a_line(user: WebUser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "qmanet_benco.apps.explain.explain", None)
+    monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     user.analyse(small_photo(0))
     user.ask(EXPLAIN, None)
     assert "qmanet-benco[explain]" in str(user.wait())
@@ -463,5 +463,5 @@ def test_the_page_cannot_be_opened_to_other_machines(option: tuple[str, ...]) ->
 
 def test_without_gradio_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, model: QMANetwork) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(RequestError, match=r"pip install \"qmanet-benco\[app\]\""), serving(model):
+    with pytest.raises(RequestError, match=r"pip install 'qmanet-benco\[app\]'"), serving(model):
         pass

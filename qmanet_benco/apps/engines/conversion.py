@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import require
 from qmanet_benco.model.network import QMANetwork
 
 INPUT, OUTPUT = "image", "probability"
@@ -26,27 +25,6 @@ EXTRAS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
 """What ``pip install qmanet-benco[...]`` brings, by the extra's name."""
 
 
-def require(engine: str, *modules: str) -> Any:
-    """Import what an extra brings; by default all of it.
-
-    Returns:
-        The last of the modules.
-
-    Raises:
-        RequestError: one is not installed.
-    """
-    module: Any = None
-    for name in modules or EXTRAS[engine]:
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            cure = f"pip install 'qmanet-benco[{engine}]'"
-            raise RequestError(
-                f"{name} cannot be imported ({error})", f"what the extra [{engine}] brings", cure
-            ) from error
-    return module
-
-
 def to_openvino(model: QMANetwork) -> Any:
     """Convert the network into an ``openvino.Model`` in float32.
 
@@ -56,7 +34,7 @@ def to_openvino(model: QMANetwork) -> Any:
     Raises:
         RequestError: openvino is not installed.
     """
-    openvino = require("openvino")
+    openvino = require("openvino", "openvino")
     with _quiet(), _for_inference(model) as network:
         graph = openvino.convert_model(
             network, example_input=_example(), input=[openvino.PartialShape([-1, 3, -1, -1])]

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qmanet_benco.apps.engines.conversion import INPUT, require, to_onnx, to_openvino
-from qmanet_benco.errors import RequestError
+from qmanet_benco.apps.engines.conversion import EXTRAS, INPUT, to_onnx, to_openvino
+from qmanet_benco.errors import RequestError, require
 from qmanet_benco.files import sha256_of
 from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.config import QMANetConfig
@@ -104,7 +104,7 @@ def load_localizer(
     if own:
         return load_engine(Path(weights), threads)
     if engine != "torch":
-        require(engine)  # before a large file is read
+        require(engine, *EXTRAS[engine])  # before a large file is read
         return engine_model(load_model(weights, "cpu", allow_pickle), engine, threads)
     if threads:
         torch.set_num_threads(threads)
@@ -179,7 +179,7 @@ def load_engine(path: Path, threads: int = 0) -> EngineModel:
     engine = FILES.get(path.suffix.lower(), "")
     if not engine:
         raise RequestError(f"{path}", "a name that ends in .onnx or .xml")
-    require(engine)
+    require(engine, *EXTRAS[engine])
     if not path.is_file():
         raise RequestError(f"{path} is not a file", "a file of `qmanet export`", "check the path")
     try:
@@ -210,7 +210,7 @@ def _open_openvino(path: Path, threads: int) -> tuple[Engine, Mapping[str, str]]
     binary = path.with_suffix(".bin")
     if not binary.is_file():
         raise RequestError(f"{binary} is not a file", f"the weights of {path.name} beside it", "copy both files")
-    graph = require("openvino").Core().read_model(path)
+    graph = require("openvino", "openvino").Core().read_model(path)
     stored: dict[str, str] = {}
     if graph.has_rt_info("qmanet"):
         stored = {
@@ -248,7 +248,7 @@ class OpenVinoEngine:
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             options["INFERENCE_NUM_THREADS"] = str(threads)
-        self._compiled = require("openvino").Core().compile_model(graph, "CPU", options)
+        self._compiled = require("openvino", "openvino").Core().compile_model(graph, "CPU", options)
 
     def __call__(self, image: Tensor) -> Tensor:
         values = image.detach().cpu().float().contiguous().numpy()
@@ -259,17 +259,16 @@ class OnnxEngine:
     """onnxruntime on the CPU.
 
     Args:
-        path: an ``.onnx`` file, or its bytes.
+        path: an ``.onnx`` file.
         threads: 0 leaves the number to onnxruntime.
     """
 
-    def __init__(self, path: Path | bytes, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0) -> None:
         runtime = require("onnx", "onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what goes wrong is raised as well
-        source = path if isinstance(path, bytes) else str(path)
-        self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def metadata(self) -> dict[str, str]:
         """Return what the file says of itself."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qmanet_benco.apps.engines.conversion import require, to_onnx, to_openvino
+from qmanet_benco.apps.engines.conversion import EXTRAS, to_onnx, to_openvino
 from qmanet_benco.apps.engines.engines import (
     BIN_SHA256,
     CALIBRATION,
@@ -18,7 +18,7 @@ from qmanet_benco.apps.engines.engines import (
     IMAGE_SIZE,
     load_engine,
 )
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, require
 from qmanet_benco.files import sha256_of, writing
 from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
@@ -54,7 +54,7 @@ def export_graph(source: str | Path, target: Path, engine: str, *, image_size: i
     binary = target.with_suffix(".bin")
     if engine == "openvino" and binary.exists() and not target.exists():
         raise RequestError(f"{binary} exists and belongs to no {target.name}", "a free name")
-    require(engine)
+    require(engine, *EXTRAS[engine])
     model = load_model(source)
     model.image_size = image_size or model.image_size
     if model.image_size < SMALLEST_SIDE:
@@ -91,7 +91,7 @@ def _write_onnx(model: QMANetwork, path: Path) -> None:
 
 
 def _write_openvino(model: QMANetwork, path: Path) -> None:
-    openvino = require("openvino")
+    openvino = require("openvino", "openvino")
     graph = to_openvino(model)
     for name, value in _metadata(model).items():
         graph.set_rt_info(value, ["qmanet", name])

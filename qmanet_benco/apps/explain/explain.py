@@ -23,7 +23,7 @@ from qmanet_benco.apps.explain.panels import Explanation, binary, draw
 from qmanet_benco.apps.explain.probes import as_map, frozen, probed, without_interaction
 from qmanet_benco.apps.photo import read_mask, read_photo
 from qmanet_benco.apps.predict import Plane, device_of, normalised, resolved
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, require
 from qmanet_benco.files import write_atomically, writing
 from qmanet_benco.model.network import SMALLEST_SIDE, QMANetwork
 
@@ -64,7 +64,7 @@ def explain(
     side = image_size or model.image_size
     if side < SMALLEST_SIDE:
         raise RequestError(f"image size {side}", f"{SMALLEST_SIDE} pixels or more")
-    grad_cam = _grad_cam()
+    grad_cam = require("explain", "pytorch_grad_cam").GradCAM
     whole = read_photo(photo)
     square = cv2.resize(whole, (side, side), interpolation=cv2.INTER_LINEAR)
     wanted = None if mask is None else _resized_mask(mask, whole.shape[:2], side)
@@ -181,15 +181,3 @@ def _scaled(plane: Plane, side: int) -> Plane:
     if high - low <= 1e-6 * abs(high):
         return np.zeros((side, side), np.float32)
     return np.asarray(((large - low) / (high - low)).clip(0, 1), np.float32)
-
-
-def _grad_cam() -> Any:
-    try:
-        from pytorch_grad_cam import GradCAM
-    except ImportError as error:
-        raise RequestError(
-            f"the library grad-cam is not usable here ({error})",
-            "grad-cam 1.5 or newer",
-            "pip install 'qmanet-benco[explain]'",
-        ) from error
-    return GradCAM

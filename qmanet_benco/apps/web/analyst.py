@@ -200,11 +200,9 @@ def _take(upload: Path, place: Path) -> None:
     try:
         os.replace(upload, place)  # noqa: PTH105 - Path.replace of an empty path is the folder itself
         upload.parent.rmdir()
-    except FileNotFoundError as error:
-        raise RequestError("The upload is gone", cure="send the photo again") from error
-    except OSError:
+    except OSError as error:
         if not place.is_file():
-            raise RequestError("The upload is gone", cure="send the photo again") from None
+            raise RequestError("The upload is gone", cure="send the photo again") from error
 
 
 def _stem(name: str) -> str:

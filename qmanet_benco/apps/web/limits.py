@@ -53,10 +53,6 @@ class Limits:
         """The most bytes of one upload."""
         return int(self.megabytes * MEGA)
 
-    def too_large(self) -> RequestError:
-        """Make the refusal of an upload with too many bytes."""
-        return RequestError("The file is too large", f"at most {self.megabytes:g} MB")
-
 
 def read_upload(path: Path, limits: Limits) -> Pixels:
     """Read the photo in a stranger's file, H x W x 3, RGB, upright.
@@ -67,7 +63,7 @@ def read_upload(path: Path, limits: Limits) -> Pixels:
         RequestError: too many bytes or pixels, too small, or no photo; the message holds no path.
     """
     if path.stat().st_size > limits.bytes:
-        raise limits.too_large()
+        raise RequestError("The file is too large", f"at most {limits.megabytes:g} MB")
     try:
         with open_image(path) as image:
             _check_size(*image.size, limits)

@@ -30,7 +30,6 @@ SOURCES = {"srm": "SRM", "bayar": "BayarConv", "noiseprint": "NoisePrint++"}
 NO_EXPLANATION = (
     "An explanation (Grad-CAM) is shown here where the extra is installed: `pip install qmanet-benco[explain]`"
 )
-EXPLAINERS = ("qmanet_benco.apps.explain.explain", "pytorch_grad_cam")
 GONE = "The photo is gone; send it again."
 CLEANING_SECONDS = 60
 LOWEST, HIGHEST = 0.01, 0.99
@@ -51,11 +50,6 @@ ANNOUNCE = """() => {
 """Lets a screen reader say the answer when it comes, and name the buttons that Gradio makes of pictures."""
 
 
-def can_explain() -> bool:
-    """Tell whether the extra for explanations is installed."""
-    return all(importlib.util.find_spec(name) is not None for name in EXPLAINERS)
-
-
 def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> Any:
     """Build the page as ``gradio.Blocks``, with its queue.
 
@@ -68,7 +62,7 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
     import gradio
 
     analyst = Analyst(model, folder, limits)
-    missing = "" if can_explain() else NO_EXPLANATION
+    missing = "" if importlib.util.find_spec("pytorch_grad_cam") else NO_EXPLANATION
     picture: dict[str, Any] = dict(type="filepath", show_label=False, interactive=False, buttons=["fullscreen"])
     cleaning = (CLEANING_SECONDS, int(limits.seconds))
     with gradio.Blocks(title="QMA-Net", analytics_enabled=False, delete_cache=cleaning) as page:

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qmanet_benco.apps.web.limits import Limits
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, require
 from qmanet_benco.precision import usable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
         raise RequestError(f"--port {port}", "0 to 65535")
     limits = limits or Limits()
     with _temporary_folder() as folder, _environment(_settings(folder)):
-        gradio = _gradio()
+        gradio = require("app", "gradio")
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -89,7 +89,10 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
                 pwa=False,
                 mcp_server=False,
                 app_kwargs={"middleware": guards},
-                theme=_theme(gradio),
+                # the system's fonts: Gradio's own themes load theirs from another host
+                theme=gradio.themes.Base(
+                    font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"), text_size="lg"
+                ),
                 css_paths=Path(__file__).with_name("page.css"),
                 js=ANNOUNCE,
             )
@@ -152,23 +155,18 @@ def run_page(
     from qmanet_benco.model.weights.sources import DEMO
 
     with _environment(SETTINGS):
-        _gradio()  # before the weights are read
+        require("app", "gradio")  # before the weights are read
     where = chosen_device(device)
     precision = usable(precision, where)
     model = load_model(weights, where, allow_pickle)
     model.precision = precision
-    former = signal.signal(signal.SIGTERM, _interrupt)
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C: the folder is removed
     try:
         with serving(model, port, limits, demo=weights == DEMO) as server, contextlib.suppress(KeyboardInterrupt):
             say(f"{server.url}  (Ctrl-C ends it)")
             threading.Event().wait()
     finally:
         signal.signal(signal.SIGTERM, former)
-
-
-def _interrupt(*_: object) -> None:
-    """End as after Ctrl-C, so that the temporary folder is removed."""
-    raise KeyboardInterrupt
 
 
 def _settings(folder: Path) -> dict[str, str]:
@@ -194,18 +192,3 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
     finally:
         for name, value in former.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _theme(gradio: Any) -> Any:
-    """Fonts of the system: Gradio's own themes load theirs from another host."""
-    return gradio.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"), text_size="lg")
-
-
-def _gradio() -> Any:
-    try:
-        import gradio
-    except ImportError as error:
-        raise RequestError(
-            f"the web page needs Gradio ({error})", "the extra [app]", 'pip install "qmanet-benco[app]"'
-        ) from error
-    return gradio

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from IMDLBenCo.registry import MODELS
 from torch import Tensor, nn
 
-from qmanet_benco.errors import RequestError
+from qmanet_benco.errors import RequestError, require
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class SAM(nn.Module):
             raise RequestError(f"input_size {input_size} of SAM", f"a multiple of {PATCH}")
         self.input_size = input_size
         config = _config(variant, input_size)
-        network: Any = _transformers().SamModel(config)
+        network: Any = require("sam", "transformers").SamModel(config)
         if weights == "random":
             logger.warning("SAM starts from random weights; for fine-tuning give --weights facebook/sam-vit-large")
         else:
@@ -116,16 +116,8 @@ def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
     return (1 - (2 * both + DICE_SMOOTH) / (total + DICE_SMOOTH)).mean()
 
 
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise RequestError("SAM without transformers", "the package", 'pip install "qmanet-benco[sam]"') from error
-    return transformers
-
-
 def _config(variant: str, size: int) -> Any:
-    module = _transformers()
+    module = require("sam", "transformers")
     sizes = VARIANTS[variant]
     vision = module.SamVisionConfig(
         **sizes, image_size=size, mlp_dim=4 * sizes["hidden_size"], num_pos_feats=128, patch_size=PATCH
@@ -152,7 +144,7 @@ def _fill(network: Any, source: str) -> None:
 def _published_state(source: str) -> Mapping[str, Tensor]:
     """Read the tensors of a folder or of a repository; safetensors only, so that nothing can run code."""
     try:
-        network = _transformers().SamModel.from_pretrained(source, use_safetensors=True)
+        network = require("sam", "transformers").SamModel.from_pretrained(source, use_safetensors=True)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:160]
         where = "a folder" if Path(source).exists() else "a folder, or a Hugging Face name and a connection"

@@ -16,7 +16,7 @@ from qmanet_benco.data.prepare.archive import Archive, ArchivePair, Inventory, L
 from qmanet_benco.data.prepare.matching import NO_MASK, add_authentic, add_leftovers, unique
 from qmanet_benco.data.sets import COPY_MOVE, SPLICE, data_set
 from qmanet_benco.images import UnusableFileError, open_image
-from qmanet_benco.pairing import Matching, image_key, mask_key, match
+from qmanet_benco.pairing import Key, Matching, image_key, mask_key, match
 
 NUMBER_AT_END = re.compile(r"(\d+)$")
 
@@ -38,7 +38,7 @@ def photo_key(path: Path, photo: int) -> str | None:
     return f"{numbers[photo]}-{numbers[2]}" if len(numbers) == 3 else None
 
 
-SUPPORTED_KEYS = (
+SUPPORTED_KEYS: tuple[tuple[Key, Key], ...] = (
     (image_key, mask_key),
     (digits_key, digits_key),
     *((key, key) for key in (partial(photo_key, photo=0), partial(photo_key, photo=1))),

@@ -84,10 +84,13 @@ def _prepared(raw: Path, out: Path, sources: dict[str, Path], progress: Callable
         def refuse(file: str, reason: str) -> None:
             refused.writerow((file, reason, "yes"))
 
+        def count(now: int) -> None:
+            progress(done + now, 0)
+
         done = 0
         for name, source in sources.items():
             part = _Part(name, source.relative_to(raw).as_posix())
-            _write_part(raw, out, source, part, refuse, lambda now, before=done: progress(before + now, 0))
+            _write_part(raw, out, source, part, refuse, count)
             parts.append(part)
             done += part.pairs + part.left_out
     manifest.put_list(out, manifest.LEFT_OUT)

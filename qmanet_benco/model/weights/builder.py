@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from qmanet_benco.model.config import QMANetConfig, parse_noise_sources, variant_config
+from qmanet_benco.model.config import parse_noise_sources, variant_config
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.encoders import load_encoder, read_noiseprint
 from qmanet_benco.model.weights.pretrained import find_weights
@@ -102,6 +102,3 @@ def _fill_backbones(network: QMANetwork, source: str) -> None:
     path = find_weights(source)
     for encoder in (network.gae, network.lae):
         load_encoder(encoder.mit, path)
-
-
-__all__ = ["QMANetConfig", "create_model", "load_model"]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically
-from qmanet_benco.model.weights.files import HARMLESS, read_checkpoint, state_dict_of
+from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 from qmanet_benco.model.weights.naming import from_official, to_official
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def load_encoder(encoder: torch.nn.Module, path: str | Path) -> LoadReport:
     Raises:
         RequestError: the file is unreadable, of another size, or incomplete; the encoder is then unchanged.
     """
-    state = state_dict_of(_read_through_mmengine(Path(path)))
+    state = state_dict_of(read_checkpoint(path))
     with _naming(path):
         official, naming, ignored = to_official(state)
         converted = from_official(official, "mmseg")
@@ -116,17 +115,6 @@ def _naming(path: str | Path) -> Iterator[None]:
         yield
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from error
-
-
-def _read_through_mmengine(path: Path) -> dict[str, Any]:
-    """mmengine's loader for its own kinds of files, behind our checks of what they hold."""
-    content = read_checkpoint(path)
-    if path.suffix == ".safetensors":
-        return content
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    with torch.serialization.safe_globals(HARMLESS):
-        return CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger="silent")
 
 
 def _differences(

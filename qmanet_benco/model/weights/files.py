@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from qmanet_benco.errors import RequestError
@@ -102,9 +104,6 @@ def _beginning(path: Path) -> bytes:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -189,9 +188,6 @@ def write_safetensors(
     Raises:
         OSError: there is no room; nothing is left then.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
     metadata = {"format": "pt", IMAGE_SIZE: str(image_size)}
     if calibration is not None:
@@ -241,8 +237,6 @@ def stored_image_size(path: Path, content: Mapping[str, Any]) -> int:
         path: the file: ``.safetensors`` says it in its metadata.
         content: what :func:`read_checkpoint` gave: a checkpoint of the stock trainer holds the trainer's flags.
     """
-    from safetensors import safe_open
-
     if path.suffix != ".safetensors":
         side = getattr(content.get("args"), IMAGE_SIZE, 0)
         return checked_side(str(side), path) if isinstance(side, int | str) else 0
@@ -256,8 +250,6 @@ def stored_calibration(path: Path) -> Calibration | None:
     Raises:
         RequestError: what it states is no calibration.
     """
-    from safetensors import safe_open
-
     if path.suffix != ".safetensors":
         return None
     with safe_open(path, "pt") as opened:
