@@ -6,13 +6,11 @@ Each step is a command that is printed before it runs, so that the reader can re
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,9 @@ from qmanet_benco.data.forge.demo import all_tampered_f1, constant_mask_f1
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.sources import DEMO
 
-logger = logging.getLogger(__name__)
-
 IMAGE_SIZE = 256
+ROWS = 5
+"""Images of the picture."""
 F1_KEY = "test_pixel-level F1"
 ATTACK_LEVELS = "blur=3,7 noise=3,11 jpeg=90,70"
 _ATTACKS = {
@@ -99,14 +97,13 @@ def run_quickstart(out: Path, *, train_count: int, test_count: int, epochs: int,
     )
 
 
-def draw_predictions(checkpoint: Path, folder: Path, target: Path, rows: int = 5) -> Path:
-    """Draw photo, truth, probability and mask of some images of a ManiDataset folder into a PNG.
+def draw_predictions(checkpoint: Path, folder: Path, target: Path) -> Path:
+    """Draw photo, truth, probability and mask of some images of a ManiDataset folder, evenly chosen, into a PNG.
 
     Args:
         checkpoint: trained weights.
         folder: with ``Tp`` and ``Gt``.
         target: the PNG to write.
-        rows: images, evenly chosen.
 
     Returns:
         The PNG's path.
@@ -116,14 +113,19 @@ def draw_predictions(checkpoint: Path, folder: Path, target: Path, rows: int = 5
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
+    from qmanet_benco.apps.photo import read_mask, read_photo
+    from qmanet_benco.apps.predict import predict
+    from qmanet_benco.model.weights.builder import load_model
+
+    model = load_model(checkpoint)
     photos = sorted((folder / "Tp").iterdir())
     masks = sorted((folder / "Gt").iterdir())
-    chosen = np.linspace(0, len(photos) - 1, min(rows, len(photos))).astype(int)
-    probabilities = _probabilities(checkpoint, [photos[index] for index in chosen])
+    chosen = np.linspace(0, len(photos) - 1, min(ROWS, len(photos))).astype(int)
     titles = ("photo", "truth", "probability", "prediction")
     figure, axes = plt.subplots(len(chosen), 4, figsize=(8, 2.1 * len(chosen)), squeeze=False)
     for row, index in enumerate(chosen):
-        images = (_pixels(photos[index]), _pixels(masks[index]), probabilities[row], probabilities[row] > 0.5)
+        found = predict(model, photos[index], native=False, image_size=IMAGE_SIZE, threshold=0.5)
+        images = (read_photo(photos[index]), read_mask(masks[index]), found.probability, found.mask)
         for axis, title, image in zip(axes[row], titles, images, strict=True):
             axis.imshow(image, cmap="magma" if title == "probability" else "gray", vmin=0, vmax=1)
             axis.set_axis_off()
@@ -133,30 +135,6 @@ def draw_predictions(checkpoint: Path, folder: Path, target: Path, rows: int = 5
     figure.savefig(target, dpi=110)
     plt.close(figure)
     return target
-
-
-def _probabilities(checkpoint: Path, photos: Sequence[Path]) -> list[np.ndarray]:
-    import torch
-
-    from qmanet_benco.images import normalised
-    from qmanet_benco.model.weights.builder import load_model
-
-    model = load_model(checkpoint)
-    pixels = np.stack([_pixels(photo) for photo in photos])
-    image = torch.from_numpy(normalised(pixels)).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        return list(model(image)[:, 0].numpy())
-
-
-def _pixels(path: Path) -> np.ndarray:
-    """Read an image at the network's size, resized as the framework does it; H x W x 3 in 0..255."""
-    import cv2
-
-    from qmanet_benco.images import open_image
-    from qmanet_benco.pixels import as_rgb
-
-    pixels = np.asarray(as_rgb(open_image(path)))
-    return np.asarray(cv2.resize(pixels, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _processes() -> int:

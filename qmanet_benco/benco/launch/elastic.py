@@ -23,8 +23,6 @@ from qmanet_benco.benco.seam.world import LOOPBACK
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically
 
-logger = logging.getLogger(__name__)
-
 REPORTS = "QMANET_REPORTS"
 """Environment variable: the folder where processes report errors to their parent."""
 STARTED = "QMANET_STARTED"
@@ -189,23 +187,19 @@ def _explain(folder: Path, failures: dict[int, Any]) -> int:
 
 @contextlib.contextmanager
 def _worker_environment(group: Group, reports: str) -> Iterator[None]:
+    import torch
+
     changes = {REPORTS: reports, _PARENT: str(os.getpid())}
     if group.max_restarts:
         changes[STARTED] = str(time.time())
         # one store for all attempts makes a restarted process call the killed one's address (torch 2.14: the rendezvous
         # creates its server once, and no key says which attempt it is of)
         changes["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    if "OMP_NUM_THREADS" not in os.environ and not _has_cuda():
+    if "OMP_NUM_THREADS" not in os.environ and not torch.cuda.is_available():
         # each process would otherwise take all cores
         changes["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // group.local_size()))
     with environment(changes):
         yield
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
 
 
 @contextlib.contextmanager

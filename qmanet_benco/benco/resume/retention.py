@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,6 @@ from pathlib import Path
 from qmanet_benco.benco.seam.checkpoints import epochs_in, newest_checkpoint
 from qmanet_benco.files import write_text_atomically, writing
 from qmanet_benco.model.weights.files import sum_path
-
-logger = logging.getLogger(__name__)
 
 LEDGER = "checkpoints.json"
 """``{"best": epoch or null, "metrics": {"epoch": metric}, "written": [epochs]}`` of one training."""

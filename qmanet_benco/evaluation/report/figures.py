@@ -15,7 +15,7 @@ from PIL import Image
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.report.run import ScoredRun, row_name
 from qmanet_benco.evaluation.report.tables import UNITS
-from qmanet_benco.evaluation.suite.records import safe_name
+from qmanet_benco.evaluation.suite.records import preview
 from qmanet_benco.images import UnusableFileError, load_whole, open_image
 
 mpl.use("Agg")
@@ -180,13 +180,6 @@ def first_seeds(run: ScoredRun) -> dict[str, str]:
     for entry in run.suite["models"]:
         folders.setdefault(row_name(entry), f"{entry['name']}@{entry['seed']}")
     return folders
-
-
-def preview(root: Path, kind: str, name: str, stem: str, model: str = "") -> Path:
-    """Return where a small picture lies: ``photo``, ``truth`` or ``mask`` (of a model)."""
-    folder = root / "previews" / kind
-    folder = folder / safe_name(model) if model else folder
-    return folder / safe_name(name) / f"{safe_name(stem)}{'.jpg' if kind == 'photo' else '.png'}"
 
 
 def picture_in(path: Path) -> NDArray[np.uint8] | None:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from qmanet_benco.benco.seam.pairs import spread
-from qmanet_benco.evaluation.report.figures import first_seeds, kept_images, picture_in, preview
+from qmanet_benco.evaluation.report.figures import first_seeds, kept_images, picture_in
 from qmanet_benco.evaluation.report.run import ScoredRun
+from qmanet_benco.evaluation.suite.records import preview
 from qmanet_benco.images import encoded
 
 MOST_BYTES = 14_000_000

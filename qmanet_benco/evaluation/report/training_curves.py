@@ -12,15 +12,12 @@ import json
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.report.figures import style
 from qmanet_benco.files import write_atomically
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 METRIC = "pixel-level F1_Metric"
 """The trainer's folders are called this, an underscore and the set's name; its scalar this."""

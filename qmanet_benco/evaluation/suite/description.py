@@ -12,6 +12,7 @@ from qmanet_benco.benco.resume.training import NOTHING, RUN
 from qmanet_benco.benco.seam.checkpoints import mapped
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.benco.zoo.detection import image_score_note
+from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.open_sets import OpenSet
 from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
@@ -40,6 +41,20 @@ def notes(entry: ModelEntry) -> list[str]:
         trained = [str(line) for line in run.get(NOTHING, ())] if isinstance(run, dict) else []
     selection = [f"checkpoint: {entry.selection}"] if entry.selection else []
     return [*zoo.footnotes(entry.model), *trained, *selection, *entry.footnotes]
+
+
+def check_folder(out: Path) -> None:
+    """Check that a run may write here.
+
+    Raises:
+        RequestError: it is a file, or it holds something that no run put there.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file", "a folder")
+    if out.is_dir() and not (out / "suite.json").is_file():
+        strangers = [path.name for path in out.iterdir() if path.name not in (".lock", "sets")]
+        if strangers:
+            raise RequestError(f"{out} holds {strangers[0]}", "a new folder, or that of an earlier run", "name another")
 
 
 def write_description(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,8 +17,6 @@ from qmanet_benco.precision import known
 if TYPE_CHECKING:
     from qmanet_benco.evaluation.suite.run import Outcome
     from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.evaluation.attacks import NONE
 from qmanet_benco.evaluation.suite.cell import Cell, ImagePrediction
 from qmanet_benco.evaluation.suite.open_sets import OpenSet, spread
-from qmanet_benco.evaluation.suite.records import safe_name
+from qmanet_benco.evaluation.suite.records import preview, safe_name
 from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
 from qmanet_benco.files import write_atomically
 from qmanet_benco.images import fitting, open_image
@@ -41,9 +41,8 @@ class Pictures:
             folder = self.out / "predictions" / self._folder_name(entry) / safe_name(name) / cell.attack_label
             keep_prediction(folder, images.stem(prediction.index), probability)
         if cell.attack == NONE and prediction.index in self._previewed(images):
-            folder = self.out / "previews"
-            keep_inputs(folder, name, pair)
-            keep_mask(folder, f"{entry.name}@{entry.seed}", name, pair, probability, prediction.valid)
+            keep_inputs(self.out, name, pair)
+            keep_mask(self.out, f"{entry.name}@{entry.seed}", name, pair, probability, prediction.valid)
 
     def _previewed(self, images: OpenSet) -> set[int]:
         return set(spread(images.indices, self.suite.previews)) if self.suite.previews else set()
@@ -53,11 +52,9 @@ class Pictures:
         return safe_name(f"{entry.name}@{entry.seed}" if several else entry.name)
 
 
-def keep_inputs(root: Path, name: str, pair: Pair) -> None:
-    """Write ``photo/<set>/<stem>.jpg`` and ``truth/<set>/<stem>.png`` where they are not there yet."""
-    stem = safe_name(Path(pair.image).stem)
-    photo = root / "photo" / safe_name(name) / f"{stem}.jpg"
-    truth = root / "truth" / safe_name(name) / f"{stem}.png"
+def keep_inputs(run: Path, name: str, pair: Pair) -> None:
+    """Write small pictures of photo and truth where they are not there yet."""
+    photo, truth = (preview(run, kind, name, Path(pair.image).stem) for kind in ("photo", "truth"))
     if photo.is_file() and truth.is_file():
         return
     with open_image(pair.image) as image:
@@ -72,17 +69,17 @@ def keep_inputs(root: Path, name: str, pair: Pair) -> None:
 
 
 def keep_mask(
-    root: Path, model: str, name: str, pair: Pair, probability: torch.Tensor, valid: torch.Tensor | None
+    run: Path, model: str, name: str, pair: Pair, probability: torch.Tensor, valid: torch.Tensor | None
 ) -> None:
-    """Write ``mask/<model>/<set>/<stem>.png``: the probability (H x W in [0, 1]) in 8 bits, without padding."""
+    """Write a small picture of a mask: the probability (H x W in [0, 1]) in 8 bits, without padding."""
     with open_image(pair.image) as image:
         size = fitting(image.size, LONG_SIDE)
     if valid is not None:
         rows, columns = int(valid.any(dim=1).sum()), int(valid.any(dim=0).sum())
         probability = probability[:rows, :columns]
     grey = (probability.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    target = root / "mask" / safe_name(model) / safe_name(name) / f"{safe_name(Path(pair.image).stem)}.png"
-    _save(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR), target)
+    picture = Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR)
+    _save(picture, preview(run, "mask", name, Path(pair.image).stem, model))
 
 
 def keep_prediction(folder: Path, stem: str, probability: torch.Tensor) -> None:

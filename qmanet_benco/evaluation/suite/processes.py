@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed
+
+from qmanet_benco import files
 
 PATIENCE = timedelta(hours=12)
 """A process whose share was quick waits for the others, which may take long."""
@@ -71,3 +74,19 @@ def joined(world: Mapping[str, str] | None) -> Iterator[Processes]:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def locked(out: Path, processes: Processes) -> Iterator[None]:
+    """Hold a folder, which is made, for one run at a time.
+
+    Raises:
+        RequestError: another run works there, or it cannot be written.
+    """
+    if processes.rank:
+        yield
+        return
+    with ExitStack() as lock:
+        with files.writing(out):
+            lock.enter_context(files.locked(out))
+        yield

@@ -46,6 +46,13 @@ def safe_name(name: str) -> str:
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def preview(run: Path, kind: str, name: str, stem: str, model: str = "") -> Path:
+    """Return where a run keeps a small picture of an image: ``photo``, ``truth`` or ``mask`` (of a model)."""
+    folder = run / "previews" / kind
+    folder = folder / safe_name(model) if model else folder
+    return folder / safe_name(name) / f"{safe_name(stem)}{'.jpg' if kind == 'photo' else '.png'}"
+
+
 class Store:
     """The records of one cell."""
 

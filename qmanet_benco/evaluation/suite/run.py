@@ -17,11 +17,10 @@ from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation import attacks
 from qmanet_benco.evaluation.suite.cell import Cell, Contender, ImagePrediction, calibration_for, failure_of
-from qmanet_benco.evaluation.suite.description import Outcome, write_description
-from qmanet_benco.evaluation.suite.folder import check_folder, locked
+from qmanet_benco.evaluation.suite.description import Outcome, check_folder, write_description
 from qmanet_benco.evaluation.suite.open_sets import Batch, OpenSet, open_sets, usable
 from qmanet_benco.evaluation.suite.previews import Pictures
-from qmanet_benco.evaluation.suite.processes import Processes
+from qmanet_benco.evaluation.suite.processes import Processes, locked
 from qmanet_benco.evaluation.suite.records import Store
 from qmanet_benco.evaluation.suite.suite import PAD, ModelEntry, Suite
 from qmanet_benco.memory import free_bytes
