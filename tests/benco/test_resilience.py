@@ -7,6 +7,7 @@ import json
 import os
 import resource
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -135,8 +136,8 @@ def test_the_best_of_two_test_sets_survives_a_first_set_that_flatters_a_later_ep
         training.ledger.written.add(epoch)
         training.ledger.prune(1)
         for score in of_sets:
-            test = training.test_one_epoch(lambda *_, score=score, **__: {"F1": score})
-            test(None, epoch=epoch, evaluator_list=evaluators)
+            stock = lambda *_, score=score, **__: {"F1": score}  # noqa: E731
+            training.test_one_epoch(stock, None, epoch=epoch, evaluator_list=evaluators)
         # a kill may come now: what is stored has to know this epoch's metric
         assert read_ledger(tmp_path, until=epoch).metrics == training.ledger.metrics
     training.end()
@@ -205,7 +206,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_too_and_clipping_bounds_the_ot
     optimizer = torch.optim.SGD([weight], lr=1.0)
     guard = StepGuard(Options(clip_grad=0.5))
     scaler = type("Scaler", (), {"_scaler": torch.amp.GradScaler("cpu", enabled=False)})()
-    step = guard.call(lambda *_: None)
+    step = partial(guard.call, lambda *_: None)
     step(scaler, ((weight - 1).abs() ** 0.5).sum(), optimizer, parameters=[weight])  # 0 ** -0.5
     assert guard.bad_steps == 1
     before = weight.detach().clone()

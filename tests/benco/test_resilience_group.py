@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def _take_steps(rank: int, port: int, results: str) -> None:
     model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     guard = StepGuard(Options(clip_grad=1.0))
-    step = guard.call(lambda *_: None)
+    step = partial(guard.call, lambda *_: None)
     scaler: Any = type("Scaler", (), {"_scaler": torch.amp.GradScaler("cpu", enabled=False)})()
     torch.manual_seed(1 + rank)
     for number in range(4):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from functools import wraps
 from typing import Any, NoReturn
 
 from qmanet_benco.benco.corrections.row import Correction, Request
 from qmanet_benco.benco.seam.flags import model_name
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 _COMPLEXITY = "training_scripts/test_complexity.py"
 ATTENTION = "aten::scaled_dot_product_attention"
@@ -38,43 +37,35 @@ def measure_with_post_function(patches: Patches, _: Request) -> None:
     from IMDLBenCo.registry import POSTFUNCS
 
     stock_look_up = POSTFUNCS.get_lower
-    stock_init = DummyDataset.__init__
 
     def get_lower(name: str) -> NoReturn:
         raise KeyError(f"looked up later: the dummy image goes through {name} if there is one")
 
-    @wraps(stock_init)
-    def init(self: Any, *args: Any, post_funcs: Any = None, **kwargs: Any) -> None:
+    def init(stock: Stock, self: Any, *args: Any, post_funcs: Any = None, **kwargs: Any) -> None:
         name = f"{model_name(sys.argv[1:])}_post_func".lower()
         if post_funcs is None and name in {known.lower() for known in POSTFUNCS.module_dict}:
             post_funcs = stock_look_up(name)
-        stock_init(self, *args, post_funcs=post_funcs, **kwargs)
+        stock(self, *args, post_funcs=post_funcs, **kwargs)
 
     patches.set(POSTFUNCS, "get_lower", get_lower)
-    patches.set(DummyDataset, "__init__", init)
+    patches.wrap(DummyDataset, "__init__", init)
 
 
 def count_attention(patches: Patches, _: Request) -> None:
     """Give every analysis of the script the rule for attention."""
     import fvcore.nn
 
-    stock = fvcore.nn.FlopCountAnalysis
-
-    @wraps(stock)
-    def analysis(*args: Any, **kwargs: Any) -> Any:
+    def analysis(stock: Stock, *args: Any, **kwargs: Any) -> Any:
         return stock(*args, **kwargs).set_op_handle(ATTENTION, attention_multiply_adds)
 
-    patches.set(fvcore.nn, "FlopCountAnalysis", analysis)
+    patches.wrap(fvcore.nn, "FlopCountAnalysis", analysis)
 
 
 def report_both_conventions(patches: Patches, _: Request) -> None:
     """Append the totals in both conventions to the script's table."""
     import fvcore.nn
 
-    stock = fvcore.nn.flop_count_table
-
-    @wraps(stock)
-    def table(analysis: Any, *args: Any, **kwargs: Any) -> str:
+    def table(stock: Stock, analysis: Any, *args: Any, **kwargs: Any) -> str:
         images = len(analysis._inputs[0])
         total = analysis.total() / images / 1e9
         return (
@@ -82,7 +73,7 @@ def report_both_conventions(patches: Patches, _: Request) -> None:
             f"per image: {total:.3f} G multiply-adds (multiply-add = 1), {2 * total:.3f} GFLOPs (multiply-add = 2)"
         )
 
-    patches.set(fvcore.nn, "flop_count_table", table)
+    patches.wrap(fvcore.nn, "flop_count_table", table)
 
 
 ROWS = (

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 CUDA_MODULES = (
     "IMDLBenCo.training_scripts.utils.misc",
@@ -68,13 +68,10 @@ def _on_cpu(factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _gloo(patches: Patches) -> None:
-    stock = torch.distributed.init_process_group
-
-    @wraps(stock)
-    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+    def init_process_group(stock: Stock, backend: str | None = None, *args: Any, **kwargs: Any) -> None:
         stock("gloo" if backend == "nccl" else backend, *args, **kwargs)
 
-    patches.set(torch.distributed, "init_process_group", init_process_group)
+    patches.wrap(torch.distributed, "init_process_group", init_process_group)
 
 
 def _no_set_device(patches: Patches) -> None:
@@ -86,14 +83,11 @@ def _no_synchronize(patches: Patches) -> None:
 
 
 def _replicas_on_cpu(patches: Patches) -> None:
-    stock = nn.parallel.DistributedDataParallel.__init__
-
-    @wraps(stock)
-    def init(self: Any, module: nn.Module, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
+    def init(stock: Stock, self: Any, module: nn.Module, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
         del device_ids
         stock(self, module, None, *args, **kwargs)
 
-    patches.set(nn.parallel.DistributedDataParallel, "__init__", init)
+    patches.wrap(nn.parallel.DistributedDataParallel, "__init__", init)
 
 
 def _local_batchnorm(patches: Patches) -> None:
@@ -120,13 +114,10 @@ def stay_on_cpu(patches: Patches) -> None:
 
 
 def _load_on_cpu(patches: Patches) -> None:
-    stock = torch.load
-
-    @wraps(stock)
-    def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def load(stock: Stock, f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         return stock(f, "cpu" if map_location is None else map_location, *args, **kwargs)
 
-    patches.set(torch, "load", load)
+    patches.wrap(torch, "load", load)
 
 
 def _quiet(patches: Patches) -> None:

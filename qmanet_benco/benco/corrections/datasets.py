@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from qmanet_benco.benco.corrections.row import INPUT_CHECKS, TESTS, Correction, Request, nothing
 from qmanet_benco.benco.resume import training_samples
 from qmanet_benco.benco.seam import jpeg_coefficients, lists, pairs
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 JPEG_COEFFICIENTS = "jpegio"
 
@@ -32,10 +31,7 @@ def read_every_mode(patches: Patches, _: Request) -> None:
     from IMDLBenCo.datasets import utils
     from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
 
-    stock = AbstractDataset._get_image
-
-    @wraps(stock)
-    def _get_image(self: Any, index: int) -> Any:
+    def _get_image(stock: Stock, self: Any, index: int) -> Any:
         if self.img_loader is not utils.pil_loader:
             return stock(self, index)
         pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
@@ -47,16 +43,13 @@ def read_every_mode(patches: Patches, _: Request) -> None:
             raise pairs.different_sizes(pair, *sizes)
         return image, mask, int(not negative), *sizes, *pair
 
-    patches.set(AbstractDataset, "_get_image", _get_image)
+    patches.wrap(AbstractDataset, "_get_image", _get_image)
 
 
 def name_bad_files(patches: Patches, _: Request) -> None:
     from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
 
-    stock = AbstractDataset._get_image
-
-    @wraps(stock)
-    def _get_image(self: Any, index: int) -> Any:
+    def _get_image(stock: Stock, self: Any, index: int) -> Any:
         pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
         try:
             sample = stock(self, index)
@@ -67,28 +60,25 @@ def name_bad_files(patches: Patches, _: Request) -> None:
             pairs.check_mask(sample[1], pair.mask)
         return sample
 
-    patches.set(AbstractDataset, "_get_image", _get_image)
+    patches.wrap(AbstractDataset, "_get_image", _get_image)
 
 
 def explain_lists(patches: Patches, _: Request) -> None:
     from IMDLBenCo.datasets import BalancedDataset, JsonDataset
-
-    stock = BalancedDataset.__init__
 
     def pairs_of_list(self: Any, path: str) -> tuple[list[str], list[str]]:
         self.entry_path = path
         read = lists.read_pair_list(Path(path), "data set")
         return [pair.image for pair in read], [pair.mask for pair in read]
 
-    @wraps(stock)
-    def init(self: Any, path: str | None = None, *args: Any, **kwargs: Any) -> None:
+    def init(stock: Stock, self: Any, path: str | None = None, *args: Any, **kwargs: Any) -> None:
         # train.py comes here whatever was wrong with the file as a list of pairs
         if path is not None and not lists.is_balanced_list(Path(path)):
             lists.read_pair_list(Path(path), "data set")
         stock(self, path, *args, **kwargs)
 
     patches.set(JsonDataset, "_init_dataset_path", pairs_of_list)
-    patches.set(BalancedDataset, "__init__", init)
+    patches.wrap(BalancedDataset, "__init__", init)
 
 
 def read_coefficients(patches: Patches, _: Request) -> None:

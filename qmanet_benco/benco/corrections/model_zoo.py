@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from qmanet_benco.benco.corrections.row import Correction, Request
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 from qmanet_benco.model.weights.naming import to_official
@@ -50,11 +49,10 @@ def class_of(module: str, name: str) -> Any:
 def fetch_resnet_for_training(patches: Patches, request: Request) -> None:
     """Fetch MVSS-Net's weights only to train, and not with ``--pretrained_base false``, which the stock ignores."""
     module: Any = importlib.import_module(f"{ZOO}.mvss_net.mvssnet")
-    stock, stock_init = module.model_zoo.load_url, module.MVSSNet.__init__
+    stock = module.model_zoo.load_url
     wanted = [request.script == "train"]
 
-    @wraps(stock_init)
-    def init(self: Any, *args: Any, pretrained_base: bool = True, **kwargs: Any) -> None:
+    def init(stock_init: Stock, self: Any, *args: Any, pretrained_base: bool = True, **kwargs: Any) -> None:
         wanted[0] = request.script == "train" and pretrained_base
         stock_init(self, *args, pretrained_base=pretrained_base, **kwargs)
 
@@ -70,7 +68,7 @@ def fetch_resnet_for_training(patches: Patches, request: Request) -> None:
                 f"{url} cannot be fetched ({error})", f"the file {place}", "put it there, or --pretrained_base false"
             ) from error
 
-    patches.set(module.MVSSNet, "__init__", init)
+    patches.wrap(module.MVSSNet, "__init__", init)
     patches.set(module, "model_zoo", Overlay(module.model_zoo, load_url=load_url))
     _accept_nothing(patches)
 
@@ -95,15 +93,12 @@ def fetch_convnext_for_training(patches: Patches, request: Request) -> None:
 
 def size_of_mesorch(patches: Patches, _: Request) -> None:
     """Mesorch's output gets the size of its input, which is 512 in the authors' experiments."""
-    model = class_of("mesorch.mesorch", "Mesorch")
-    stock = model.forward
 
-    @wraps(stock)
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def forward(stock: Stock, self: Any, *args: Any, **kwargs: Any) -> Any:
         resize_as_input(self, args, kwargs)
         return stock(self, *args, **kwargs)
 
-    patches.set(model, "forward", forward)
+    patches.wrap(class_of("mesorch.mesorch", "Mesorch"), "forward", forward)
 
 
 def encoder_of_mesorch(patches: Patches, _: Request) -> None:
@@ -157,13 +152,10 @@ def _read_encoder(source: str, *_: Any, **__: Any) -> dict[str, Any]:
 
 
 def _accept_nothing(patches: Patches) -> None:
-    stock = nn.Module.load_state_dict
-
-    @wraps(stock)
-    def load_state_dict(self: nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(stock: Stock, self: nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         return None if isinstance(state_dict, NothingToLoad) else stock(self, state_dict, *args, **kwargs)
 
-    patches.set(nn.Module, "load_state_dict", load_state_dict)
+    patches.wrap(nn.Module, "load_state_dict", load_state_dict)
 
 
 ROWS = (

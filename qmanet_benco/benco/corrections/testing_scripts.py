@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from qmanet_benco.benco.corrections.row import RELATIVE_CHECKPOINT, Correction, Request, nothing
 from qmanet_benco.benco.seam.checkpoints import safe_load
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 
 def _complete(loader: DataLoader[Any]) -> DataLoader[Any]:
@@ -39,28 +38,22 @@ def load_safely(patches: Patches, request: Request) -> None:
 def log_each_set(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts import tester
 
-    stock = tester.test_one_epoch
-
-    @wraps(stock)
-    def test_one_epoch(*args: Any, **kwargs: Any) -> Any:
+    def test_one_epoch(stock: Stock, *args: Any, **kwargs: Any) -> Any:
         writer = kwargs.get("log_writer")
         if writer is not None:
             kwargs["args"].full_log_dir = writer.log_dir  # where the script writes this set's line next
         return stock(*args, **kwargs)
 
-    patches.set(tester, "test_one_epoch", test_one_epoch)
+    patches.wrap(tester, "test_one_epoch", test_one_epoch)
 
 
 def save_every_image(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts import tester
 
-    stock = tester.inference_and_save_one_epoch
-
-    @wraps(stock)
-    def inference_and_save_one_epoch(*args: Any, data_loader: DataLoader[Any], **kwargs: Any) -> Any:
+    def inference_and_save_one_epoch(stock: Stock, *args: Any, data_loader: DataLoader[Any], **kwargs: Any) -> Any:
         return stock(*args, data_loader=_complete(data_loader), **kwargs)
 
-    patches.set(tester, "inference_and_save_one_epoch", inference_and_save_one_epoch)
+    patches.wrap(tester, "inference_and_save_one_epoch", inference_and_save_one_epoch)
 
 
 def print_no_arrays(patches: Patches, _: Request) -> None:

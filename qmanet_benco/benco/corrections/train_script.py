@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import Any
 
 import torch
 
 from qmanet_benco.benco.corrections.row import Correction, Request
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 
 def fuse_adamw(patches: Patches, _: Request) -> None:
     from timm.optim import optim_factory
 
-    stock = optim_factory.create_optimizer
-
-    @wraps(stock)
-    def create_optimizer(*args: Any, **kwargs: Any) -> Any:
+    def create_optimizer(stock: Stock, *args: Any, **kwargs: Any) -> Any:
         made = stock(*args, **kwargs)
         if type(made) is not torch.optim.AdamW:
             return made
         return torch.optim.AdamW([{**group, "foreach": None, "fused": True} for group in made.param_groups])
 
-    patches.set(optim_factory, "create_optimizer", create_optimizer)
+    patches.wrap(optim_factory, "create_optimizer", create_optimizer)
 
 
 ROWS = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import random
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from qmanet_benco.benco.resume import steps
 from qmanet_benco.benco.resume.training import observe
 from qmanet_benco.benco.seam import flags
 from qmanet_benco.benco.seam.checkpoints import safe_globals, save_atomically
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 MISC = "training_scripts/utils/misc.py"
 
@@ -23,27 +22,21 @@ MISC = "training_scripts/utils/misc.py"
 def keep_cudnn(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
-    stock = misc.seed_torch
-
-    @wraps(stock)
-    def seed_torch(seed: int) -> None:
+    def seed_torch(stock: Stock, seed: int) -> None:
         stock(seed)
         torch.backends.cudnn.enabled = True
 
-    patches.set(misc, "seed_torch", seed_torch)
+    patches.wrap(misc, "seed_torch", seed_torch)
 
 
 def seed_random(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
-    stock = misc.seed_torch
-
-    @wraps(stock)
-    def seed_torch(seed: int) -> None:
+    def seed_torch(stock: Stock, seed: int) -> None:
         stock(seed)
         random.seed(seed)
 
-    patches.set(misc, "seed_torch", seed_torch)
+    patches.wrap(misc, "seed_torch", seed_torch)
 
 
 def allow_own_flags(patches: Patches, _: Request) -> None:
@@ -72,13 +65,13 @@ def skip_bad_steps(patches: Patches, request: Request) -> None:
 def read_bools(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
-    patches.set(misc, "create_argparser", flags.strict_bools(misc.create_argparser))
+    patches.wrap(misc, "create_argparser", flags.strict_bools)
 
 
 def explain_flags(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
-    patches.set(misc, "create_argparser", flags.explained(misc.create_argparser))
+    patches.wrap(misc, "create_argparser", flags.explained)
 
 
 def refuse_in_one_line(patches: Patches, _: Request) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 from qmanet_benco.benco.seam.options import Options
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 from qmanet_benco.errors import RequestError
 
 
@@ -55,12 +54,10 @@ def scale_schedule(patches: Patches, options: Options, steps: StepCount) -> None
     """Let the learning rate's schedule end with ``--max-steps``: warm-up and cosine keep their shares."""
     from IMDLBenCo.training_scripts.trainer import trainer
 
-    stock = trainer.adjust_learning_rate
     epochs = options.max_steps / steps.per_epoch
 
-    @wraps(stock)
-    def adjust_learning_rate(optimizer: Any, epoch: float, args: Namespace) -> float:
+    def adjust_learning_rate(stock: Stock, optimizer: Any, epoch: float, args: Namespace) -> float:
         scaled = Namespace(**vars(args) | {"epochs": epochs, "warmup_epochs": steps.warmup_share * epochs})
         return float(stock(optimizer, epoch, scaled))
 
-    patches.set(trainer, "adjust_learning_rate", adjust_learning_rate)
+    patches.wrap(trainer, "adjust_learning_rate", adjust_learning_rate)

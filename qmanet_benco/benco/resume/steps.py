@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from torch import Tensor, distributed, nn
 
 from qmanet_benco.benco.resume.retention import newest_of_training
 from qmanet_benco.benco.seam.options import Options
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 from qmanet_benco.errors import RequestError
 
 logger = logging.getLogger(__name__)
@@ -62,31 +60,28 @@ class StepGuard:
         self.bad_batch = False
         self._buffers = [(buffer, buffer.clone()) for buffer in _statistics(model)]
 
-    def call(self, stock: Callable[..., Any]) -> Callable[..., Any]:
+    def call(
+        self,
+        _: Stock,
+        scaler: Any,
+        loss: Tensor,
+        optimizer: torch.optim.Optimizer,
+        clip_grad: float | None = None,
+        parameters: Any = None,
+        create_graph: bool = False,
+        update_grad: bool = True,
+    ) -> Tensor | None:
         """Stand in for ``NativeScalerWithGradNormCount.__call__``."""
-
-        @wraps(stock)
-        def step(
-            scaler: Any,
-            loss: Tensor,
-            optimizer: torch.optim.Optimizer,
-            clip_grad: float | None = None,
-            parameters: Any = None,
-            create_graph: bool = False,
-            update_grad: bool = True,
-        ) -> Tensor | None:
-            if on_any_process(not bool(torch.isfinite(loss).all()), loss.device):
-                self._undo_batch()
-            if not self.bad_group:
-                scaler._scaler.scale(loss).backward(create_graph=create_graph)
-            if not update_grad:
-                return None
-            if self.bad_group:
-                self._skip(optimizer, "loss")
-                return None
-            return self._step(scaler._scaler, optimizer, list(parameters), clip_grad or self.options.clip_grad)
-
-        return step
+        if on_any_process(not bool(torch.isfinite(loss).all()), loss.device):
+            self._undo_batch()
+        if not self.bad_group:
+            scaler._scaler.scale(loss).backward(create_graph=create_graph)
+        if not update_grad:
+            return None
+        if self.bad_group:
+            self._skip(optimizer, "loss")
+            return None
+        return self._step(scaler._scaler, optimizer, list(parameters), clip_grad or self.options.clip_grad)
 
     def _step(self, scaler: Any, optimizer: torch.optim.Optimizer, parameters: list[Any], clip: float) -> Tensor | None:
         scaler.unscale_(optimizer)
@@ -133,26 +128,20 @@ class StepGuard:
         newest = newest_of_training(self.folder) if self.folder else None
         return f"the last good checkpoint is {newest}" if newest else "there is no checkpoint yet"
 
-    def update(self, stock: Callable[..., None]) -> Callable[..., None]:
+    def update(self, stock: Stock, logger_: Any, _n: int = 1, **values: Any) -> None:
         """Stand in for ``MetricLogger.update``: a skipped batch does not enter the averages."""
-
-        @wraps(stock)
-        def update(logger_: Any, _n: int = 1, **values: Any) -> None:
-            if self.bad_batch:
-                values = {name: value for name, value in values.items() if value is None or math.isfinite(value)}
-            if values:
-                stock(logger_, _n=_n, **values)
-
-        return update
+        if self.bad_batch:
+            values = {name: value for name, value in values.items() if value is None or math.isfinite(value)}
+        if values:
+            stock(logger_, _n=_n, **values)
 
 
 def guard_steps(patches: Patches, guard: StepGuard) -> None:
     """Put the guard into the stock trainer."""
     from IMDLBenCo.training_scripts.utils import misc
 
-    scaler = misc.NativeScalerWithGradNormCount
-    patches.set(scaler, "__call__", guard.call(scaler.__call__))
-    patches.set(misc.MetricLogger, "update", guard.update(misc.MetricLogger.update))
+    patches.wrap(misc.NativeScalerWithGradNormCount, "__call__", guard.call)
+    patches.wrap(misc.MetricLogger, "update", guard.update)
 
 
 def on_any_process(true_here: bool, device: torch.device) -> bool:

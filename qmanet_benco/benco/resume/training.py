@@ -14,7 +14,6 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from qmanet_benco.benco.resume.schedule import batches_of_epoch
 from qmanet_benco.benco.resume.steps import StepGuard
 from qmanet_benco.benco.seam.checkpoints import mapped
 from qmanet_benco.benco.seam.options import Options
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,6 @@ STATISTICS = "qmanet_train_stats"
 """Entry of a checkpoint: what ``train_one_epoch`` returned."""
 RUN, NOTHING = "qmanet_run", "started_from_nothing"
 """Entry of a checkpoint: ``model``, ``flags`` of its constructor, and what of it started from nothing."""
-Stock = Callable[..., Any]
 
 
 class Batches:
@@ -73,25 +71,20 @@ class Training:
     run: dict[str, Any] = field(default_factory=dict)
     """What :data:`RUN` will be."""
 
-    def load_model(self, stock: Stock) -> Stock:
+    def load_model(self, stock: Stock, args: Namespace, *positional: Any, **named: Any) -> None:
         """Stand in for ``misc.load_model``: goes on with the random states of the checkpoint."""
-
-        @wraps(stock)
-        def load_model(args: Namespace, *positional: Any, **named: Any) -> None:
-            stock(args, *positional, **named)
-            folder = Path(args.output_dir) if args.output_dir else None
-            own = bool(args.resume) and folder is not None and Path(args.resume).absolute().parent == folder.absolute()
-            if self.guard is not None:
-                self.guard.folder = folder
-            if folder is not None:
-                self.ledger = read_ledger(folder, args.start_epoch - 1) if own else Ledger(folder)
-                if is_main():
-                    self.ledger.store()
-                    end_last_line(folder / "log.txt")
-            if args.resume and not args.resume.startswith("https"):
-                self._go_on(args, own)
-
-        return load_model
+        stock(args, *positional, **named)
+        folder = Path(args.output_dir) if args.output_dir else None
+        own = bool(args.resume) and folder is not None and Path(args.resume).absolute().parent == folder.absolute()
+        if self.guard is not None:
+            self.guard.folder = folder
+        if folder is not None:
+            self.ledger = read_ledger(folder, args.start_epoch - 1) if own else Ledger(folder)
+            if is_main():
+                self.ledger.store()
+                end_last_line(folder / "log.txt")
+        if args.resume and not args.resume.startswith("https"):
+            self._go_on(args, own)
 
     def _go_on(self, args: Namespace, own: bool) -> None:
         content = mapped(Path(args.resume))
@@ -115,29 +108,32 @@ class Training:
             self.saved.add(epoch)
             args.start_epoch = epoch
 
-    def train_one_epoch(self, stock: Stock) -> Stock:
+    def train_one_epoch(
+        self,
+        stock: Stock,
+        model: Any,
+        data_loader: Any,
+        optimizer: Any,
+        device: Any,
+        epoch: int,
+        loss_scaler: Any,
+        **named: Any,
+    ) -> dict[str, float]:
         """Stand in for ``trainer.train_one_epoch``: then a checkpoint, if each epoch gets one."""
+        if epoch in self.replayed:
+            return self.replayed.pop(epoch)
+        args = named["args"]
+        tell_datasets(data_loader.dataset, args.seed, epoch)
+        limit = batches_of_epoch(self.options.max_steps, len(data_loader), args.accum_iter, epoch)
+        self.metrics.clear()
+        with self._guarded(model) as before:
+            batches = Batches(data_loader, limit, before)
+            self.statistics = stock(model, batches, optimizer, device, epoch, loss_scaler, **named)
+        if self.options.keep and args.output_dir:
+            from IMDLBenCo.training_scripts.utils import misc
 
-        @wraps(stock)
-        def train_one_epoch(
-            model: Any, data_loader: Any, optimizer: Any, device: Any, epoch: int, loss_scaler: Any, **named: Any
-        ) -> dict[str, float]:
-            if epoch in self.replayed:
-                return self.replayed.pop(epoch)
-            args = named["args"]
-            tell_datasets(data_loader.dataset, args.seed, epoch)
-            limit = batches_of_epoch(self.options.max_steps, len(data_loader), args.accum_iter, epoch)
-            self.metrics.clear()
-            with self._guarded(model) as before:
-                batches = Batches(data_loader, limit, before)
-                self.statistics = stock(model, batches, optimizer, device, epoch, loss_scaler, **named)
-            if self.options.keep and args.output_dir:
-                from IMDLBenCo.training_scripts.utils import misc
-
-                misc.save_model(args, epoch, model, model.module, optimizer, loss_scaler)
-            return self.statistics
-
-        return train_one_epoch
+            misc.save_model(args, epoch, model, model.module, optimizer, loss_scaler)
+        return self.statistics
 
     @contextmanager
     def _guarded(self, model: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
@@ -150,48 +146,38 @@ class Training:
         yield lambda batch: guard.before_batch(model, batch)
         guard.end_epoch()
 
-    def save_model(self, stock: Stock) -> Stock:
+    def save_model(self, stock: Stock, *positional: Any, **named: Any) -> None:
         """Stand in for ``misc.save_model``: adds random states, once for each epoch, and removes the surplus."""
-
-        @wraps(stock)
-        def save_model(*positional: Any, **named: Any) -> None:
-            epoch = named["epoch"] if "epoch" in named else positional[1]
-            if epoch in self.saved:
-                return
-            states = random_states.of_all_processes()
-            with self._with_entries({random_states.STATES: states, STATISTICS: self.statistics, RUN: self.run}):
-                stock(*positional, **named)
-            self.saved.add(epoch)
-            if self.ledger is not None and is_main():
-                self.ledger.written.add(epoch)
-                self.ledger.prune(self.options.keep)
-
-        return save_model
+        epoch = named["epoch"] if "epoch" in named else positional[1]
+        if epoch in self.saved:
+            return
+        states = random_states.of_all_processes()
+        with self._with_entries({random_states.STATES: states, STATISTICS: self.statistics, RUN: self.run}):
+            stock(*positional, **named)
+        self.saved.add(epoch)
+        if self.ledger is not None and is_main():
+            self.ledger.written.add(epoch)
+            self.ledger.prune(self.options.keep)
 
     @staticmethod
     def _with_entries(entries: dict[str, Any]) -> Patches:
         """Make a context in which ``misc.save_on_master`` stores these beside what it is given."""
         from IMDLBenCo.training_scripts.utils import misc
 
-        patches, stock = Patches(), misc.save_on_master
-        patches.set(misc, "save_on_master", lambda content, path: stock({**content, **entries}, path))
+        patches = Patches()
+        patches.wrap(misc, "save_on_master", lambda stock, content, path: stock({**content, **entries}, path))
         return patches
 
-    def test_one_epoch(self, stock: Stock) -> Stock:
+    def test_one_epoch(self, stock: Stock, model: Any, *positional: Any, **named: Any) -> dict[str, float]:
         """Stand in for ``tester.test_one_epoch``: draws nothing that training would have drawn; notes the metric."""
-
-        @wraps(stock)
-        def test_one_epoch(model: Any, *positional: Any, **named: Any) -> dict[str, float]:
-            with random_states.unchanged():
-                statistics = stock(model, *positional, **named)
-            names = [evaluator.name for evaluator in named["evaluator_list"]]
-            self.metrics.append(float(np.mean([statistics[name] for name in names])))
-            if self.ledger is not None and is_main():
-                self.ledger.record(named["epoch"], float(np.mean(self.metrics)))
-                self.ledger.store()  # a kill before the next checkpoint must not forget which epoch is the best
-            return dict(statistics)
-
-        return test_one_epoch
+        with random_states.unchanged():
+            statistics = stock(model, *positional, **named)
+        names = [evaluator.name for evaluator in named["evaluator_list"]]
+        self.metrics.append(float(np.mean([statistics[name] for name in names])))
+        if self.ledger is not None and is_main():
+            self.ledger.record(named["epoch"], float(np.mean(self.metrics)))
+            self.ledger.store()  # a kill before the next checkpoint must not forget which epoch is the best
+        return dict(statistics)
 
     def end(self) -> None:
         """Remove what is surplus now that the last epoch was tested on every set.
@@ -208,10 +194,10 @@ def observe(patches: Patches, training: Training) -> None:
     from IMDLBenCo.training_scripts import tester, trainer
     from IMDLBenCo.training_scripts.utils import misc
 
-    patches.set(misc, "load_model", training.load_model(misc.load_model))
-    patches.set(misc, "save_model", training.save_model(misc.save_model))
-    patches.set(trainer, "train_one_epoch", training.train_one_epoch(trainer.train_one_epoch))
-    patches.set(tester, "test_one_epoch", training.test_one_epoch(tester.test_one_epoch))
+    patches.wrap(misc, "load_model", training.load_model)
+    patches.wrap(misc, "save_model", training.save_model)
+    patches.wrap(trainer, "train_one_epoch", training.train_one_epoch)
+    patches.wrap(tester, "test_one_epoch", training.test_one_epoch)
 
 
 def tell_datasets(dataset: Any, seed: int, epoch: int) -> None:

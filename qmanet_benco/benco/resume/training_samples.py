@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import Any
 
 from qmanet_benco.benco.resume import random_states
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 
 
 def seed_samples(patches: Patches) -> None:
@@ -18,19 +17,15 @@ def seed_samples(patches: Patches) -> None:
     from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
 
     for owner in (AbstractDataset, BalancedDataset):
-        patches.set(owner, "__getitem__", _seeded(owner.__getitem__))
+        patches.wrap(owner, "__getitem__", _seeded)
 
 
-def _seeded(stock: Any) -> Any:
-    @wraps(stock)
-    def getitem(self: Any, index: int) -> Any:
-        position = getattr(self, "qmanet_position", None)
-        if position is None:
-            return stock(self, index)
-        with random_states.seeded(*position, index):
-            return stock(self, index)
-
-    return getitem
+def _seeded(stock: Stock, dataset: Any, index: int) -> Any:
+    position = getattr(dataset, "qmanet_position", None)
+    if position is None:
+        return stock(dataset, index)
+    with random_states.seeded(*position, index):
+        return stock(dataset, index)
 
 
 def leave_unaugmented(patches: Patches) -> None:
@@ -38,12 +33,9 @@ def leave_unaugmented(patches: Patches) -> None:
     import albumentations
     from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
 
-    stock = AbstractDataset.__init__
-
-    @wraps(stock)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+    def init(stock: Stock, self: Any, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("common_transforms") is not None:
             kwargs["common_transforms"] = albumentations.Compose([])
         stock(self, *args, **kwargs)
 
-    patches.set(AbstractDataset, "__init__", init)
+    patches.wrap(AbstractDataset, "__init__", init)

@@ -10,12 +10,12 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, NoReturn
 
 from qmanet_benco.benco.seam.own_scripts import PARSER
+from qmanet_benco.benco.seam.patches import Stock
 from qmanet_benco.errors import RequestError, did_you_mean
 
 SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
@@ -145,36 +145,26 @@ def set_arguments(script: str, flags: Sequence[str]) -> None:
     sys.argv[:] = [f"qmanet benco run {shlex.quote(script)}" if own else f"qmanet benco {script}", *flags]
 
 
-def explained(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
-    """Make a ``misc.create_argparser`` whose help comes from the model's docstring."""
-
-    @wraps(stock)
-    def create_argparser(model: Any) -> argparse.ArgumentParser:
-        parser = stock(model)
-        texts = argument_texts(model)
-        parser.description = f"Flags of the model {model.__name__}"
-        for action in parser._actions:
-            default = "" if action.default is None else f" (default: {action.default!r})"
-            if action.dest != "help":
-                action.help = (texts.get(action.dest, "") + default).strip().replace("%", "%%")
-        return parser
-
-    return create_argparser
+def explained(stock: Stock, model: Any) -> argparse.ArgumentParser:
+    """Stand in for ``misc.create_argparser``: the help comes from the model's docstring."""
+    parser = stock(model)
+    texts = argument_texts(model)
+    parser.description = f"Flags of the model {model.__name__}"
+    for action in parser._actions:
+        default = "" if action.default is None else f" (default: {action.default!r})"
+        if action.dest != "help":
+            action.help = (texts.get(action.dest, "") + default).strip().replace("%", "%%")
+    return parser
 
 
-def strict_bools(stock: Callable[[Any], argparse.ArgumentParser]) -> Callable[[Any], argparse.ArgumentParser]:
-    """Make a ``misc.create_argparser`` whose flags for true and false read ``False`` as false."""
-
-    @wraps(stock)
-    def create_argparser(model: Any) -> argparse.ArgumentParser:
-        parser = stock(model)
-        for action in parser._actions:
-            if action.type is bool or isinstance(action.default, bool):  # some zoo models annotate nothing
-                action.type = _truth
-                action.metavar = "true|false"
-        return parser
-
-    return create_argparser
+def strict_bools(stock: Stock, model: Any) -> argparse.ArgumentParser:
+    """Stand in for ``misc.create_argparser``: flags for true and false read ``False`` as false."""
+    parser = stock(model)
+    for action in parser._actions:
+        if action.type is bool or isinstance(action.default, bool):  # some zoo models annotate nothing
+            action.type = _truth
+            action.metavar = "true|false"
+    return parser
 
 
 def argument_texts(model: Any) -> dict[str, str]:

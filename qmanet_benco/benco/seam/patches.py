@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 
 _ABSENT = object()
+Stock = Callable[..., Any]
+"""What a patch stands for."""
 
 
 class Patches(ExitStack):
@@ -23,6 +26,22 @@ class Patches(ExitStack):
         former = vars(target).get(name, _ABSENT)  # not getattr: a classmethod must come back as the descriptor
         self.callback(_restore, target, name, former)
         setattr(target, name, value)
+
+    def wrap(self, target: Any, name: str, around: Callable[..., Any]) -> None:
+        """Let ``around`` be called in place of ``target.name`` until the exit.
+
+        Args:
+            target: as in :meth:`set`.
+            name: a function, a method or a class.
+            around: gets what it stands for, and then the arguments of the call.
+        """
+        stock = getattr(target, name)
+
+        @wraps(stock)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return around(stock, *args, **kwargs)
+
+        self.set(target, name, wrapped)
 
 
 def _restore(target: Any, name: str, former: Any) -> None:
