@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from qmanet_benco.benco.corrections import cpu as compat
+from qmanet_benco.benco.corrections.row import Request
 from qmanet_benco.benco.seam.patches import Patches, environment
 
 TOUCHED: list[tuple[Any, str]] = [
@@ -101,7 +102,7 @@ def test_every_row_says_what_it_is_for_and_changes_something() -> None:
     for row in compat.ROWS:
         before = [*_state(), list(warnings.filters)]
         with Patches() as patches:
-            row.apply(patches)
+            row.apply(patches, Request("test"))
             assert not _identical(before, [*_state(), list(warnings.filters)]), row.name
         assert _identical(before, [*_state(), list(warnings.filters)]), row.name
-        assert row.does
+        assert row.why

@@ -9,13 +9,13 @@ import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import nn
 
+from qmanet_benco.benco.corrections.row import Correction, Request
 from qmanet_benco.benco.seam.patches import Patches, Stock
 
 CUDA_MODULES = (
@@ -32,19 +32,6 @@ HARMLESS = (
     r".*'pin_memory' argument is set as true.*",
     r".*device_type of 'cuda', but CUDA is not available.*",
 )
-
-
-@dataclass(frozen=True)
-class Redirection:
-    """One thing that the framework takes from CUDA."""
-
-    name: str
-    stock: str
-    """The first stock line that needs it, ``file:line`` inside IMDLBenCo."""
-    pattern: str
-    """Regular expression that this line matches; `qmanet doctor` checks it."""
-    does: str
-    apply: Callable[[Patches], None]
 
 
 class TorchOnCPU:
@@ -67,22 +54,14 @@ def _on_cpu(factory: Callable[..., Any]) -> Callable[..., Any]:
     return create
 
 
-def _gloo(patches: Patches) -> None:
+def _gloo(patches: Patches, _: Request) -> None:
     def init_process_group(stock: Stock, backend: str | None = None, *args: Any, **kwargs: Any) -> None:
         stock("gloo" if backend == "nccl" else backend, *args, **kwargs)
 
     patches.wrap(torch.distributed, "init_process_group", init_process_group)
 
 
-def _no_set_device(patches: Patches) -> None:
-    patches.set(torch.cuda, "set_device", lambda device: None)  # noqa: ARG005 - named as in torch
-
-
-def _no_synchronize(patches: Patches) -> None:
-    patches.set(torch.cuda, "synchronize", lambda device=None: None)  # noqa: ARG005 - named as in torch
-
-
-def _replicas_on_cpu(patches: Patches) -> None:
+def _replicas_on_cpu(patches: Patches, _: Request) -> None:
     def init(stock: Stock, self: Any, module: nn.Module, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
         del device_ids
         stock(self, module, None, *args, **kwargs)
@@ -90,7 +69,7 @@ def _replicas_on_cpu(patches: Patches) -> None:
     patches.wrap(nn.parallel.DistributedDataParallel, "__init__", init)
 
 
-def _local_batchnorm(patches: Patches) -> None:
+def _local_batchnorm(patches: Patches, _: Request) -> None:
     def convert(cls: type, module: nn.Module, process_group: Any = None) -> nn.Module:
         del cls, process_group
         return module
@@ -98,12 +77,12 @@ def _local_batchnorm(patches: Patches) -> None:
     patches.set(nn.SyncBatchNorm, "convert_sync_batchnorm", classmethod(convert))
 
 
-def _factories_on_cpu(patches: Patches) -> None:
+def _factories_on_cpu(patches: Patches, _: Request) -> None:
     for name in CUDA_MODULES:
         patches.set(importlib.import_module(name), "torch", TorchOnCPU())
 
 
-def stay_on_cpu(patches: Patches) -> None:
+def stay_on_cpu(patches: Patches, _: Request | None = None) -> None:
     """Let ``.cuda()`` leave tensors and models where they are."""
 
     def cuda(self: Any, *_: Any, **__: Any) -> Any:
@@ -113,14 +92,14 @@ def stay_on_cpu(patches: Patches) -> None:
     patches.set(nn.Module, "cuda", cuda)
 
 
-def _load_on_cpu(patches: Patches) -> None:
+def _load_on_cpu(patches: Patches, _: Request) -> None:
     def load(stock: Stock, f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
         return stock(f, "cpu" if map_location is None else map_location, *args, **kwargs)
 
     patches.wrap(torch, "load", load)
 
 
-def _quiet(patches: Patches) -> None:
+def _quiet(patches: Patches, _: Request) -> None:
     patches.enter_context(warnings.catch_warnings())
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=message)
@@ -128,45 +107,53 @@ def _quiet(patches: Patches) -> None:
 
 _SCRIPTS = "training_scripts"
 ROWS = (
-    Redirection("gloo", f"{_SCRIPTS}/utils/misc.py:260", "'nccl'", "gloo instead of nccl", _gloo),
-    Redirection(
-        "set-device", f"{_SCRIPTS}/utils/misc.py:259", r"cuda\.set_device", "nothing to choose", _no_set_device
+    Correction("gloo", f"{_SCRIPTS}/utils/misc.py:260", "'nccl'", "gloo instead of nccl", _gloo),
+    Correction(
+        "set-device",
+        f"{_SCRIPTS}/utils/misc.py:259",
+        r"cuda\.set_device",
+        "nothing to choose",
+        lambda patches, _: patches.set(torch.cuda, "set_device", lambda *_, **__: None),
     ),
-    Redirection(
-        "synchronize", f"{_SCRIPTS}/trainer/trainer.py:81", r"cuda\.synchronize", "nothing to wait for", _no_synchronize
+    Correction(
+        "synchronize",
+        f"{_SCRIPTS}/trainer/trainer.py:81",
+        r"cuda\.synchronize",
+        "nothing to wait for",
+        lambda patches, _: patches.set(torch.cuda, "synchronize", lambda *_, **__: None),
     ),
-    Redirection(
+    Correction(
         "replicas",
         f"{_SCRIPTS}/train.py:390",
         "device_ids",
         "DistributedDataParallel without devices",
         _replicas_on_cpu,
     ),
-    Redirection(
+    Correction(
         "batchnorm",
         f"{_SCRIPTS}/train.py:371",
         "convert_sync_batchnorm",
         "BatchNorm stays local to a process: the synchronized one exists on CUDA only",
         _local_batchnorm,
     ),
-    Redirection(
+    Correction(
         "factories",
         f"{_SCRIPTS}/utils/misc.py:59",
         "device='cuda'",
         "metrics are reduced on the CPU",
         _factories_on_cpu,
     ),
-    Redirection(
+    Correction(
         "cuda-method", f"{_SCRIPTS}/utils/misc.py:353", r"\.cuda\(\)", ".cuda() leaves tensors and models", stay_on_cpu
     ),
-    Redirection(
+    Correction(
         "map-location",
         "model_zoo/trufor/trufor.py:28",
         r"torch\.load",
         "weights that were saved on CUDA load on the CPU",
         _load_on_cpu,
     ),
-    Redirection(
+    Correction(
         "warnings",
         f"{_SCRIPTS}/utils/misc.py:273",
         "GradScaler",
@@ -197,5 +184,5 @@ def without_cuda() -> Iterator[None]:
     with Patches() as patches:
         if not torch.cuda.is_available():
             for row in ROWS:
-                row.apply(patches)
+                row.apply(patches, Request(""))
         yield

@@ -20,30 +20,10 @@ from qmanet_benco.benco.corrections import (
     train_script,
     utilities,
 )
-from qmanet_benco.benco.corrections.row import (
-    EXACT_RESUME,
-    FINITE_STEPS,
-    INPUT_CHECKS,
-    RELATIVE_CHECKPOINT,
-    Correction,
-    Request,
-)
+from qmanet_benco.benco.corrections.row import Correction, Request
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.errors import RequestError
 
-__all__ = [
-    "BUILDING",
-    "EXACT_RESUME",
-    "FINITE_STEPS",
-    "INPUT_CHECKS",
-    "NAMES",
-    "RELATIVE_CHECKPOINT",
-    "ROWS",
-    "Correction",
-    "Request",
-    "corrected",
-    "selected",
-]
 ROWS = (
     *datasets.ROWS,
     *utilities.ROWS,

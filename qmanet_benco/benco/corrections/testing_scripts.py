@@ -31,10 +31,6 @@ def _complete(loader: DataLoader[Any]) -> DataLoader[Any]:
     )
 
 
-def load_safely(patches: Patches, request: Request) -> None:
-    patches.set(torch, "load", safe_load(torch.load, request.allow_pickle))
-
-
 def log_each_set(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts import tester
 
@@ -72,7 +68,7 @@ ROWS = (
         "training_scripts/test.py:261",
         "weights_only=False",
         "a checkpoint could run code; --allow-pickle lets it",
-        load_safely,
+        lambda patches, request: patches.set(torch, "load", safe_load(torch.load, request.allow_pickle)),
     ),
     Correction(
         "log-per-set",

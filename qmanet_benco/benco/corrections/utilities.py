@@ -39,10 +39,6 @@ def seed_random(patches: Patches, _: Request) -> None:
     patches.wrap(misc, "seed_torch", seed_torch)
 
 
-def allow_own_flags(patches: Patches, _: Request) -> None:
-    patches.enter_context(safe_globals())
-
-
 def save_whole(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
@@ -51,10 +47,6 @@ def save_whole(patches: Patches, _: Request) -> None:
             save_atomically(content, path)
 
     patches.set(misc, "save_on_master", save_on_master)
-
-
-def resume_exactly(patches: Patches, request: Request) -> None:
-    observe(patches, request.training)
 
 
 def skip_bad_steps(patches: Patches, request: Request) -> None:
@@ -72,10 +64,6 @@ def explain_flags(patches: Patches, _: Request) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
     patches.wrap(misc, "create_argparser", flags.explained)
-
-
-def refuse_in_one_line(patches: Patches, _: Request) -> None:
-    patches.set(argparse.ArgumentParser, "error", flags.refuse)
 
 
 ROWS = (
@@ -100,7 +88,7 @@ ROWS = (
         f"{MISC}:339",
         r"torch\.load\(args\.resume",
         "a checkpoint holds an argparse.Namespace, which torch 2.6 and later refuse to load",
-        allow_own_flags,
+        lambda patches, _: patches.enter_context(safe_globals()),
     ),
     Correction(
         "atomic-checkpoints",
@@ -116,7 +104,7 @@ ROWS = (
         "'epoch': epoch",
         "checkpoints have no random states, so that a resumed training differs; an epoch that was saved but not tested "
         "is not tested after a restart",
-        resume_exactly,
+        lambda patches, request: observe(patches, request.training),
         ("train",),
     ),
     Correction(
@@ -134,6 +122,6 @@ ROWS = (
         f"{MISC}:385",
         "ArgumentParser",
         "a wrong flag prints a page of usage",
-        refuse_in_one_line,
+        lambda patches, _: patches.set(argparse.ArgumentParser, "error", flags.refuse),
     ),
 )

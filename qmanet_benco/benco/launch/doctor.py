@@ -7,7 +7,7 @@ import importlib.util
 import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
@@ -105,10 +105,14 @@ def diagnose() -> Diagnosis:
         patches=_patches(cuda),
         weights=weights,
         missing=[
-            *_missing_opencv(opencv),
+            *([] if opencv[:1].isdigit() else [Missing("a working OpenCV", opencv_cure())]),
             *_missing_packages(),
             *_missing_extras(),
-            *_missing_weights(weights),
+            *(
+                Missing(f"weights {row['name']}", f"qmanet weights fetch {row['name']}")
+                for row in weights
+                if not row["path"]
+            ),
         ],
     )
 
@@ -165,15 +169,12 @@ def _patches(cuda: bool) -> list[Patch]:
     from qmanet_benco.benco.corrections import cpu as compat
     from qmanet_benco.benco.corrections import table as hardening
 
-    redirections = [
-        Patch("compat", row.name, row.stock, row.does, not cuda, stock_line(row.stock, row.pattern))
-        for row in compat.ROWS
+    kinds = (("hardening", hardening.ROWS, True), ("compat", compat.ROWS, not cuda))
+    return [
+        Patch(kind, row.name, row.stock, row.why, active, stock_line(row.stock, row.pattern))
+        for kind, rows, active in kinds
+        for row in rows
     ]
-    corrections = [
-        Patch("hardening", row.name, row.stock, row.why, True, stock_line(row.stock, row.pattern))
-        for row in hardening.ROWS
-    ]
-    return [*corrections, *redirections]
 
 
 def _opencv() -> str:
@@ -188,10 +189,6 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _missing_opencv(opencv: str) -> list[Missing]:
-    return [] if opencv[:1].isdigit() else [Missing("a working OpenCV", opencv_cure())]
 
 
 def _missing_packages() -> list[Missing]:
@@ -222,9 +219,3 @@ def _extras(requirements: Iterable[str]) -> dict[str, list[str]]:
         if extra and name:
             extras.setdefault(extra.group(1), []).append(name.group())
     return extras
-
-
-def _missing_weights(weights: Sequence[dict[str, str]]) -> list[Missing]:
-    return [
-        Missing(f"weights {row['name']}", f"qmanet weights fetch {row['name']}") for row in weights if not row["path"]
-    ]

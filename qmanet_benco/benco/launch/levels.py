@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 from IMDLBenCo.transforms import robustness_wrapper as wrappers
 
@@ -54,12 +52,4 @@ def choose_levels(patches: Patches, script: str, text: str) -> None:
     chosen = list(parse_levels(text).items())
     for place, stock in enumerate(ATTACKS.values()):
         name, levels = chosen[place] if place < len(chosen) else ("blur", [])
-        patches.set(wrappers, stock.__name__, _with(ATTACKS[name], levels))
-
-
-def _with(wrapper: Callable[[list[int]], Any], levels: list[int]) -> Callable[[list[int]], Any]:
-    def create(param_list: list[int]) -> Any:
-        del param_list
-        return wrapper(levels)
-
-    return create
+        patches.set(wrappers, stock.__name__, lambda param_list, of=ATTACKS[name], at=levels: of(at))  # noqa: ARG005

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS
 from qmanet_benco.benco.resume.holdout import hold_out
 from qmanet_benco.benco.seam import flags
 from qmanet_benco.benco.seam.options import FLAGS, Options
@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 AUTO = "auto"
 """Value of ``--resume``: the newest undamaged checkpoint of ``--output_dir``."""
 _NEEDS = {
-    "keep": hardening.EXACT_RESUME,
-    "max_steps": hardening.EXACT_RESUME,
-    "clip_grad": hardening.FINITE_STEPS,
-    "max_bad_steps": hardening.FINITE_STEPS,
+    "keep": EXACT_RESUME,
+    "max_steps": EXACT_RESUME,
+    "clip_grad": FINITE_STEPS,
+    "max_bad_steps": FINITE_STEPS,
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from qmanet_benco.benco.corrections import cpu, table
+from qmanet_benco.benco.corrections.row import INPUT_CHECKS, RELATIVE_CHECKPOINT, Correction, Request
 from qmanet_benco.benco.launch import elastic, own_flags
 from qmanet_benco.benco.launch.defaults import with_defaults
 from qmanet_benco.benco.launch.failures import in_users_terms
@@ -31,7 +32,7 @@ class Plan:
 
     run: Run
     options: options.Options
-    corrections: tuple[table.Correction, ...]
+    corrections: tuple[Correction, ...]
     flags: tuple[str, ...]
     """The user's, for the script and the model."""
 
@@ -53,7 +54,7 @@ class Plan:
     def corrected(self) -> Iterator[Training]:
         """Correct the framework within the block, as this machine and this run need; give what observes a training."""
         training = Training(self.options)
-        request = table.Request(self.run.script, self.run.allow_pickle, training)
+        request = Request(self.run.script, self.run.allow_pickle, training)
         with cpu.without_cuda(), table.corrected(request, self.corrections):
             yield training
             training.end()
@@ -109,7 +110,7 @@ def _execute(source: str, arguments: Sequence[str]) -> int:
 def _arguments(plan: Plan) -> list[str]:
     arguments = with_defaults(plan.run.script, plan.flags, torch.cuda.is_available())
     checkpoint = flags.value_of(arguments, "--checkpoint_path")
-    if checkpoint and plan.has(table.RELATIVE_CHECKPOINT):
+    if checkpoint and plan.has(RELATIVE_CHECKPOINT):
         arguments += ["--checkpoint_path", str(Path(checkpoint).absolute())]
     if plan.run.script == "train":
         arguments += _resume(arguments, os.environ.get(elastic.STARTED))
@@ -140,7 +141,7 @@ def _check(plan: Plan, parse: flags.Parse, arguments: Sequence[str]) -> None:
     flags.check_model(arguments)
     args, model_args = parse(arguments)
     flags.check_required(args.model, model_args)
-    if plan.has(table.INPUT_CHECKS):
+    if plan.has(INPUT_CHECKS):
         try:
             inputs.check_request(run.script, args, model_args, run.processes, run.allow_pickle, logger.warning)
         except AttributeError as error:

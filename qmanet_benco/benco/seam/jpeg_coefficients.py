@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class Component:
-    """One colour plane of a file."""
+def read(path: str) -> SimpleNamespace:
+    """Read the coefficients of a JPEG file, under the names that jpegio gives them.
 
-    v_samp_factor: int
-    h_samp_factor: int
-    quant_tbl_no: int
-
-
-@dataclass(frozen=True)
-class Jpeg:
-    """A file's coefficients under the names that jpegio gives them."""
-
-    comp_info: list[Component]
-    coef_arrays: list[NDArray[np.int16]]
-    """For each plane 8 rows and 8 columns of a block side by side, H x W padded to whole blocks."""
-    quant_tables: list[NDArray[np.uint16]]
-    """8 x 8 each."""
-
-
-def read(path: str) -> Jpeg:
-    """Read the coefficients of a JPEG file.
+    Returns:
+        ``comp_info``, one for each colour plane; ``coef_arrays``, for each plane 8 rows and 8 columns of a block side
+        by side, int16, H x W padded to whole blocks; ``quant_tables``, uint16, 8 x 8 each.
 
     Raises:
         OSError: it is no JPEG file.
@@ -40,11 +24,14 @@ def read(path: str) -> Jpeg:
     planes = [plane for plane in (content.Y, content.Cb, content.Cr) if plane is not None]
     numbers = [int(number) for number in content.quant_tbl_no][: len(planes)]
     factors = np.asarray(content.samp_factor).reshape(-1, 2)
-    components = [
-        Component(int(vertical), int(horizontal), number)
-        for (vertical, horizontal), number in zip(factors, numbers, strict=False)
-    ]
-    return Jpeg(components, [_beside(plane) for plane in planes], list(np.asarray(content.qt)))
+    return SimpleNamespace(
+        comp_info=[
+            SimpleNamespace(v_samp_factor=int(vertical), h_samp_factor=int(horizontal), quant_tbl_no=number)
+            for (vertical, horizontal), number in zip(factors, numbers, strict=False)
+        ],
+        coef_arrays=[_beside(plane) for plane in planes],
+        quant_tables=list(np.asarray(content.qt)),
+    )
 
 
 def _beside(blocks: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -16,8 +16,6 @@ _NOISEPRINT = Weights(
     "np_pretrain_weights", "NoisePrint++ (non-profit use only)", "`qmanet weights fetch noiseprint++`"
 )
 _MIT_B2 = Weights("mit_b2_pretrain_weights", "MiT-B2, ImageNet-1K", "`qmanet weights fetch mit_b2`")
-_CAT_PUBLISHED = "Kwon et al. 2022, IJCV"
-_TRUFOR_PUBLISHED = "Guillaro et al. 2023, CVPR"
 _TRUFOR_FRESH = {
     "config_path": "stock:trufor.yaml",
     "np_pretrain_weights": "random",
@@ -38,8 +36,7 @@ _BICUBIC = "the mask is enlarged bicubically and may leave [0, 1] (cat_net.py:45
 ROWS = (
     Baseline(
         "MantraNet",
-        "ManTra-Net",
-        "Wu et al. 2019, CVPR",
+        "ManTra-Net",  # Wu et al. 2019, CVPR
         footnotes=(
             "its output is already a probability, and the loss applies a sigmoid to it again "
             "(mantranet.py:615, BCEWithLogitsLoss): trained so, it cannot reach a low loss",
@@ -50,8 +47,7 @@ ROWS = (
     ),
     Baseline(
         "PSCC_Net",
-        "PSCC-Net",
-        "Liu et al. 2022, TCSVT",
+        "PSCC-Net",  # Liu et al. 2022, TCSVT
         fresh={"pretrain_path": ""},
         size_flags={"input_size": int},
         script_flags=("--if_predict_label", "--if_not_amp"),
@@ -68,8 +64,7 @@ ROWS = (
     ),
     Baseline(
         "MVSSNet",
-        "MVSS-Net",
-        "Chen et al. 2021, ICCV",
+        "MVSS-Net",  # Chen et al. 2021, ICCV
         fresh={"pretrained_base": False},
         training={"pretrained_base": True},
         edge_width=7,
@@ -90,8 +85,7 @@ ROWS = (
     ),
     Baseline(
         "Cat_Net",
-        "CAT-Net",
-        _CAT_PUBLISHED,
+        "CAT-Net",  # Kwon et al. 2022, IJCV
         fresh={"cfg_file": "stock:CAT_full.yaml"},
         weights=(_HRNET, _DJPEG),
         footnotes=(
@@ -105,8 +99,7 @@ ROWS = (
     ),
     Baseline(
         "Trufor",
-        "TruFor",
-        _TRUFOR_PUBLISHED,
+        "TruFor",  # Guillaro et al. 2023, CVPR
         fresh=_TRUFOR_FRESH,
         training=_TRUFOR_TRAINING,
         script_flags=_TRUFOR_FLAGS,
@@ -125,8 +118,7 @@ ROWS = (
     ),
     Baseline(
         "IML_ViT",
-        "IML-ViT",
-        "Ma et al. 2023, arXiv 2307.14863",
+        "IML-ViT",  # Ma et al. 2023, arXiv 2307.14863
         size_flags={"input_size": int},
         edge_width=7,
         weights=(
@@ -140,8 +132,7 @@ ROWS = (
     ),
     Baseline(
         "Mesorch",
-        "Mesorch",
-        "Zhu et al. 2025, AAAI",
+        "Mesorch",  # Zhu et al. 2025, AAAI
         script_flags=("--find_unused_parameters",),
         weights=(
             Weights("seg_pretrain_path", "MiT-B3, ImageNet-1K", "`qmanet weights fetch mit_b3`"),
@@ -151,8 +142,7 @@ ROWS = (
     ),
     Baseline(
         "Cat_Net_RealDCT",
-        "",
-        _CAT_PUBLISHED,
+        "",  # Kwon et al. 2022, IJCV
         fresh={"cfg_file": "stock:CAT_full.yaml"},
         weights=(_HRNET, _DJPEG),
         footnotes=(
@@ -164,8 +154,7 @@ ROWS = (
     ),
     Baseline(
         "Trufor_RGB",
-        "",
-        _TRUFOR_PUBLISHED,
+        "",  # Guillaro et al. 2023, CVPR
         fresh=_TRUFOR_FRESH,
         training=_TRUFOR_TRAINING,
         script_flags=_TRUFOR_FLAGS,
@@ -180,8 +169,7 @@ ROWS = (
     ),
     Baseline(
         "SAM",
-        "SAM",
-        "Kirillov et al. 2023, ICCV",
+        "SAM",  # Kirillov et al. 2023, ICCV
         fresh={"weights": "random"},
         training={"weights": "facebook/sam-vit-large"},
         size_flags={"input_size": int},
@@ -195,8 +183,7 @@ ROWS = (
     ),
     Baseline(
         "SparseViT",
-        "",
-        "Su et al. 2025, AAAI",
+        "",  # Su et al. 2025, AAAI
         script_flags=("--find_unused_parameters",),
         learning_rate=(2e-4, 0.0),
         weights=(
@@ -214,8 +201,7 @@ ROWS = (
     ),
     Baseline(
         "ObjectFormer",
-        "",
-        "Wang et al. 2022, CVPR",
+        "",  # Wang et al. 2022, CVPR
         size_flags={"input_size": int, "num_prototypes": lambda side: 2 * (side // 16) ** 2},
         edge_width=7,
         learning_rate=(1e-4, 5e-7),
@@ -234,8 +220,7 @@ ROWS = (
     ),
     Baseline(
         "MSCDI_Net",
-        "",
-        "https://github.com/csust-sonie/MSCDI-Net",
+        "",  # https://github.com/csust-sonie/MSCDI-Net
         fresh={"backbone_weights_path": "random"},
         training={"backbone_weights_path": "mit_b4"},
         edge_width=7,

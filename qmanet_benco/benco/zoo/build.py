@@ -23,26 +23,10 @@ import torch
 from torch import nn
 
 from qmanet_benco.benco.corrections import cpu, model_zoo, table
+from qmanet_benco.benco.corrections.row import Request
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo.baselines import BASELINES, NOT_BUILT, Baseline
 from qmanet_benco.errors import RequestError, did_you_mean
-
-__all__ = [
-    "BASELINES",
-    "Baseline",
-    "build_model",
-    "check_flags",
-    "construction",
-    "edge_width",
-    "footnotes",
-    "fresh_flags",
-    "is_scored_training",
-    "model_class",
-    "post_function",
-    "registered_name",
-    "script_defaults",
-    "source_hash",
-]
 
 STOCK_FILE = "stock:"
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -184,7 +168,7 @@ def source_hash(name: str) -> str:
 @contextlib.contextmanager
 def construction() -> Iterator[None]:
     """Let the zoo's models be built on this machine within the block: no CUDA, no download, no file needed."""
-    with cpu.without_cuda(), table.corrected(table.Request("test"), table.BUILDING):
+    with cpu.without_cuda(), table.corrected(Request("test"), table.BUILDING):
         yield
 
 

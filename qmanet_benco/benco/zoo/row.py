@@ -29,7 +29,6 @@ class Baseline:
     """Under which it is registered with the framework."""
     row: str
     """Its row in the paper's tables; empty: it has none."""
-    paper: str
     fresh: Mapping[str, object] = field(default_factory=dict)
     """Flags of a random start. A value ``stock:NAME`` is the framework's own configuration file NAME."""
     training: Mapping[str, object] = field(default_factory=dict)
