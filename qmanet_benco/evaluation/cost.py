@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.errors import RequestError, told
 from qmanet_benco.evaluation.published import published_value
 
@@ -82,7 +82,6 @@ def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str,
     Raises:
         RequestError: a name is unknown, or a plugin fails.
     """
-    from qmanet_benco.benco.zoo import build as zoo
     from qmanet_benco.benco.zoo.own_models import load_plugins
     from qmanet_benco.model.config import VARIANTS
 
@@ -97,7 +96,7 @@ def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str,
     for name in models:
         zoo.check_flags(name, {})
         if name != QMANET:
-            others.append(Subject(zoo.registered_name(name), image_size=_published_size(name), plugins=plugins))
+            others.append(Subject(zoo.registered_name(name), image_size=zoo.row_of(name).image_size, plugins=plugins))
         elif not variants:
             variants = [PAPER]
     return [*others, *(Subject(QMANET, variant) for variant in variants)]
@@ -129,7 +128,6 @@ def measure(subject: Subject) -> Cost:
     model was built.
     """
     from qmanet_benco.benco import scoring
-    from qmanet_benco.benco.zoo import build as zoo
 
     flags: dict[str, Any] = {}
     if subject.model == QMANET:
@@ -146,8 +144,9 @@ def measure(subject: Subject) -> Cost:
             with torch.no_grad():
                 model(**batch)
             seconds.append(time.perf_counter() - start)
-    row = "QMA-Net" if subject.model == QMANET else zoo.BASELINES[subject.model].row if _known(subject.model) else ""
-    beside = row if subject.variant in ("", PAPER) else ""
+    row = zoo.row_of(subject.model)
+    published = "QMA-Net" if subject.model == QMANET else row.row
+    beside = published if subject.variant in ("", PAPER) else ""
     return Cost(
         subject.model,
         subject.variant,
@@ -158,7 +157,7 @@ def measure(subject: Subject) -> Cost:
         peak_mib() - before,
         published_value("table10", "rows", beside, "params_m"),
         published_value("table10", "rows", beside, "flops_g"),
-        _note(subject.model),
+        "; ".join(filter(None, (row.cost_note, *row.footnotes))),
     )
 
 
@@ -168,7 +167,8 @@ def multiply_adds(model: nn.Module, batch: Mapping[str, Any]) -> int:
     torch's own counter (``torch.utils.flop_counter``) counts at the level of its operators, so that a fused attention
     counts what its two matrix products cost, in every model alike. See :data:`NOT_COUNTED`.
     """
-    rules = dict.fromkeys(_fused_on_cpu(), attention_flops)
+    # the counter has rules for the fused attention of CUDA, not for the CPU's
+    rules = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops}
     with FlopCounterMode(display=False, custom_mapping=rules) as counter, torch.no_grad():
         model(**batch)
     return int(counter.get_total_flops()) // 2
@@ -180,16 +180,8 @@ def attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int
     return 2 * batches * query[-2] * key[-2] * (query[-1] + value[-1])
 
 
-def _fused_on_cpu() -> list[Any]:
-    """List the CPU's fused attention, for which torch's counter has no rule (it has those of CUDA)."""
-    names = ("_scaled_dot_product_flash_attention_for_cpu",)
-    return [getattr(torch.ops.aten, name) for name in names if hasattr(torch.ops.aten, name)]
-
-
 def example(model: str, image_size: int) -> dict[str, Any]:
     """Make a batch of one seeded image as the framework's loader does, with what the model's post function adds."""
-    from qmanet_benco.benco.zoo import build as zoo
-
     generator = torch.Generator().manual_seed(0)
     mask = torch.zeros(1, image_size, image_size)
     mask[:, image_size // 4 : image_size // 2, image_size // 4 : image_size // 2] = 1
@@ -209,37 +201,13 @@ def example(model: str, image_size: int) -> dict[str, Any]:
     return batch
 
 
-def _published_size(name: str) -> int:
-    """Side of the images of the model's row in Table 10."""
-    from qmanet_benco.benco.zoo import build as zoo
-
-    row = zoo.BASELINES.get(zoo.registered_name(name))
-    return row.image_size if row else IMAGE_SIZE
-
-
-def _note(name: str) -> str:
-    """Why the cost differs from the published one, and what else is to be known of a baseline."""
-    from qmanet_benco.benco.zoo import build as zoo
-
-    row = zoo.BASELINES.get(name)
-    return "; ".join(filter(None, (row.cost_note, *row.footnotes))) if row else ""
-
-
-def _known(name: str) -> bool:
-    from qmanet_benco.benco.zoo import build as zoo
-
-    return name in zoo.BASELINES
-
-
 def peak_mib() -> float:
     """Return the process's largest resident memory so far.
 
     Linux's ``ru_maxrss`` would begin with the memory of the process that started this one.
     """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024  # type: ignore[index]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
 def main() -> int:

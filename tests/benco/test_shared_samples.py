@@ -44,7 +44,7 @@ def test_each_model_gets_the_samples_that_it_would_load_itself(
     padding: bool, workers: int | None, tmp_path: Path
 ) -> None:
     data, attack = make_set(tmp_path / "data", 5), Darker()
-    preparations = [Preparation(zoo.edge_width(name), zoo.post_function(name)) for name in MODELS]
+    preparations = [Preparation(zoo.row_of(name).edge_width, zoo.post_function(name)) for name in MODELS]
     with scoring.as_the_test_script():
         shared = SharedSamples(data, 96, padding, attack, preparations)
         loaded = list(shared.batches(BATCHES, workers))

@@ -100,7 +100,7 @@ def test_every_row_names_flags_that_its_model_has(name: str) -> None:
     zoo.check_flags(name, {**row.fresh, **row.training, **row.size_flags})
     zoo.check_flags(name, {weights.flag: "" for weights in row.weights if weights.flag})
     assert row.corrects in ("", *zoo.BASELINES)
-    assert zoo.footnotes(name)
+    assert zoo.row_of(name).footnotes
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def test_mean_f1_is_what_the_framework_logs(name: str, tmp_path: Path, monkeypat
 
     In training mode the framework's number is drawn: dropout is on, and it sets no seed. It is off here.
     """
-    if zoo.is_scored_training(name):
+    if zoo.row_of(name).is_scored_training:
         monkeypatch.setattr(torch.nn.Dropout, "forward", lambda _, values: values)
     size, flags = SIZES.get(name, 64), OWN.get(name, {})
     data = make_forgeries(tmp_path / "five", 5)
@@ -81,6 +81,6 @@ def test_the_mode_matters_for_mvss_net(tmp_path: Path) -> None:
         trained, _ = scoring.predict_batch(model.train(), batch, torch.device("cpu"))
         evaluated, _ = scoring.predict_batch(model.eval(), batch, torch.device("cpu"))
     assert float((trained - evaluated).abs().max()) > 1e-3
-    assert zoo.is_scored_training("MVSSNet")
-    assert not zoo.is_scored_training("Mesorch")
-    assert not zoo.is_scored_training("QMANet")
+    assert zoo.row_of("MVSSNet").is_scored_training
+    assert not zoo.row_of("Mesorch").is_scored_training
+    assert not zoo.row_of("QMANet").is_scored_training

@@ -66,15 +66,3 @@ def seeded(*numbers: int) -> Iterator[None]:
         random.setstate(former[0])
         np.random.set_state(former[1])
         torch.set_rng_state(former[2])
-
-
-def of_all_processes() -> list[dict[str, Any]]:
-    """Gather the states of each process of the group, by rank; every process must call it."""
-    from torch import distributed
-
-    states = taken()
-    if not distributed.is_initialized() or distributed.get_world_size() == 1:
-        return [states]
-    gathered: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, states)
-    return gathered

@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 from qmanet_benco.benco.resume.retention import newest_of_training
 from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.patches import Patches, Stock
+from qmanet_benco.benco.seam.world import gathered, place
 from qmanet_benco.errors import RequestError
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class StepGuard:
         self.bad_group, self.in_a_row = False, True
         self.bad_steps += 1
         names = self._all_names()
-        if not distributed.is_initialized() or distributed.get_rank() == 0:
+        if place()[0] == 0:
             logger.warning("step skipped, its %s is not finite: %s", what, names)
         if self.bad_steps >= self.options.max_bad_steps:
             raise RequestError(
@@ -116,11 +117,7 @@ class StepGuard:
 
     def _all_names(self) -> str:
         """Gather the images of this step's last batch on all processes."""
-        gathered: list[Any] = [self.names]
-        if distributed.is_initialized() and distributed.get_world_size() > 1:
-            gathered = [None] * distributed.get_world_size()
-            distributed.all_gather_object(gathered, self.names)
-        names = [name for part in gathered for name in part]
+        names = [name for part in gathered(self.names) for name in part]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return ", ".join(names[:_SHOWN]) + more
 
@@ -146,7 +143,7 @@ def guard_steps(patches: Patches, guard: StepGuard) -> None:
 
 def on_any_process(true_here: bool, device: torch.device) -> bool:
     """Tell whether it is true on one of the processes; all must ask."""
-    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+    if place()[1] == 1:
         return true_here
     flag = torch.tensor([int(true_here)], device=device)
     distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)

@@ -26,6 +26,7 @@ from qmanet_benco.benco.resume.steps import StepGuard
 from qmanet_benco.benco.seam.checkpoints import mapped
 from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.patches import Patches, Stock
+from qmanet_benco.benco.seam.world import gathered, place
 
 logger = logging.getLogger(__name__)
 
@@ -93,14 +94,15 @@ class Training:
         if not states or "epoch" not in content:
             logger.warning("%s has no random states: training goes on, but not as if it had never stopped", args.resume)
             return
-        if rank() < len(states):
-            random_states.put_back(states[rank()])
-        if len(states) != world_size():
+        rank, size = place()
+        if rank < len(states):
+            random_states.put_back(states[rank])
+        if len(states) != size:
             logger.warning(
                 "%s was written by %d processes, these are %d: training goes on, but not as if it had never stopped",
                 args.resume,
                 len(states),
-                world_size(),
+                size,
             )
         epoch = int(content["epoch"])
         if own and epoch < args.epochs and epoch not in logged_epochs(Path(args.output_dir)):
@@ -123,7 +125,7 @@ class Training:
         if epoch in self.replayed:
             return self.replayed.pop(epoch)
         args = named["args"]
-        tell_datasets(data_loader.dataset, args.seed, epoch)
+        data_loader.dataset.qmanet_position = (args.seed, epoch)  # the loader's workers get a copy in each epoch
         limit = batches_of_epoch(self.options.max_steps, len(data_loader), args.accum_iter, epoch)
         self.metrics.clear()
         with self._guarded(model) as before:
@@ -151,7 +153,7 @@ class Training:
         epoch = named["epoch"] if "epoch" in named else positional[1]
         if epoch in self.saved:
             return
-        states = random_states.of_all_processes()
+        states = gathered(random_states.taken())
         with self._with_entries({random_states.STATES: states, STATISTICS: self.statistics, RUN: self.run}):
             stock(*positional, **named)
         self.saved.add(epoch)
@@ -200,11 +202,6 @@ def observe(patches: Patches, training: Training) -> None:
     patches.wrap(tester, "test_one_epoch", training.test_one_epoch)
 
 
-def tell_datasets(dataset: Any, seed: int, epoch: int) -> None:
-    """Say to a data set where the training is; the loader's workers get a copy of it in each epoch."""
-    dataset.qmanet_position = (seed, epoch)
-
-
 def logged_epochs(folder: Path) -> list[int]:
     """Read the epochs of the lines of ``log.txt``, in their order; a line that a kill cut short does not count."""
     try:
@@ -231,20 +228,6 @@ def end_last_line(path: Path) -> None:
             stream.truncate(whole)
 
 
-def rank() -> int:
-    """This process's rank in its group."""
-    from torch import distributed
-
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def world_size() -> int:
-    """Processes of the group."""
-    from torch import distributed
-
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
 def is_main() -> bool:
     """Tell whether this process writes files."""
-    return rank() == 0
+    return place()[0] == 0

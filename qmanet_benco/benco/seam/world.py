@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from qmanet_benco.errors import RequestError
 
@@ -83,6 +84,25 @@ def world_of_one() -> dict[str, str]:
         "MASTER_ADDR": LOOPBACK,
         "MASTER_PORT": str(free_port()),
     }
+
+
+def place() -> tuple[int, int]:
+    """Return this process's rank in its group, and how many processes the group has; 0 and 1 without a group."""
+    from torch import distributed
+
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
+def gathered(value: Any) -> list[Any]:
+    """Gather everybody's value, in the order of the ranks; every process must call it."""
+    from torch import distributed
+
+    size = place()[1]
+    if size == 1:
+        return [value]
+    values: list[Any] = [None] * size
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def free_port() -> int:

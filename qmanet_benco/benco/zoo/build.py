@@ -24,6 +24,7 @@ from torch import nn
 
 from qmanet_benco.benco.corrections import cpu, model_zoo, table
 from qmanet_benco.benco.corrections.row import Request
+from qmanet_benco.benco.resume import random_states
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo.baselines import BASELINES, NOT_BUILT, Baseline
 from qmanet_benco.errors import RequestError, did_you_mean
@@ -37,6 +38,10 @@ PLUGINS = (
     "qmanet_benco.benco.zoo.sam",
 )
 """Modules that register models."""
+_DETECTION_HEAD = (
+    "its pred_label comes from a detection head that phase 2 does not train (trufor.py:35): the number is of random "
+    "weights; a second training with --phase 3 trains it"
+)
 
 
 def registered_name(name: str) -> str:
@@ -119,22 +124,24 @@ def post_function(name: str) -> Callable[[dict[str, Any]], None] | None:
     return None if registered is None else partial(_post, registered)
 
 
-def footnotes(name: str) -> tuple[str, ...]:
-    """Return what a table should say about a model; nothing for QMA-Net and for models that are not in the paper."""
-    row = BASELINES.get(registered_name(name))
-    return row.footnotes if row else ()
+def row_of(name: str) -> Baseline:
+    """Return what is known of a model; a row of defaults for QMA-Net and for models that are not in the paper.
+
+    Raises:
+        RequestError: there is no such model.
+    """
+    name = registered_name(name)
+    return BASELINES.get(name, Baseline(name, ""))
 
 
-def is_scored_training(name: str) -> bool:
-    """Whether the framework's own test script leaves a model in training mode."""
-    row = BASELINES.get(registered_name(name))
-    return row is not None and row.is_scored_training
-
-
-def edge_width(name: str) -> int | None:
-    """Width of the edge mask that a model's ``forward`` needs from the data set; None if it needs none."""
-    row = BASELINES.get(registered_name(name))
-    return row.edge_width if row else None
+def image_score_note(name: str, flags: Mapping[str, object]) -> str:
+    """Return what an image-level table should say about a model's ``pred_label``; empty where nothing is to be said."""
+    name = registered_name(name)
+    if name in ("Trufor", "Trufor_RGB") and flags.get("phase", 2) != 3:
+        return _DETECTION_HEAD
+    if name == "QMANet":
+        return "its pred_label is the mean of the most suspicious thousandth of the pixels; the paper has no such score"
+    return ""
 
 
 def fresh_flags(name: str, image_size: int = 512) -> dict[str, object]:
@@ -238,16 +245,11 @@ def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Start all generators that constructors draw from at the seed; after the block they are where they were."""
-    former = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with random_states.unchanged():
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(former[0])
-            np.random.set_state(former[1])
+        yield
 
 
 def _portable(model: nn.Module) -> nn.Module:

@@ -11,7 +11,6 @@ from typing import Any
 from qmanet_benco.benco.resume.training import NOTHING, RUN
 from qmanet_benco.benco.seam.checkpoints import mapped
 from qmanet_benco.benco.zoo import build as zoo
-from qmanet_benco.benco.zoo.detection import image_score_note
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.suite import fingerprint
 from qmanet_benco.evaluation.suite.open_sets import OpenSet
@@ -40,7 +39,7 @@ def notes(entry: ModelEntry) -> list[str]:
         run = content.get(RUN) if isinstance(content, dict) else None
         trained = [str(line) for line in run.get(NOTHING, ())] if isinstance(run, dict) else []
     selection = [f"checkpoint: {entry.selection}"] if entry.selection else []
-    return [*zoo.footnotes(entry.model), *trained, *selection, *entry.footnotes]
+    return [*zoo.row_of(entry.model).footnotes, *trained, *selection, *entry.footnotes]
 
 
 def check_folder(out: Path) -> None:
@@ -67,7 +66,7 @@ def write_description(
             {
                 **entry.model_dump(),
                 "footnotes": notes(entry),
-                "image_score_note": image_score_note(entry.model, entry.flags),
+                "image_score_note": zoo.image_score_note(entry.model, entry.flags),
             }
             for entry in models
         ],

@@ -13,6 +13,7 @@ import torch
 from torch import distributed
 
 from qmanet_benco import files
+from qmanet_benco.benco.seam.world import gathered
 
 PATIENCE = timedelta(hours=12)
 """A process whose share was quick waits for the others, which may take long."""
@@ -35,11 +36,7 @@ class Processes:
 
     def gather(self, value: Any) -> list[Any]:
         """Everybody's value, in the order of the ranks."""
-        if self.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.size
-        distributed.all_gather_object(values, value)
-        return values
+        return gathered(value) if self.size > 1 else [value]
 
     def first(self, value: str, all_agree: bool = False) -> str:
         """Find the first text that is not empty; with ``all_agree`` only where nobody's is."""

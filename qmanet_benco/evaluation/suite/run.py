@@ -165,7 +165,7 @@ class _Run:
         if entry.trained:
             scoring.load_weights(model, Path(entry.checkpoint), self.allow_pickle)
             calibration = calibration_for(Path(entry.checkpoint), self.suite)
-        model = model.to(self.processes.device).train(zoo.is_scored_training(entry.model))
+        model = model.to(self.processes.device).train(zoo.row_of(entry.model).is_scored_training)
         return Contender(entry, stores, model, calibration)
 
     def _score_cells(self, together: Sequence[Contender], place: tuple[int, int]) -> None:
@@ -267,7 +267,7 @@ class _Run:
         """Return what a model wants of a sample, the same object for all models of a class."""
         name = zoo.registered_name(entry.model)
         if name not in self.preparations:
-            self.preparations[name] = Preparation(zoo.edge_width(name), zoo.post_function(name))
+            self.preparations[name] = Preparation(zoo.row_of(name).edge_width, zoo.post_function(name))
         return self.preparations[name]
 
     def _row(self, contender: Contender, cell: Cell, prediction: ImagePrediction) -> dict[str, Any]:
