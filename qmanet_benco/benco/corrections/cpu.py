@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from qmanet_benco.benco.corrections.row import Correction, Request
-from qmanet_benco.benco.seam.patches import Patches, Stock
+from qmanet_benco.benco.seam.patches import Overlay, Patches, Stock
 
 CUDA_MODULES = (
     "IMDLBenCo.training_scripts.utils.misc",
@@ -32,16 +32,6 @@ HARMLESS = (
     r".*'pin_memory' argument is set as true.*",
     r".*device_type of 'cuda', but CUDA is not available.*",
 )
-
-
-class TorchOnCPU:
-    """The module ``torch``, except that its tensor factories read ``device='cuda'`` as the CPU."""
-
-    _FACTORIES = ("tensor", "zeros")
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(torch, name)
-        return _on_cpu(value) if name in self._FACTORIES else value
 
 
 def _on_cpu(factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,8 +68,9 @@ def _local_batchnorm(patches: Patches, _: Request) -> None:
 
 
 def _factories_on_cpu(patches: Patches, _: Request) -> None:
+    torch_on_cpu = Overlay(torch, tensor=_on_cpu(torch.tensor), zeros=_on_cpu(torch.zeros))
     for name in CUDA_MODULES:
-        patches.set(importlib.import_module(name), "torch", TorchOnCPU())
+        patches.set(importlib.import_module(name), "torch", torch_on_cpu)
 
 
 def stay_on_cpu(patches: Patches, _: Request | None = None) -> None:

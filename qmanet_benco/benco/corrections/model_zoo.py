@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
 from qmanet_benco.benco.corrections.row import Correction, Request
-from qmanet_benco.benco.seam.patches import Patches, Stock
+from qmanet_benco.benco.seam.patches import Overlay, Patches, Stock
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
 from qmanet_benco.model.weights.naming import to_official
@@ -24,17 +23,6 @@ from qmanet_benco.model.weights.pretrained import find_weights
 
 ZOO = "IMDLBenCo.model_zoo"
 RANDOM = "random"
-
-
-class Overlay(ModuleType):
-    """A module with some names replaced, for one importer of it only."""
-
-    def __init__(self, base: ModuleType, **names: Any) -> None:
-        super().__init__(base.__name__)
-        self.__dict__.update(names, _base=base)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_base"], name)
 
 
 class NothingToLoad(dict[str, Any]):

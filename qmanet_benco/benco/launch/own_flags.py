@@ -13,7 +13,7 @@ from typing import Any
 from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS
 from qmanet_benco.benco.resume.holdout import hold_out
 from qmanet_benco.benco.seam import flags
-from qmanet_benco.benco.seam.options import FLAGS, Options
+from qmanet_benco.benco.seam.options import FLAGS, Options, written
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo import recipes
 from qmanet_benco.errors import RequestError
@@ -38,8 +38,10 @@ def check_corrections(own: Options, corrections: Collection[str]) -> None:
     """
     for flag in FLAGS:
         need = _NEEDS.get(flag.name)
-        if need and need not in corrections and getattr(own, flag.name) != getattr(Options(), flag.name):
-            raise RequestError(f"{flag.option} without the correction {need}", "both", "drop --stock or --without")
+        if need and need not in corrections and getattr(own, flag.name) != flag.default:
+            raise RequestError(
+                f"{written(flag.name)} without the correction {need}", "both", "drop --stock or --without"
+            )
 
 
 @contextmanager

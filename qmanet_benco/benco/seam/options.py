@@ -5,107 +5,82 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
 from qmanet_benco.errors import RequestError
 
-AUGMENTATIONS = ("stock", "none")
 BAD_STEPS = 10
 """More steps than a loss scaler needs to find its scale again; far fewer than would cost an epoch."""
 
 
+def _flag(
+    default: Any, metavar: str, explained: str, expected: str = "", is_valid: Callable[[Any], bool] = lambda _: True
+) -> Any:
+    """Make a field with what its flag shows: its value's name, its help, and what a wrong value should have been."""
+    shown = {"metavar": metavar, "help": explained, "expected": expected, "is_valid": is_valid}
+    return field(default=default, metadata=shown)
+
+
 @dataclass(frozen=True)
 class Options:
-    """What the launcher adds to a training; the defaults leave the stock behaviour."""
+    """What the launcher adds to a training, a flag for each; the defaults leave the stock behaviour."""
 
-    keep: int = 0
-    """A checkpoint after every epoch, the newest so many and the best kept; 0: the stock rhythm, nothing removed."""
-    augment: str = "stock"
-    max_steps: int = 0
-    """Optimiser steps of the whole run; 0: as many as ``--epochs`` gives."""
-    val_fraction: float = 0.0
-    clip_grad: float = 0.0
-    """Largest norm of the gradient; 0: not clipped."""
-    max_bad_steps: int = BAD_STEPS
-    deterministic: bool = False
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One row of the table."""
-
-    name: str
-    kind: Callable[[str], Any]
-    metavar: str
-    help: str
-    expected: str
-    is_valid: Callable[[Any], bool]
-
-    @property
-    def option(self) -> str:
-        """As the user writes it."""
-        return f"--{self.name.replace('_', '-')}"
-
-
-FLAGS = (
-    Flag(
-        "keep",
-        int,
+    keep: int = _flag(
+        0,
         "N",
         "write a checkpoint after every epoch, with its SHA-256 beside it; keep the newest N and the best",
         "0 (off), 1 or more",
         lambda value: value >= 0,
-    ),
-    Flag(
-        "augment",
-        str,
+    )
+    augment: str = _flag(
+        "stock",
         "stock|none",
         "none: no augmentation, so that an image is the same in every epoch (for --noiseprint_cache)",
         "stock or none",
-        AUGMENTATIONS.__contains__,
-    ),
-    Flag(
-        "max_steps",
-        int,
+        lambda value: value in ("stock", "none"),
+    )
+    max_steps: int = _flag(
+        0,
         "N",
         "stop after N optimiser steps, with the learning rate's schedule scaled to them (in place of --epochs)",
         "0 (off), 1 or more",
         lambda value: value >= 0,
-    ),
-    Flag(
-        "val_fraction",
-        float,
+    )
+    val_fraction: float = _flag(
+        0.0,
         "F",
         "choose the checkpoint on this part of the training set, held out, in place of --test_data_path",
         "a number between 0 and 0.9",
         lambda value: 0 <= value <= 0.9,
-    ),
-    Flag(
-        "clip_grad",
-        float,
+    )
+    clip_grad: float = _flag(
+        0.0,
         "NORM",
         "largest norm of the gradient of a step",
         "0 (off) or a number above it",
         lambda value: value >= 0 and math.isfinite(value),
-    ),
-    Flag(
-        "max_bad_steps",
-        int,
+    )
+    max_bad_steps: int = _flag(
+        BAD_STEPS,
         "N",
         f"stop after N steps without a finite loss in an epoch or in a row (default {BAD_STEPS})",
         "1 or more",
         lambda value: value >= 1,
-    ),
-    Flag(
-        "deterministic",
-        bool,
+    )
+    deterministic: bool = _flag(
+        False,
         "",
         "on CUDA: slower algorithms that give the same bits each time (`qmanet doctor` lists what else does not)",
-        "",
-        lambda _value: True,
-    ),
-)
+    )
+
+
+FLAGS = fields(Options)
+
+
+def written(name: str) -> str:
+    """Write an option as the user does."""
+    return f"--{name.replace('_', '-')}"
 
 
 def split(script: str, flags: Sequence[str]) -> tuple[Options, list[str]]:
@@ -125,15 +100,15 @@ def split(script: str, flags: Sequence[str]) -> tuple[Options, list[str]]:
     values = {name: value for name, value in vars(given).items() if value is not None}
     for flag in FLAGS:
         if flag.name in values and script != "train":
-            raise RequestError(f"{flag.option} for {script}", "train")
-        if flag.name in values and not flag.is_valid(values[flag.name]):
-            raise RequestError(f"{flag.option} {values[flag.name]}", flag.expected)
+            raise RequestError(f"{written(flag.name)} for {script}", "train")
+        if flag.name in values and not flag.metadata["is_valid"](values[flag.name]):
+            raise RequestError(f"{written(flag.name)} {values[flag.name]}", flag.metadata["expected"])
     return Options(**values), rest
 
 
 def help_text() -> str:
     """Return the launcher's own flags, as lines for a help page."""
-    rows = [(f"  {flag.option} {flag.metavar}".rstrip(), flag.help) for flag in FLAGS]
+    rows = [(f"  {written(flag.name)} {flag.metadata['metavar']}".rstrip(), flag.metadata["help"]) for flag in FLAGS]
     width = max(len(left) for left, _ in rows) + 2
     resume = (
         "  --resume auto",
@@ -150,9 +125,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     for flag in FLAGS:
-        assert flag.name in {field.name for field in fields(Options)}
-        if flag.kind is bool:
-            parser.add_argument(flag.option, dest=flag.name, action="store_true", default=None)
+        if isinstance(flag.default, bool):
+            parser.add_argument(written(flag.name), dest=flag.name, action="store_true", default=None)
         else:
-            parser.add_argument(flag.option, dest=flag.name, type=flag.kind, default=None)
+            parser.add_argument(written(flag.name), dest=flag.name, type=type(flag.default), default=None)
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+from types import ModuleType
 from typing import Any
 
 _ABSENT = object()
@@ -42,6 +43,17 @@ class Patches(ExitStack):
             return around(stock, *args, **kwargs)
 
         self.set(target, name, wrapped)
+
+
+class Overlay(ModuleType):
+    """A module with some names replaced, for one importer of it only."""
+
+    def __init__(self, base: ModuleType, **names: Any) -> None:
+        super().__init__(base.__name__)
+        self.__dict__.update(names, _base=base)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_base"], name)
 
 
 def _restore(target: Any, name: str, former: Any) -> None:
