@@ -22,7 +22,7 @@ Drop a photo, or try the example. The network marks the parts that look as if th
 changed."""
 DEMO_NOTE = (
     '<div class="qmanet-demo" role="note"><b>This is a demonstration model.</b> It is small and was trained on '
-    "generated forgeries; it misses most real ones, and sometimes marks a photo that nobody changed. Its answer is no "
+    "generated forgeries; it misses many real ones, and sometimes marks a photo that nobody changed. Its answer is no "
     "proof.</div>"
 )
 NOISE = "What the noise branch of the network gets: {sources}, fused, {side} x {side} pixels, colours stretched."
