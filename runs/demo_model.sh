@@ -6,7 +6,7 @@
 #   TEST_PHOTOS  others, for validation and calibration
 #   START        trained weights of the variant miniature, instead of training one
 #   COUNT        forgeries of each of the five sets, half of it in the larger three (default 3200); fewer to try the chain
-#   STEPS        of the training on the statistics (default 12000: two hours of a core). What is measured of the pictures is
+#   STEPS        of the training on the statistics (default 12000: two to three hours of a core). What is measured of the pictures is
 #                kept beside their lists and takes 16 GB with the default COUNT
 #   WORKERS      processes that make the forgeries (default 2)
 set -euo pipefail

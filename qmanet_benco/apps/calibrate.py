@@ -215,14 +215,23 @@ class _Fitted:
             tuple(float(slope) for slope in regression.coef_[0]),
             float(roc_auc_score(tampered, chance)),
             float(np.average((chance - tampered) ** 2, weights=weight)),
-            tuple(_bins(chance, tampered, weight)),
+            tuple(reliability(chance, tampered, weight)),
         )
 
 
-def _bins(
+def reliability(
     chance: NDArray[np.float64], tampered: NDArray[np.bool_], weight: NDArray[np.float64]
 ) -> list[tuple[float, float, int]]:
-    """Compute the reliability curve: mean score, weighted part of tampered photos, number; empty bins are left out."""
+    """Computes the reliability curve in bins of equal width: mean score, part of tampered photos, number.
+
+    Args:
+        chance: scores of N photos, in [0, 1].
+        tampered: which of them were.
+        weight: of each.
+
+    Returns:
+        The bins from 0 to 1; empty ones are left out.
+    """
     curve = []
     of = np.minimum((chance * BINS).astype(int), BINS - 1)
     for index in range(BINS):

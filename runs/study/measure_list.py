@@ -14,11 +14,9 @@ from sklearn.metrics import roc_auc_score
 
 from lists import read_list
 from qmanet_benco import load_model, predict
+from qmanet_benco.apps.calibrate import reliability
 from qmanet_benco.data.masks import read_mask
 from qmanet_benco.model.calibration import ALARM_FRACTION
-
-BIN_EDGES = (0.2, 0.4, 0.6, 0.8)
-"""Of the reliability curve."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,15 +50,9 @@ def main() -> None:
         f"of the pixels {np.mean(pixels):.3f}\n"
     )
     if model.calibration is not None:
-        bins = np.digitize(scores, BIN_EDGES)
-        parts = [np.asarray(tampered)[bins == one] for one in range(len(BIN_EDGES) + 1)]
-        lowest = (0.0, *BIN_EDGES)
-        curve = (
-            f"from {low}: {part.mean():.2f} of {len(part)}"
-            for low, part in zip(lowest, parts, strict=True)
-            if len(part)
-        )
-        sys.stdout.write(f"score: part that was tampered with: {', '.join(curve)}\n")
+        curve = reliability(np.array(scores), np.array(tampered), np.ones(len(scores)))
+        parts = (f"{score:.2f}: {part:.2f} of {count}" for score, part, count in curve)
+        sys.stdout.write(f"reliability, score: part that is tampered: {', '.join(parts)}\n")
 
 
 if __name__ == "__main__":
