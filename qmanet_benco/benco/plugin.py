@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qmanet_benco.benco import noise_transforms
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.config import parse_dilations
 from qmanet_benco.model.decoder import upsample
 from qmanet_benco.model.losses import Losses, edge_band, total_loss
 from qmanet_benco.model.network import Localization, image_score
@@ -50,6 +51,9 @@ class QMANet(nn.Module):
         gcm_groups: groups of the group convolutions
         literal_first_block: 1: MFAM's first block has keys R and values N, as equation 6 is printed
         fusion_ratio: inner width of DCM relative to the level's
+        dilations: comma list of DCM's dilation rates; empty takes the variant's
+        keep_alignment: 1: stages without DFCM (cp, ss) keep the alignment and its way back
+        residual_gain: factor of SRM and BayarConv residuals; 0 takes the variant's
         checkpointing: 1 recomputes activations in backward: less memory, more time
         noiseprint_arithmetic: of NoisePrint++ on CUDA: fp32, tf32 or tf32x3 (three products in TF32)
 
@@ -78,6 +82,9 @@ class QMANet(nn.Module):
         gcm_groups: int = 8,
         literal_first_block: int = 0,
         fusion_ratio: float = 0.75,
+        dilations: str = "",
+        keep_alignment: int = 0,
+        residual_gain: float = 0.0,
         checkpointing: int = 0,
         noiseprint_arithmetic: str = "fp32",
     ) -> None:
@@ -102,6 +109,8 @@ class QMANet(nn.Module):
             gcm_groups=gcm_groups,
             literal_first_block=bool(literal_first_block),
             fusion_ratio=fusion_ratio,
+            keep_alignment=bool(keep_alignment),
+            **_beside_the_variant(dilations, residual_gain),
         )
         self.network.set_checkpointing(bool(checkpointing))
         if self.network.noise_view.noiseprint is not None:
@@ -194,6 +203,12 @@ class QMANet(nn.Module):
                 for key, one in zip(keys[unknown].cpu(), computed, strict=True):
                     noise_transforms.store_residual(self.residual_folder, bytes(key.tolist()), one)
         return residual
+
+
+def _beside_the_variant(dilations: str, residual_gain: float) -> dict[str, Any]:
+    """The fields that a flag changes only where it is given."""
+    changes: dict[str, Any] = {"dilations": parse_dilations(dilations)} if dilations else {}
+    return {**changes, "residual_gain": residual_gain} if residual_gain else changes
 
 
 def _weights_changed(model: QMANet, *_: Any) -> None:

@@ -114,6 +114,8 @@ class QMANetConfig:
             raise RequestError(f"gcm_groups {self.gcm_groups}", "1 or more")
         if not 0 < self.fusion_ratio <= 4:
             raise RequestError(f"fusion_ratio {self.fusion_ratio}", "above 0, at most 4")
+        if not 1 <= len(self.dilations) <= 16 or not all(1 <= rate <= 64 for rate in self.dilations):
+            raise RequestError(f"dilations {','.join(map(str, self.dilations))}", "1 to 16 rates of 1 to 64")
         if self.num_queries < 1:
             raise RequestError(f"num_queries {self.num_queries}", "1 or more")
         if self.edge_width < 1 or self.edge_width % 2 == 0:
@@ -223,6 +225,18 @@ def parse_noise_sources(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise RequestError(f"noise_sources {text!r}", f"a comma list of {', '.join(NOISE_SOURCES)}, or none")
     return tuple(source for source in NOISE_SOURCES if source in names)
+
+
+def parse_dilations(text: str) -> tuple[int, ...]:
+    """``"1,2,5"`` -> ``(1, 2, 5)``.
+
+    Raises:
+        RequestError: the text is not such a list.
+    """
+    try:
+        return tuple(int(rate) for rate in text.split(","))
+    except ValueError as error:
+        raise RequestError(f"dilations {text!r}", "a comma list of rates, such as 1,2,5") from error
 
 
 def variant_config(variant: str, **changes: Any) -> QMANetConfig:

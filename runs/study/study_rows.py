@@ -49,13 +49,25 @@ ROWS = (
     Row("loss 0.5/0.5", {"segmentation_weight": 0.5, "edge_weight": 0.5}),
     Row("loss 0.8/0.2", {"segmentation_weight": 0.8, "edge_weight": 0.2}),
     Row("loss 0.5/0.5 + BCE", {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}),
+    Row("residual initial", {"residual": "initial"}),
+    Row("cp with alignment", {"keep_alignment": 1}, ablation="cp"),
+    Row("G of each direction", {"shared_gcm": 0}),
+    Row("G in one group", {"gcm_groups": 1}),
+    Row("first block as printed", {"literal_first_block": 1}),
+    Row("dilations 1 1 1", {"dilations": "1,1,1"}),
+    Row("fusion ratio 0.25", {"fusion_ratio": 0.25}),
+    Row("edges fused", {"edge_supervision": "fused"}),
+    Row("edges fused in the data set", {"edge_supervision": "fused", "edge_target": "dataset"}),
+    Row("dice over the batch", {"dice": "batch"}),
+    Row("residual gain 4", {"residual_gain": 4}),
     Row("TruFor", model="Trufor_RGB", switches=("--find_unused_parameters",)),
     Row("PSCC-Net", model="PSCC_Net"),
     Row("segformer", model="segformer"),
     Row("srm_segformer", model="srm_segformer"),
 )
 """The main row first; then with other learning rates, Table 2's ablations, the noise sources, Table 9's queries, the
-losses, and the framework's baselines: TruFor with its input corrected, PSCC-Net, its MiT-B2 without and with SRM."""
+losses, what the paper leaves open (docs/choices.md), and the framework's baselines: TruFor with its input corrected,
+PSCC-Net, its MiT-B2 without and with SRM."""
 
 
 @dataclass(frozen=True)

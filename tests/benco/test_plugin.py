@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,33 @@ def test_the_framework_s_parser_makes_a_model_of_command_line_flags() -> None:
     assert model.network.checkpointing
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "kept"),
+    [
+        ("dilations", "1,2", (1, 2)),
+        ("keep_alignment", 1, True),
+        ("residual_gain", 4.0, 4.0),
+        ("residual", "initial", "initial"),
+        ("shared_gcm", 0, False),
+        ("gcm_groups", 1, 1),
+        ("literal_first_block", 1, True),
+        ("fusion_ratio", 0.25, 0.25),
+        ("edge_supervision", "fused", "fused"),
+        ("dice", "batch", "batch"),
+    ],
+)
+def test_a_choice_that_the_paper_leaves_open_is_a_flag(flag: str, value: Any, kept: Any) -> None:
+    changed = miniature(**{"variant": "miniature-cp", flag: value}).network.config
+    usual = miniature(variant="miniature-cp").network.config
+    assert getattr(changed, flag) == kept
+    assert replace(changed, **{flag: getattr(usual, flag)}) == usual != changed
+
+
+def test_a_variant_s_own_gain_stays_unless_another_is_named() -> None:
+    assert miniature(variant="b0-light").network.config.residual_gain == 4
+    assert miniature(variant="b0-light", residual_gain=1.0).network.config.residual_gain == 1
+
+
 def test_defaults_of_the_flags_are_the_variant_s_own() -> None:
     config = miniature().network.config
     for name in ("edge_width", "segmentation_weight", "edge_weight", "bce_weight"):
@@ -144,6 +172,8 @@ def test_defaults_of_the_flags_are_the_variant_s_own() -> None:
         (dict(edge_target="both"), "edge_target 'both'; expected one of model, dataset"),
         (dict(variant="tiny"), "variant 'tiny'; expected one of paper"),
         (dict(edge_width=4), "edge_width 4; expected an odd number"),
+        (dict(dilations="1;2"), "dilations '1;2'; expected a comma list of rates"),
+        (dict(dilations="0"), "dilations 0; expected 1 to 16 rates"),
         (dict(noise_sources="fft"), "noise_sources 'fft'; expected a comma list"),
     ],
 )

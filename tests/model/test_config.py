@@ -85,6 +85,8 @@ configurations = st.builds(
     num_queries=st.integers(1, 512),
     literal_first_block=st.booleans(),
     fusion_ratio=st.floats(0.01, 4),
+    dilations=st.lists(st.integers(1, 64), min_size=1, max_size=16).map(tuple),
+    keep_alignment=st.booleans(),
     segmentation_weight=st.floats(0, 10),
     bce_weight=st.floats(0, 10),
     edge_width=st.integers(0, 50).map(lambda half: 2 * half + 1),
@@ -196,6 +198,9 @@ def test_light_is_b0_for_cpus_and_no_agreed_variant() -> None:
         {"fusion_ratio": 0.0},
         {"fusion_ratio": float("nan")},
         {"residual_gain": 0.0},
+        {"dilations": ()},
+        {"dilations": (1, 0)},
+        {"dilations": (65,)},
     ],
 )
 def test_a_choice_that_is_none_is_refused(changes: dict[str, object]) -> None:
