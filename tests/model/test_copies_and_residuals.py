@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.data import astronaut
@@ -41,17 +41,33 @@ def inside(down: int, across: int) -> tuple[slice, slice]:
     return slice(first[0], first[0] + 5), slice(first[1], first[1] + 5)
 
 
-@settings(max_examples=12, deadline=None)
+def share_pointing_home(down: int, across: int, flipped: tuple[int, ...], within: int) -> float:
+    """Of the places well inside of a copy that is flipped along axes: those that point to where they are from."""
+    forged = PHOTO.copy()
+    forged[down : down + 64, across : across + 64] = np.flip(PHOTO[60:124, 100:164], flipped)
+    planes = copies._planes(torch.from_numpy(forged).permute(2, 0, 1)[None].float())
+    offsets, _ = copies._field(CopyMoveField()._descriptors(planes))
+    rows, columns = (torch.arange((start + 16) // STEP, (start + 48) // STEP) for start in (down, across))
+    (row, column), (to_row, to_column) = (rows, columns), offsets[0][:, rows][:, :, columns]
+    row, column = row[:, None] * STEP + STEP // 2, column * STEP + STEP // 2
+    from_row = 60 + (63 - (row - down) if 0 in flipped else row - down)
+    from_column = 100 + (63 - (column - across) if 1 in flipped else column - across)
+    right = ((row + to_row - from_row).abs() <= within) & ((column + to_column - from_column).abs() <= within)
+    return float(right.float().mean())
+
+
+@settings(max_examples=25, deadline=None)
 @given(st.integers(128, 190), st.integers(0, 190))
+@example(184, 0)
+@example(136, 0)
 def test_a_copy_points_to_where_it_is_from(down: int, across: int) -> None:
-    field = CopyMoveField()
-    planes = copies._planes(torch.from_numpy(with_copy(down, across)).permute(2, 0, 1)[None].float())
-    offsets, difference = copies._field(field._descriptors(planes))
-    rows, columns = (slice((start + 16) // STEP, (start + 48) // STEP) for start in (down, across))
-    pointed = offsets[0, :, rows, columns].flatten(1)
-    right = (pointed - torch.tensor([60.0 - down, 100.0 - across])[:, None]).abs().amax(0) == 0
-    assert right.float().mean() > 0.9
-    assert difference[0, 0, rows, columns].median() == 0
+    assert share_pointing_home(down, across, (), within=0) > 0.9
+
+
+@pytest.mark.parametrize("flipped", [(1,), (0,), (0, 1)], ids=["mirrored", "upside down", "turned by half"])
+@pytest.mark.parametrize(("down", "across"), [(130, 36), (150, 101), (184, 0)])
+def test_a_flipped_copy_points_to_where_it_is_from(down: int, across: int, flipped: tuple[int, ...]) -> None:
+    assert share_pointing_home(down, across, flipped, within=2) > 0.9
 
 
 def test_copies_agree_where_the_rest_does_not() -> None:

@@ -4,7 +4,8 @@ Not in the paper. Copies within a photo (copy-move) have the history of the whol
 blocks tell them; their likeness does. After Cozzolino, Poggi and Verdoliva (2015): descriptors that no rotation and no
 mirroring changes (circular harmonics), a field of nearest neighbours that is propagated as PatchMatch does, and the
 error of an affine fit to it. The first field compares places all over the image instead of starting at random.
-Neighbours propose their offset as it is, so copies that were turned, mirrored or scaled much are found less well.
+Neighbours propose their offset, and the one that their offset and the next one's continue to, so that copies may be
+turned, mirrored or scaled; what was changed much is found less well, because descriptors change with the scale.
 
 Which place is most similar must not hang on the order in which an engine adds. Pixels are whole grey levels, kernels
 multiples of 1/4096, waves of 1/8, descriptors of 1/2. Every sum stays below 2^24 such parts, which float32 holds
@@ -27,14 +28,15 @@ from qmanet_benco.model.statistics.blocks import BLOCK, whole_blocks
 
 STEP = 4
 """Pixels between the places of the field, and between those that the first field may choose."""
-SEED_STEP = 16
-"""Pixels between the places of the first field."""
+SEED_STEP = 11
+"""Pixels between the places of the first field; odd, so that whatever the offset of a copy is, some of its places meet
+a place that the first field may choose."""
 RADIUS, RINGS, ORDERS = 8, 3, (1, 2, 3)
 """Of a descriptor's disc in pixels; rings of a disc; orders of the harmonics beside the mean."""
 SMALLEST_OFFSET = 20
 """Pixels, along one side at least, between a place and its match."""
-ROUNDS = (2, 4, 1, 2, 1)
-"""How many places away a neighbour proposes its offset, round for round."""
+ROUNDS = (2, 4, 1, 2, 1, 2, 1)
+"""How many places away a neighbour proposes its offset, and twice as many the next one, round for round."""
 TOLERANCE = 4
 """Pixels up to which two offsets agree."""
 _KERNEL, _WAVE, _DESCRIPTOR = 2**12, 2**3, 2
@@ -179,7 +181,9 @@ def _field(descriptors: Tensor) -> tuple[Tensor, Tensor]:
     squared = own.new_zeros(())
     for distance in ROUNDS:
         offsets = torch.cat([to_row - down[:, None], to_column - across[:, None]], dim=1)
-        proposed = _shifted(offsets.reshape(-1, 2, rows, columns), distance).flatten(3)
+        grid = offsets.reshape(-1, 2, rows, columns)
+        near = _shifted(grid, distance)
+        proposed = torch.cat([near, 2 * near - _shifted(grid, 2 * distance)], dim=2).flatten(3)
         to_row, to_column, _ = best(proposed[:, 0] + down[:, None], proposed[:, 1] + across[:, None])
         to_row, to_column, squared = best(to_row + jitter_row, to_column + jitter_column)
     offsets = torch.cat([to_row - down[:, None], to_column - across[:, None]], dim=1)
@@ -191,7 +195,7 @@ def _places(count: int, step: int, device: torch.device) -> Tensor:
 
 
 def _first(seeds: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """For every sixteenth pixel the most similar place of all; places between take the offset of their seed.
+    """For places of the first field the most similar place of all; others take the offset of the nearest of them.
 
     Offsets down and across, each B x N, in pixels.
     """
@@ -213,9 +217,9 @@ def _first(seeds: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         near = (near[:, None, :, None] & near_columns[:, None]).reshape(-1, rows * columns)
         most_similar.append(likeness.masked_fill_(near, -_NEVER).argmax(2))
     chosen = torch.cat(most_similar, dim=1).reshape(-1, seed_rows, seed_columns)
-    times = SEED_STEP // STEP
-    nearest_row = (torch.arange(rows, device=device) // times).clamp(max=seed_rows - 1)
-    nearest_column = (torch.arange(columns, device=device) // times).clamp(max=seed_columns - 1)
+    nearest_row, nearest_column = (
+        (place // SEED_STEP).clamp(max=count - 1) for place, count in ((row, seed_rows), (column, seed_columns))
+    )
     offsets = (row[chosen // columns] - seed_row[:, None], column[chosen % columns] - seed_column)
     down, across = (offset[:, nearest_row][:, :, nearest_column].flatten(1) for offset in offsets)
     return down, across
