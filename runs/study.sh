@@ -4,7 +4,7 @@
 #   PHOTOS, TEST_PHOTOS  folders of authentic photos to make forgeries of, for training and for scoring; or
 #   CASIA        folder with Tp, Gt and Au, named as in CASIA v1: forgeries of its photos, and its real ones
 #   NOISEPRINT   NoisePrint++ weights, a file or a name of `qmanet weights list`
-#   OUTPUT_DIR   everything goes below it; the same command goes on after a kill
+#   OUTPUT_DIR   everything goes below it; the same command goes on after a kill, and with other photos it is refused
 #   ROWS         some of the rows (comma list); by default all
 #   SEEDS        at most so many of a row (default 3; the main row and the one without a noise view have three, other
 #                learning rates one, the rest two)
@@ -24,6 +24,12 @@ need OUTPUT_DIR "a folder for data, checkpoints and tables"
 SIZE=${SIZE:-128}
 data=$OUTPUT_DIR/data-$SIZE
 mkdir -p "$OUTPUT_DIR"
+source="CASIA=${CASIA:-}"
+[ -z "${PHOTOS:-}" ] || source="PHOTOS=$PHOTOS TEST_PHOTOS=${TEST_PHOTOS:-} COUNT=${COUNT:-3600}"
+if [ -f "$data.source" ] && [ "$source" != CASIA= ] && [ "$source" != "$(cat "$data.source")" ]; then
+    echo "study.sh: $data was made with $(cat "$data.source"), not with $source; choose another OUTPUT_DIR" >&2
+    exit 2
+fi
 forge() { # SPLIT NAME SEED FLAGS...: one part of a set of its own becomes a part of the study's
     local split=$1 name=$2 seed=$3 made=$data.unfinished/made
     shift 3
@@ -48,6 +54,7 @@ else
     need_path CASIA "a folder with Tp, Gt and Au (or name PHOTOS and TEST_PHOTOS)"
     python "$here/study/study_set.py" "$CASIA" "$data" --size "$SIZE" --workers "${WORKERS:-2}"
 fi
+[ -f "$data.source" ] || [ "$source" = CASIA= ] || echo "$source" >"$data.source"
 qmanet noise-cache "$data/train" "$data"/val_* \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size "$SIZE"
 attacks=()

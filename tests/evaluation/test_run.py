@@ -214,7 +214,8 @@ def test_description_names_all_that_the_report_needs(whole: Path) -> None:
 def test_records_outlive_a_change_of_the_report_but_not_of_what_is_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("model/network.py", "evaluation/detection.py", "evaluation/cost.py", "evaluation/report/detection.py"):
+    scoring = ("model/network.py", "benco/scoring.py", "evaluation/detection.py", "images.py", "pixels.py")
+    for name in (*scoring, "evaluation/cost.py", "evaluation/report/detection.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("", encoding="utf-8")
     monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
@@ -227,7 +228,7 @@ def test_records_outlive_a_change_of_the_report_but_not_of_what_is_scored(
 
     first = version()
     assert version_after("evaluation/report/detection.py") == version_after("evaluation/cost.py") == first
-    assert first != version_after("evaluation/detection.py") != version_after("model/network.py")
+    assert len({first, *(version_after(name) for name in scoring)}) == 1 + len(scoring)
 
 
 def test_models_that_share_images_have_the_records_that_each_has_alone(

@@ -148,3 +148,17 @@ def test_setting_up_names_the_pythons_that_do(tools: Path) -> None:
     code, _, said = run("quickstart.sh", tools, QMANET_PYTHON=tools / "old", QMANET_VENV=tools / "venv")
     assert code == 2
     assert said == f"runs/setup.sh: none of {tools / 'old'} is a Python 3.10 to 3.12; name one in QMANET_PYTHON\n"
+
+
+def test_a_study_of_other_photos_is_not_mixed_into_one_that_is_there(
+    tools: Path, data: dict[str, object], tmp_path: Path
+) -> None:
+    put(tools, "python", "exit 0")
+    out = tmp_path / "study"
+    (out / "data-128" / "val_generated").mkdir(parents=True)
+    given = {"NOISEPRINT": "x", "OUTPUT_DIR": out, "TEST_PHOTOS": data["TEST_DATA"]}
+    for photos, count, code in (("one", 5, 0), ("one", 5, 0), ("one", 6, 2), ("two", 5, 2)):
+        ended, _, said = run("study.sh", tools, PHOTOS=photos, COUNT=count, **given)
+        assert (ended, said.count("\n")) == (code, int(code > 0))
+    assert f"PHOTOS=one TEST_PHOTOS={data['TEST_DATA']} COUNT=5, not with PHOTOS=two" in said
+    assert run("study.sh", tools, **given)[0] == 0

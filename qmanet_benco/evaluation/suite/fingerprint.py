@@ -20,6 +20,8 @@ LIBRARIES = (
     *("albumentations", "pillow", "timm", "mmsegmentation", "scipy"),
 )
 PACKAGE = Path(__file__).resolve().parents[2]
+SOURCES = ("model", "benco", "evaluation", "images.py", "pixels.py")
+"""Rooms and files of the package that images and scores go through."""
 READERS = ("report", "published.py", "cost.py")
 """What of the evaluation reads records and does not make them."""
 
@@ -44,9 +46,9 @@ def environment() -> dict[str, str]:
 def code_version() -> str:
     """SHA-256 of this package's files that take part in making a record."""
     digest = hashlib.sha256()
-    for room in ("model", "benco", "evaluation"):
-        for path in sorted((PACKAGE / room).rglob("*.py")):
-            if room != "evaluation" or path.relative_to(PACKAGE / room).parts[0] not in READERS:
+    for source in SOURCES:
+        for path in sorted((PACKAGE / source).rglob("*.py")) or [PACKAGE / source]:
+            if source != "evaluation" or path.relative_to(PACKAGE / source).parts[0] not in READERS:
                 digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
