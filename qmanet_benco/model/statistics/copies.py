@@ -41,8 +41,8 @@ TOLERANCE = 4
 """Pixels up to which two offsets agree."""
 _KERNEL, _WAVE, _DESCRIPTOR = 2**12, 2**3, 2
 """Kernels, waves and descriptors are rounded to multiples of one over these."""
-_PART = 2**26
-"""Likenesses that are held at once: 256 MB."""
+_PART, _PART_ON_CPU = 2**26, 2**19
+"""Likenesses that are held at once: 256 MB, and what stays in the cache of one core."""
 _NEVER = 1e9
 
 
@@ -164,7 +164,7 @@ def _field(descriptors: Tensor) -> tuple[Tensor, Tensor]:
         """Places B x K x N -> squared difference to their own descriptors; those too near are never chosen."""
         index = images + to_row * width + to_column
         there = every.index_select(0, index.flatten()).reshape(own.shape[0], -1, *own.shape[1:])
-        squared = (there - own[:, None]).square().sum(3)
+        squared = there.sub_(own[:, None]).square_().sum(3)  # in place: half the time
         near = ((to_row - down[:, None]).abs() < SMALLEST_OFFSET) & (
             (to_column - across[:, None]).abs() < SMALLEST_OFFSET
         )
@@ -204,18 +204,22 @@ def _first(seeds: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     row, column = _places(rows, STEP, device), _places(columns, STEP, device)
     seed_row, seed_column = _places(seed_rows, SEED_STEP, device), _places(seed_columns, SEED_STEP, device)
     half = own.square().sum(1).flatten(1)[:, None] / 2
-    near_rows, near_columns = (
-        (place[:, None] - other).abs() < SMALLEST_OFFSET for place, other in ((seed_row, row), (seed_column, column))
-    )
-    parts = [(seeds, near_rows)]
+    near = _near(seed_row, rows)[:, None, :, None] * columns + _near(seed_column, columns)[:, None]
+    near = near.flatten(2).flatten(0, 1)
+    sought, offered = seeds.flatten(2).transpose(1, 2), own.flatten(2)
+    parts = [(sought, near)]
     if not torch.jit.is_tracing():  # a traced loop would keep its length
-        height = max(1, _PART // (own.shape[0] * seed_columns * rows * columns))
-        parts = list(zip(seeds.split(height, dim=2), near_rows.split(height), strict=True))
+        in_cache = device.type == "cpu" and not torch.compiler.is_compiling()  # compiled, each part costs seconds
+        count = max(1, (_PART_ON_CPU if in_cache else _PART) // (own.shape[0] * rows * columns))
+        parts = list(zip(sought.split(count, dim=1), near.split(count), strict=True))
     most_similar = []
-    for some, near in parts:
-        likeness = torch.baddbmm(-half, some.flatten(2).transpose(1, 2), own.flatten(2))
-        near = (near[:, None, :, None] & near_columns[:, None]).reshape(-1, rows * columns)
-        most_similar.append(likeness.masked_fill_(near, -_NEVER).argmax(2))
+    for some, too_near in parts:
+        likeness = torch.baddbmm(-half, some, offered)
+        likeness = likeness.scatter_(2, too_near.expand(own.shape[0], -1, -1), -_NEVER)
+        likeness = likeness.reshape(own.shape[0], -1, rows, columns)
+        best_row = likeness.amax(3).argmax(2)
+        in_row = likeness.gather(2, best_row[:, :, None, None].expand(-1, -1, 1, columns))
+        most_similar.append(best_row * columns + in_row.argmax(3).squeeze(2))
     chosen = torch.cat(most_similar, dim=1).reshape(-1, seed_rows, seed_columns)
     nearest_row, nearest_column = (
         (place // SEED_STEP).clamp(max=count - 1) for place, count in ((row, seed_rows), (column, seed_columns))
@@ -223,6 +227,14 @@ def _first(seeds: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     offsets = (row[chosen // columns] - seed_row[:, None], column[chosen % columns] - seed_column)
     down, across = (offset[:, nearest_row][:, :, nearest_column].flatten(1) for offset in offsets)
     return down, across
+
+
+def _near(seeds: Tensor, count: int) -> Tensor:
+    """Which of ``count`` places along one side are too near to each place of the first field (pixels), S x 10."""
+    lowest = (seeds - SMALLEST_OFFSET + STEP // 2).clamp(min=0) // STEP
+    highest = ((seeds + SMALLEST_OFFSET - 1 - STEP // 2) // STEP).clamp(max=count - 1)
+    reach = torch.arange(2 * SMALLEST_OFFSET // STEP, device=seeds.device)
+    return (lowest[:, None] + reach).minimum(highest[:, None])
 
 
 def _shifted(offsets: Tensor, distance: int) -> Tensor:
