@@ -10,6 +10,7 @@ from PIL import Image
 
 import bf16_change
 import engines
+import photo_cost
 import suite_time
 from qmanet_benco.benco import scoring
 from qmanet_benco.benco.launch import session
@@ -26,6 +27,13 @@ def test_a_suite_is_measured_together_and_alone_and_nothing_stays_changed() -> N
     assert len(medians) == 4
     assert 0 < medians["the networks' part of the time, 1 models"] < 1
     assert 0 < medians["the network's part of the time, AllTampered alone"] < 1
+
+
+def test_a_photo_s_memory_and_time_are_of_the_photo_alone() -> None:
+    loaded, more, seconds = photo_cost.photo_cost(96, 64, native=True)
+    assert 100 < loaded < 2000
+    assert 0 <= more < loaded
+    assert 0 < seconds < 60
 
 
 def test_a_model_that_does_not_exist_is_told(capsys: pytest.CaptureFixture[str]) -> None:
