@@ -22,7 +22,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""What to install for a module that has another name, or of which one release is meant; tests hold it to setup.py."""
+"""What pip installs for a module, if not a package of its name; tests compare it with setup.py."""
 
 
 class RequestError(ValueError):
@@ -38,7 +38,7 @@ class RequestError(ValueError):
 
 
 def missing_module(error: ImportError) -> RequestError:
-    """Make of a module's failed import a request that can be mended: what is missing, who imports it, what gets it.
+    """Turn a failed import into a request that can be mended: the missing package, who imports it, how to install it.
 
     With ``pip install --no-deps`` nothing brings the packages that dependencies import, and a dependency's own message
     does not say whose import failed.
@@ -92,7 +92,7 @@ def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Say an error in one line: a wrong request in its own words, anything else with its kind."""
+    """Describe an error in one line: a wrong request by its message, any other error with its class."""
     words = " ".join(str(error).split())
     return words if isinstance(error, RequestError) else f"{type(error).__name__}: {words[:300]}".removesuffix(": ")
 

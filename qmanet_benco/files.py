@@ -62,7 +62,7 @@ def write_text_atomically(path: str | Path, text: str) -> None:
 
 @contextmanager
 def writing(path: str | Path, cure: str = "") -> Iterator[None]:
-    """Turn what stops the writing of a file into a request that can be mended: a full disk, a folder that is closed.
+    """Turn an OSError in the block, such as a full disk or a folder without permission, into a RequestError.
 
     Args:
         path: what the block writes.
@@ -83,19 +83,19 @@ def sha256_of(path: str | Path) -> str:
     digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
         while part := stream.read(_PART):
-            digest.update(part)  # leaves the interpreter's lock
+            digest.update(part)  # releases the interpreter's lock
     return digest.hexdigest()
 
 
 @contextmanager
 def locked(folder: Path, meant: Path | None = None) -> Iterator[None]:
-    """Hold a folder, which is made, until the end of the context; the kernel lets go of it when the process is killed.
+    """Make a folder if need be, and lock it until the end of the context; a kill of the process unlocks it too.
 
     The lock is on the folder itself, so no file of its own is left, and it stays with the folder that is renamed.
 
     Args:
         folder: to lock; a file system without locks (some network ones) locks nothing.
-        meant: the folder to speak of in the error.
+        meant: the folder that the error names.
 
     Raises:
         RequestError: another run holds it.

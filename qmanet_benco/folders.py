@@ -21,7 +21,7 @@ HELPERS = frozenset(
 """Names of what systems, network storage and programs write beside a user's files, in small letters. Names that begin
 with a full stop are theirs as well: .DS_Store, ._photo.jpg, .ipynb_checkpoints, .thumbnails, .Trash, .git."""
 NAMED = 4
-"""Names of what was passed over that are told."""
+"""At most so many of the names that were passed over are written in a message."""
 
 
 @dataclass
@@ -31,18 +31,18 @@ class Listing:
     files: list[Path] = field(default_factory=list)
     """Sorted."""
     foreign: Counter[str] = field(default_factory=Counter)
-    """Files of other programs, by the name that told them."""
+    """How many files of other programs there are, by the name that tells them."""
 
     def images(self) -> list[Path]:
-        """Those with the ending of an image."""
+        """The files with the ending of an image."""
         return [path for path in self.files if path.suffix.lower() in ENDINGS]
 
     def told(self) -> str:
-        """Say what was passed over for being other programs'; empty where nothing was."""
+        """Say which files of other programs were passed over; empty where there were none."""
         return f"{_files(self.foreign)} of other programs ({_names(self.foreign)})" if self.foreign else ""
 
     def others_told(self) -> str:
-        """Say what has no image's ending; empty where there is nothing."""
+        """Say which files have no image's ending; empty where there are none."""
         endings = (path.suffix.lower() for path in self.files)
         others = Counter(ending or "no ending" for ending in endings if ending not in ENDINGS)
         return f"{_files(others)} that are no images by their ending ({_names(others)})" if others else ""
@@ -61,9 +61,9 @@ def foreign_name(parts: Iterable[str]) -> str | None:
 
 
 def as_on_disk(file: str) -> str:
-    """Find the path under which a listed file is there: with accents written in the other way, or backslashes.
+    """Find a listed file on the disk, where its name has accents in Unicode's other form, or backslashes.
 
-    The path itself where no way of writing it leads to a file.
+    Returns the path as it is where no form of it leads to a file.
     """
     if os.path.isfile(file):  # noqa: PTH113 - a Path for each of 100,000 names is slow
         return file

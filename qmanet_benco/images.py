@@ -27,11 +27,10 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "AVIF": (".avif", ".avifs"),
     "HEIF": (".heic", ".heif", ".hif", ".heics", ".heifs"),
 }
-"""What photos and masks come in, as Pillow calls it, and the endings of such files: the one table of both. Pillow looks
-at the content, not at the name, and would hand an EPS file to Ghostscript, which runs the program that the file is;
-formats that nobody photographs in are left out as well."""
+"""Formats of photos and masks by Pillow's names, with the endings of such files. All others are refused. Pillow looks
+at the content, not at the name, and would hand an EPS file to Ghostscript, which runs the program that the file is."""
 ENDINGS = frozenset(ending for endings in FORMATS.values() for ending in endings)
-"""What is taken from a folder; a file that is named itself may have any name."""
+"""Endings of the files that are taken from a folder. A file that the user names may have any ending."""
 MOST_PIXELS = 178_956_970
 """A photo of 24 megapixels fits seven times; more is refused before it is decoded. This is Pillow's own bound; somebody
 may have lifted that one, which is a global of the process."""
@@ -46,9 +45,9 @@ HEVC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"})
 """Brands in the box ``ftyp``, which every file of this family begins with (ISO 14496-12; ISO 23008-12, annex B)."""
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 LONGEST_BOX = 512
-"""Bytes of it that are looked at."""
+"""Bytes of that box that are read."""
 _TWELVE_BITS = 4095 >> 8
-"""What the upper 8 of 16 bits hold at most where 12 are used."""
+"""Largest value of the upper 8 of 16 bits where only 12 bits are used."""
 
 
 class UnusableFileError(ValueError):
@@ -162,7 +161,7 @@ def _check_kind(path: str | Path) -> None:
 
 
 def _opened(source: str | Path | io.BytesIO) -> Image.Image:
-    """HEIC, which a file is by its content, needs Pillow's plugin, which is loaded where it is met."""
+    """Open an image; Pillow's plugin for HEIC is loaded when the first file with such content is met."""
     formats = _known_formats()
     try:
         return Image.open(source, formats=formats)
@@ -182,7 +181,7 @@ def _known_formats() -> list[str]:
 
 
 def _register_heif(source: str | Path | io.BytesIO) -> bool:
-    """Tell whether that was HEIC and Pillow can read it now.
+    """Register Pillow's plugin if the file is HEIC, and tell whether it was.
 
     Raises:
         UnusableFileError: the plugin is not installed.
@@ -205,7 +204,7 @@ def _register_heif(source: str | Path | io.BytesIO) -> bool:
 
 
 def _content(image: Image.Image) -> bytes:
-    """Read the bytes of an opened file."""
+    """Read all bytes of an image's file."""
     stream = getattr(image, "fp", None)
     if stream is None:
         return b""
@@ -217,7 +216,7 @@ def _content(image: Image.Image) -> bytes:
 
 
 def _read_again(image: Image.Image, content: bytes) -> None:
-    """Colours of 12 bits that are stored in 16, in place; as it is where OpenCV does not know the file either."""
+    """Read colours of 12 bits, stored in 16, again by OpenCV, in place; unchanged where OpenCV cannot read the file."""
     import cv2
 
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None

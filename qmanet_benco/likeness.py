@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, read_file
 from qmanet_benco.pixels import upright_rgb
@@ -28,7 +30,7 @@ AGREEMENT = 0.9
 """Correlation of two pictures at 16 x 16 pixels: a second opinion, since hashes of 64 bits meet by chance in a large
 set. Copies that were compressed or scaled have 0.98 and more, strangers of CASIA v1 at most 0.8."""
 READ_AT = 128
-"""Pixels a side, at least, that a JPEG is decoded at for a look."""
+"""A JPEG is decoded for a look at so many pixels a side or more."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +83,19 @@ def look_at(path: Path) -> Look | None:
 
 
 def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """Compute the same for a picture in memory, H x W x 3."""
+    """Compute what a picture in memory, H x W x 3, is recognised by."""
     grey = Image.fromarray(pixels).convert("L")
     return Look(hashlib.sha256(pixels.tobytes()).hexdigest(), _hashed(grey), _small(grey))
 
 
 def look_at_all(paths: Sequence[Path], threads: int = 4) -> list[Look | None]:
-    """:func:`look_at` for many files, in threads."""
+    """Apply :func:`look_at` to many files, in threads."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(look_at, paths))
 
 
 def alike(looks: Sequence[Look | None]) -> Iterator[tuple[int, int]]:
-    """Pairs of positions that show one photo; not all of them, but enough to link all that belong together."""
+    """Yield pairs of positions that show one photo: not all pairs, but enough to link all that belong together."""
     same: dict[str, list[int]] = defaultdict(list)
     bands: dict[tuple[int, int], list[int]] = defaultdict(list)
     for position, look in enumerate(looks):
@@ -118,10 +120,7 @@ def banded(bits: int) -> list[tuple[int, int]]:
 
 
 def linked(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Positions 0 to ``count`` - 1 in groups: two are in one group if a chain of pairs links them."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
+    """Group the positions 0 to ``count`` - 1: two are in one group if a chain of pairs links them."""
     links = np.array(list(pairs), int).reshape(-1, 2)
     graph = coo_matrix((np.ones(len(links)), links.T), (count, count))
     groups: dict[int, list[int]] = defaultdict(list)
@@ -131,7 +130,7 @@ def linked(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 
 def same_label(labels: Sequence[Iterable[Hashable]]) -> Iterator[tuple[int, int]]:
-    """Pairs of positions that share a label, enough to link all that do."""
+    """Yield pairs of positions that share a label, enough to link all that do."""
     first: dict[Hashable, int] = {}
     for position, names in enumerate(labels):
         for name in names:

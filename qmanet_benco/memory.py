@@ -1,4 +1,4 @@
-"""What the process does with memory that was freed.
+"""Keeps memory that the network freed, so that the next layer need not fetch it from Linux again.
 
 glibc gives a freed block of 32 MB or more back to Linux, which hands out zeroed pages again one by one. A layer of
 64 x 512 x 512 in float32 is 67 MB, so a network spends a large part of its time on page faults:
@@ -25,8 +25,8 @@ CHOSEN_BY_USER = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next use, in this process and in those that it forks; results do not change.
 
-    The process then stays as large as it once was, which suits one that computes and ends. Nothing happens where the
-    user has chosen an allocator, and little but on Linux with glibc.
+    The process then stays as large as it once was, which suits one that computes and ends. Where the user has chosen
+    an allocator, nothing is changed. Elsewhere than on Linux with glibc it has little effect.
 
     Returns:
         Whether this process keeps its memory now.
@@ -38,7 +38,7 @@ def keep_freed_memory() -> bool:
 
 
 def free_bytes() -> int:
-    """Tell how much memory Linux can still hand out, to a container no more than is left of its own; elsewhere 4 GiB.
+    """Return the bytes of memory that Linux can still give, within a container's limit; elsewhere 4 GiB.
 
     Sources: MemAvailable of proc_meminfo(5); memory.max and memory.current of control groups, version 2.
     """
@@ -53,7 +53,7 @@ def free_bytes() -> int:
 
 
 def bytes_left_to_groups(root: Path, own: str) -> list[int]:
-    """Tell what is left to a control group below a root and to those around it, as far as they have a limit."""
+    """Return the bytes that are left to a control group, and to each group around it, where there is a limit."""
     left, folder = [], root / own
     for _ in range(1 + len((root / own).relative_to(root).parts)):
         try:

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image: by what the names say, never by position in a list. One for all rooms.
+"""Pairs images with masks by what their names say, never by their position in a list; used by every room.
 
 Names say it where image and mask have one stem, whatever is put before or behind it: ``10.jpg`` and
 ``10_groundtruth.png``, ``img_10.jpg`` and ``mask_10.png``, ``10.jpg`` and ``10.jpg.png``. Letter case and the two ways
@@ -63,7 +63,7 @@ def match(
         images: paths of images.
         masks: paths of masks.
         keys: for each stage, the identity of an image and the identity of a mask.
-        fits: a last objection to a pair of a later stage than the first, such as sizes that disagree.
+        fits: a last check of each pair that a later key than the first has made, such as of equal sizes.
     """
     matching = Matching(images=sorted(set(images)), masks=sorted(set(masks)))
     for stage, (key_of_image, key_of_mask) in enumerate(keys):
@@ -82,8 +82,8 @@ def match(
 def match_names(images: Iterable[Path], masks: Iterable[Path]) -> Matching:
     """Pair the images of one folder with the masks of another, whatever the masks' names have more than the images'.
 
-    First the names as a whole are asked: whether one beginning and one ending, the same for all masks, makes every
-    name an image's. Otherwise each file is asked for itself: equal stems, words such as ``_gt`` or ``mask_``, and
+    First all names are looked at together: whether one beginning and one ending, the same for all masks, makes every
+    name an image's. Otherwise each file is looked at alone: equal stems, words such as ``_gt`` or ``mask_``, and
     endings that several masks share.
 
     Args:
@@ -99,7 +99,7 @@ def match_names(images: Iterable[Path], masks: Iterable[Path]) -> Matching:
 
 
 def without_copies(paths: Iterable[Path], key: Key) -> tuple[list[Path], list[tuple[Path, Path]]]:
-    """Files without those that hold the same bytes under the same identity (an archive unpacked twice).
+    """Drop files that repeat another one's bytes under the same identity, as in an archive that was unpacked twice.
 
     Returns:
         The files to use, and (copy, what it is a copy of).
@@ -118,7 +118,7 @@ def without_copies(paths: Iterable[Path], key: Key) -> tuple[list[Path], list[tu
 
 
 def grouped(paths: Iterable[Path], key: Key) -> dict[str, list[Path]]:
-    """Files by their identity; those without one are in no group."""
+    """Group files by their identity; those without one are in no group."""
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         identity = key(path)

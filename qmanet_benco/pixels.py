@@ -1,4 +1,4 @@
-"""What the pixels of a photo and of a mask mean, whatever the mode of the file: said here once, for every room."""
+"""Converts a photo to RGB and a mask to 8 bits, whatever the mode of the file: the one place for every room."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qmanet_benco.images import UnusableFileError, load_whole, orientation_of
 Pixels = NDArray[np.uint8]
 
 WHITES = (255, 4095, 65535)
-"""What white is in files of more than 8 bits: 8, 12 or 16 bits that count. The smallest that holds every value."""
+"""Values of white in files of more than 8 bits, of which 8, 12 or 16 are used; the smallest that holds all is taken."""
 ROOM_ABOVE_ONE = 1.5
 """Floats up to this are from 0 to 1, with some room for what resampling adds."""
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
@@ -59,7 +59,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """Convert a photo as :func:`as_rgb` does, turned as its EXIF orientation asks.
 
     Raises:
-        UnusableFileError: see there.
+        UnusableFileError: as :func:`as_rgb`.
     """
     turn = TURNS.get(orientation_of(load_whole(image)))  # asked after decoding: Pillow turns a TIFF itself
     rgb = as_rgb(image)

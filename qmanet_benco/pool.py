@@ -1,4 +1,4 @@
-"""The same work on many files, in processes, with results in the order of the files."""
+"""Does the same work on many files, in several processes; the results come in the order of the files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ IN_FLIGHT = 8
 """Files given out for each worker: enough that none waits, few enough that memory does not grow with the set."""
 
 _work: Callable[[Any], Any]
-"""In a worker: what it does; it is sent once, not with every file."""
+"""The work of a worker process. It is sent once, not with every file."""
 
 
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Generator[tuple[Item, Result], None, None]:
-    """Give each item with its result, in the order of the items.
+    """Yield each item with its result, in the order of the items.
 
     Threads would not do: Pillow decodes and encodes under the interpreter's lock.
 

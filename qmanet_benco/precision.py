@@ -35,7 +35,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def known(precision: str) -> str:
-    """Return the precision.
+    """Check the name of a precision, and return it.
 
     Raises:
         RequestError: there is no such precision.
@@ -46,7 +46,7 @@ def known(precision: str) -> str:
 
 
 def usable(precision: str, device: torch.device) -> str:
-    """Return the precision that a device can be asked for: float32 in place of a bfloat16 that it lacks, and a warning.
+    """Return the precision that a device can compute in: float32, with a warning, where it lacks bfloat16.
 
     Raises:
         RequestError: there is no such precision.

@@ -17,7 +17,7 @@ def shown(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress on stderr.
 
     Args:
-        what: is counted.
+        what: what is counted, such as ``images``.
 
     Yields:
         A function of the finished and all items; 0 for all where their number is not known.

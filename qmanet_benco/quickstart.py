@@ -1,4 +1,4 @@
-"""The first minutes: demo forgeries, the stock trainer, the stock tests, one table and one picture.
+"""Runs the quick start: demo forgeries, the stock trainer, the stock tests, one table and one picture.
 
 Each step is a command that is printed before it runs, so that the reader can repeat it with data of his own.
 """
@@ -23,7 +23,7 @@ from qmanet_benco.model.weights.sources import DEMO
 
 IMAGE_SIZE = 256
 ROWS = 5
-"""Images of the picture."""
+"""Rows of the picture, one for each image."""
 F1_KEY = "test_pixel-level F1"
 ATTACK_LEVELS = "blur=3,7 noise=3,11 jpeg=90,70"
 _ATTACKS = {
@@ -124,8 +124,8 @@ def draw_predictions(checkpoint: Path, folder: Path, target: Path) -> Path:
     titles = ("photo", "truth", "probability", "prediction")
     figure, axes = plt.subplots(len(chosen), 4, figsize=(8, 2.1 * len(chosen)), squeeze=False)
     for row, index in enumerate(chosen):
-        found = predict(model, photos[index], native=False, image_size=IMAGE_SIZE, threshold=0.5)
-        images = (read_photo(photos[index]), read_mask(masks[index]), found.probability, found.mask)
+        answer = predict(model, photos[index], native=False, image_size=IMAGE_SIZE, threshold=0.5)
+        images = (read_photo(photos[index]), read_mask(masks[index]), answer.probability, answer.mask)
         for axis, title, image in zip(axes[row], titles, images, strict=True):
             axis.imshow(image, cmap="magma" if title == "probability" else "gray", vmin=0, vmax=1)
             axis.set_axis_off()

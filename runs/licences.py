@@ -24,8 +24,8 @@ others came with those. A package that states nothing is listed so. Weights and 
 """
 
 
-def needed(name: str, found: dict[str, Distribution], extras: frozenset[str] = frozenset()) -> list[str]:
-    """The installed packages that ``name`` asks for, added to ``found`` with all that they ask for."""
+def needed(name: str, distributions: dict[str, Distribution], extras: frozenset[str] = frozenset()) -> list[str]:
+    """The installed packages that ``name`` asks for, added to ``distributions`` with all that they ask for."""
     names = []
     for line in distribution(name).requires or ():
         required, _, marker = line.partition(";")
@@ -41,9 +41,9 @@ def needed(name: str, found: dict[str, Distribution], extras: frozenset[str] = f
         except PackageNotFoundError:  # for another system or another Python
             continue
         names.append(key)
-        if key not in found:
-            found[key] = entry
-            needed(key, found)
+        if key not in distributions:
+            distributions[key] = entry
+            needed(key, distributions)
     return names
 
 
@@ -60,11 +60,11 @@ def licence_of(entry: Distribution) -> str:
 
 def main(target: Path) -> None:
     """Write the table; it is replaced whole."""
-    found: dict[str, Distribution] = {}
-    direct = set(needed(PROJECT, found, frozenset({"test", "dev", "sam"})))
+    distributions: dict[str, Distribution] = {}
+    direct = set(needed(PROJECT, distributions, frozenset({"test", "dev", "sam"})))
     rows = [
         f"| {name} | {entry.version} | {licence_of(entry).replace('|', '/')} | {'direct' if name in direct else ''} |\n"
-        for name, entry in sorted(found.items())
+        for name, entry in sorted(distributions.items())
     ]
     write_text_atomically(target, TITLE + "".join(rows))
     sys.stdout.write(f"{target}: {len(rows)} packages, {len(direct)} of them named by setup.py\n")

@@ -37,6 +37,18 @@ def imported_modules(path: Path, known: Collection[str]) -> Iterator[str]:
         yield from (name for name in names if name in known)
 
 
+def late_imports(path: Path) -> set[str]:
+    """The packages that a file imports inside functions, by their first name."""
+    names = set()
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(function) if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) else ():
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).partition(".")[0])
+    return names
+
+
 def import_graph(folder: Path = PACKAGE) -> dict[str, set[str]]:
     """The modules that each module imports, among those below a folder."""
     files = {module_name(path): path for path in folder.rglob("*.py")}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from house import PACKAGE, cycle_of, import_graph, large_folders, long_files
+import ast
+import re
+
+from house import PACKAGE, cycle_of, import_graph, large_folders, late_imports, long_files
 
 
 def test_no_module_imports_what_imports_it() -> None:
@@ -23,7 +26,53 @@ def test_no_file_has_more_than_three_hundred_lines() -> None:
     assert long_files() == {}
 
 
-def test_every_room_says_what_it_is_for() -> None:
-    rooms = list(PACKAGE.rglob("__init__.py"))
+def test_every_room_says_what_it_is_for_and_who_may_import_it() -> None:
+    rooms = [room for room in PACKAGE.rglob("__init__.py") if room.parent != PACKAGE]
     assert len(rooms) > 15
-    assert not [room for room in rooms if not room.read_text(encoding="utf-8").startswith('"""')]
+    for room in rooms:
+        said = ast.get_docstring(ast.parse(room.read_text(encoding="utf-8"))) or ""
+        assert len(re.findall(r"[.](?=\s|$)", said)) == 2, f"{room}: two sentences"
+        assert " import" in said.partition(". ")[2] + said.partition(".\n")[2], f"{room}: who may import it"
+
+
+LATE = {
+    "apps/web/analyst.py": {"qmanet_benco"},  # the extra [explain]
+    "apps/web/server.py": {"starlette", "qmanet_benco"},  # the extra [app]
+    "benco/seam/jpeg_coefficients.py": {"jpeglib"},  # only where CAT-Net reads a JPEG
+    # what starts other processes, or looks at an installation, works without torch and before it is loaded
+    "benco/launch/doctor.py": {"torch", "qmanet_benco"},
+    "benco/launch/elastic.py": {"torch"},
+    "benco/launch/failures.py": {"torch"},
+    "benco/launch/launcher.py": {"qmanet_benco"},
+    "benco/launch/requirements.py": {"packaging"},
+    "benco/launch/session.py": {"torch"},
+    "benco/resume/determinism.py": {"torch"},
+    "benco/seam/world.py": {"torch"},
+    "evaluation/suite/launch.py": {"qmanet_benco"},
+    "memory.py": {"ctypes"},
+    "precision.py": {"torch"},
+    "quickstart.py": {"torch", "matplotlib", "qmanet_benco"},
+    # modules that import the framework
+    "evaluation/attacks.py": {"qmanet_benco"},
+    "evaluation/cost.py": {"qmanet_benco"},
+    # slow, and seldom needed
+    "data/forge/outlines.py": {"skimage"},
+    "data/forge/photos.py": {"sklearn", "matplotlib", "skimage"},
+    "evaluation/detection.py": {"sklearn"},
+    "evaluation/report/training_curves.py": {"tensorboard"},
+    "images.py": {"pillow_heif", "cv2"},
+    "model/weights/sources.py": {"huggingface_hub"},
+}
+"""Files with imports inside functions, beside the command line and the framework's, and what they import so."""
+
+
+def test_imports_inside_functions_are_those_that_have_a_reason() -> None:
+    framework = {"IMDLBenCo", "fvcore", "timm", "albumentations"}
+    assert late_imports(PACKAGE / "benco/zoo/build.py") == {"IMDLBenCo"}
+    others = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = str(path.relative_to(PACKAGE))
+        late = late_imports(path) - (framework if name.startswith("benco/") else set())
+        if late and not name.startswith("cli/"):
+            others[name] = late
+    assert others == LATE

@@ -1,4 +1,4 @@
-"""What a prediction leaves on the disk: mask, heat map, probability, record."""
+"""Writes the files of a prediction: mask, heat map, probability, record."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from qmanet_benco.images import encoded
 from qmanet_benco.model.network import QMANetwork
 
 VEIL = 0.55
-"""How much of a pixel the heat covers where the probability is 1."""
+"""Opacity of the heat over a pixel whose probability is 1."""
 BAND = 256
 """Rows of a photo that are coloured at a time."""
 MOST_SQUEEZED = 3.0
-"""Factor by which the aspect may change without a word; training saw photos of at most about 2 : 1 (CHOICE)."""
+"""Factor by which resizing may change the aspect without a warning; training saw at most about 2 : 1 (CHOICE)."""
 LONGEST_STEM = 200
 """Bytes."""
 

@@ -77,7 +77,7 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """What a person wants to know first."""
+        """The answer in a few words, such as ``2 regions found``."""
         count = sum(region.pixels >= LEAST_REGION * self.mask.size for region in self.regions)
         more = " or more" if count == MOST_REGIONS else ""
         what = f"{count}{more} region{'' if count == 1 else 's'} found" if count else "nothing found"
@@ -130,8 +130,8 @@ def predict(
     )
 
 
-class Way(NamedTuple):
-    """How photos are looked at: what the caller asks for, completed by what the weights know."""
+class Settings(NamedTuple):
+    """How a photo is predicted: what the caller asks for, completed by what is stored with the weights."""
 
     native: bool
     side: int
@@ -141,8 +141,8 @@ class Way(NamedTuple):
     """The weights' own, where it holds for this resolution."""
 
 
-def resolved(model: Localizer, native: bool | None, image_size: int, threshold: float | None) -> Way:
-    """Completes a request by what the weights know; arguments as for :func:`predict`.
+def resolved(model: Localizer, native: bool | None, image_size: int, threshold: float | None) -> Settings:
+    """Complete a request by what is stored with the weights; arguments as for :func:`predict`.
 
     Raises:
         RequestError: the model is not in eval mode, or an argument makes no sense.
@@ -161,7 +161,7 @@ def resolved(model: Localizer, native: bool | None, image_size: int, threshold: 
         calibration = None
     if threshold is None:
         threshold = THRESHOLD if calibration is None else calibration.threshold
-    return Way(native, side, threshold, calibration)
+    return Settings(native, side, threshold, calibration)
 
 
 def regions(mask: NDArray[np.bool_], probability: Plane) -> list[Region]:

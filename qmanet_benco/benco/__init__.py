@@ -1,1 +1,3 @@
-"""The only room that imports IMDLBenCo: the plugin, the launcher and the corrections of the stock scripts."""
+"""The plugin for IMDL-BenCo, the launcher of its stock scripts and their corrections; only this room imports IMDLBenCo.
+It stands on `model`; `evaluation` and the command line may import it.
+"""

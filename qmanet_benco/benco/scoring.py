@@ -78,7 +78,7 @@ def open_set(
         edge_width: width in pixels of the edge mask that a sample gets; None for none.
     """
     kind = ManiDataset if path.is_dir() else JsonDataset
-    opened: Dataset[dict[str, Any]] = kind(
+    dataset: Dataset[dict[str, Any]] = kind(
         str(path),
         is_padding=padding,
         is_resizing=not padding,
@@ -87,7 +87,7 @@ def open_set(
         common_transforms=transform,
         post_funcs=post_function,
     )
-    return opened
+    return dataset
 
 
 def predict_batch(

@@ -61,10 +61,10 @@ class SharedSamples(Dataset[list[Any]]):
 
     def __getitem__(self, index: int) -> list[Sample | Exception]:
         """Return a sample for each preparation; where one fails, its error stands in place."""
-        opened: dict[int | None, Sample | Exception] = {}
+        by_width: dict[int | None, Sample | Exception] = {}
         for width, dataset in self._datasets.items():
-            opened[width] = _attempted(partial(dataset.__getitem__, index))
-        return [_prepared(opened[each.edge_width], each.post_function) for each in self.preparations]
+            by_width[width] = _attempted(partial(dataset.__getitem__, index))
+        return [_prepared(by_width[each.edge_width], each.post_function) for each in self.preparations]
 
     def batches(self, batches: Sequence[Sequence[int]], workers: int | None = None) -> Iterator[list[Any]]:
         """Yield batches of the given indices in this order: a batch, or the error of it, for each preparation.

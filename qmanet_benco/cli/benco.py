@@ -107,7 +107,7 @@ def noise_cache(
         "noiseprint++"
     ),
     image_size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 512,
-    padding: Annotated[bool, typer.Option("--padding", help="Pad to it instead of resizing.")] = False,
+    padding: Annotated[bool, typer.Option("--padding", help="Pad images to it instead of resizing them.")] = False,
     share: Annotated[str, typer.Option(help="I/N: only the I-th of N parts, for several processes.")] = "0/1",
 ) -> None:
     """Compute NoisePrint++ residuals once, before trainings.

@@ -34,22 +34,22 @@ def data_demo(
         Path | None, typer.Option(help="Folder of authentic photos; by default those that the dependencies ship.")
     ] = None,
     train_photos: Annotated[
-        Path | None, typer.Option(help="Folder of further ones, for training forgeries only.")
+        Path | None, typer.Option(help="Folder of more photos, for training forgeries only.")
     ] = None,
     test_photos: Annotated[
         Path | None,
-        typer.Option(help="Folder of photos for test forgeries only; all those of --photos are for training then."),
+        typer.Option(help="Folder of photos for test forgeries only; those of --photos are then for training only."),
     ] = None,
     largest_crop: Annotated[
         float,
-        typer.Option(help="Largest side of the crops of photos that forgeries are made from, in sizes; 1 or more."),
+        typer.Option(help="A forgery is made from crops with a side of 1 to so many times --size."),
     ] = 2.2,
     pasted: Annotated[
-        float, typer.Option(help="Part of the forgeries that are cut and pasted as in an editor, from 0 to 1.")
+        float, typer.Option(help="Part of the forgeries that are cut and pasted as in a photo editor, from 0 to 1.")
     ] = 0.0,
     edited: Annotated[
         float,
-        typer.Option(help="Part of the images with regions that have the outline of things, from 0 to 1."),
+        typer.Option(help="Part of the images whose regions follow the outline of a thing, from 0 to 1."),
     ] = 0.0,
     authentic: Annotated[
         float, typer.Option(help="Part of the images that are authentic and go into Au, from 0 to 1.")
@@ -57,14 +57,14 @@ def data_demo(
     twins: Annotated[
         bool,
         typer.Option(
-            "--twins", help="Beside each edited forgery the same view with the same history, unchanged, in Au."
+            "--twins", help="Beside each edited forgery the same picture without the forgery, saved alike, in Au."
         ),
     ] = False,
     workers: Workers = 1,
 ) -> None:
     """Make forgeries from authentic photos.
 
-    Splices, copy-moves and removals with exact masks; tests share no photo with training.
+    Splices, copy-moves and removals with exact masks. Training and test share no photo.
     """
     from qmanet_benco.data.forge.demo import make_demo
     from qmanet_benco.data.forge.forgery import ForgeryKnobs
@@ -103,7 +103,7 @@ def data_prepare(
     ],
     raw: Annotated[Path, typer.Option(help="Folder of the unpacked archive; only read.")],
     out: Annotated[Path, typer.Option(help="A new folder, or one that the same command began.")],
-    authentic: Annotated[bool, typer.Option("--authentic", help="Also the authentic images, as Negative.")] = False,
+    authentic: Annotated[bool, typer.Option("--authentic", help="The authentic images too, as Negative.")] = False,
     long_side: Annotated[
         int | None, typer.Option(help="Scale larger images down; the field uses 1024 (NIST16).")
     ] = None,

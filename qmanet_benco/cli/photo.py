@@ -39,7 +39,7 @@ def predict(
     engine: Annotated[
         str, typer.Option(help="torch, openvino or onnx (both on the CPU); by default the file's own, else torch.")
     ] = "",
-    threads: Annotated[int, typer.Option(help="Threads on the CPU; 0: as many as the engine likes.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads on the CPU; 0: the engine's default.")] = 0,
     precision: Precision = "fp32",
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
@@ -90,7 +90,8 @@ def explain(
         Path | None, typer.Option(help="Mask whose pixels are explained; by default what the model calls tampered.")
     ] = None,
     without_interaction: Annotated[
-        bool, typer.Option("--without-interaction", help="Also with the interaction of the two branches switched off.")
+        bool,
+        typer.Option("--without-interaction", help="Explain it once more without the interaction of the branches."),
     ] = False,
     image_size: ImageSide = 0,
     device: Device = "",
@@ -129,12 +130,12 @@ def export(
     file_format: Annotated[
         str, typer.Option("--format", help="safetensors, onnx, or openvino (OUT.xml and OUT.bin).")
     ] = "safetensors",
-    image_size: Annotated[int, typer.Option(help="Side that the weights were trained for, stored with them.")] = 0,
+    image_size: Annotated[int, typer.Option(help="Side that the weights were trained for; 0: the source's.")] = 0,
     half: Annotated[bool, typer.Option("--half", help="16-bit floats: half the size.")] = False,
 ) -> None:
     """Write a model as a file for others.
 
-    What was written is loaded or run again, and the largest difference is stated.
+    The command loads or runs what it wrote, and states the largest difference from the source.
     """
     if file_format == "safetensors":
         from qmanet_benco.model.weights.release import export_safetensors

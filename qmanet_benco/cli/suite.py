@@ -16,7 +16,7 @@ app = typer.Typer(help="Score models x sets x attacks, and make the paper's tabl
 @app.command("make")
 def suite_make(
     trained: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="Of trainings, or above them: all below is compared.")
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders of trainings, or folders above such.")
     ],
     out: Annotated[Path, typer.Option(help="The suite file to write.")],
     sets_file: Annotated[
@@ -24,15 +24,16 @@ def suite_make(
     ] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="NAME=PATH: one more set, or another path.")] = None,
     choose: Annotated[
-        str, typer.Option(help="Checkpoint: last, or best (by the sets of the training's log).")
+        str, typer.Option(help="Which checkpoint of a training: last, or best on the sets of its log.")
     ] = "last",
-    image_size: Annotated[int, typer.Option(help="Side in pixels; 0: the one of the trainings.")] = 0,
-    attacks: Annotated[bool, typer.Option(help="Also the attacks of Tables 7 and 8.")] = True,
+    image_size: Annotated[int, typer.Option(help="Side in pixels; 0: the one trained at.")] = 0,
+    attacks: Annotated[bool, typer.Option(help="Add the attacks of Tables 7 and 8.")] = True,
     plugins: Plugins = None,
 ) -> None:
     """Write the suite that compares what was trained.
 
-    Says which models and sets of the paper are left out, and what each needs.
+    All trainings below the folders are compared. The command says which models and sets of the paper are left out,
+    and what each needs.
     """
     from qmanet_benco.benco.launch.session import prepared
     from qmanet_benco.files import write_text_atomically, writing
@@ -72,7 +73,7 @@ def suite_run(
         str, typer.Option(help="fp32, or bf16 where the processor has it, in place of the suite's.", show_default=False)
     ] = "",
     choose: Annotated[
-        str, typer.Option(help="Of a checkpoint that is a training's folder: last, or best by the sets of its log.")
+        str, typer.Option(help="Where a checkpoint is a training's folder: last, or best on the sets of its log.")
     ] = "last",
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out models and sets whose files are missing.")

@@ -1,1 +1,3 @@
-"""Data sets: demo forgeries, preparation and checks. Stands alone: no torch, no IMDLBenCo."""
+"""Data sets: demo forgeries, preparation and checks.
+It stands alone and knows neither torch nor IMDLBenCo; `evaluation` and the command line may import it.
+"""

@@ -1,1 +1,3 @@
-"""From a suite to records, from records to tables and figures; metrics, attacks, costs and speed."""
+"""From a suite to records, and from records to tables and figures; with metrics, attacks and costs.
+It stands on `benco`, `model` and `data`; only the command line imports it.
+"""

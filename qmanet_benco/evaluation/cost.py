@@ -18,9 +18,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from qmanet_benco.benco.launch import session
 from qmanet_benco.benco.zoo import build as zoo
+from qmanet_benco.benco.zoo.own_models import load_plugins
 from qmanet_benco.errors import RequestError, told
 from qmanet_benco.evaluation.published import published_value
+from qmanet_benco.model.config import VARIANTS
 
 IMAGE_SIZE = 512
 ROUNDS = 3
@@ -82,9 +85,6 @@ def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str,
     Raises:
         RequestError: a name is unknown, or a plugin fails.
     """
-    from qmanet_benco.benco.zoo.own_models import load_plugins
-    from qmanet_benco.model.config import VARIANTS
-
     load_plugins(plugins)
     models, variants = list(models), list(variants)
     if not models and not variants:
@@ -127,7 +127,7 @@ def measure(subject: Subject) -> Cost:
     then. Latency is the median of three passes after one; memory the process's peak above what it had before the
     model was built.
     """
-    from qmanet_benco.benco import scoring
+    from qmanet_benco.benco import scoring  # it imports the framework, for which a session is prepared first
 
     flags: dict[str, Any] = {}
     if subject.model == QMANET:
@@ -212,8 +212,6 @@ def peak_mib() -> float:
 
 def main() -> int:
     """Measure the :class:`Subject` that ``sys.argv[1]`` describes as JSON; the row is the last line on stdout."""
-    from qmanet_benco.benco.launch import session
-
     try:
         subject = Subject(**json.loads(sys.argv[1]))
         with session.prepared(False, subject.plugins):

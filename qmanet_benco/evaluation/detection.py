@@ -94,7 +94,7 @@ def detection_metrics(scores: Scores, tampered: NDArray[np.bool_], threshold: fl
         Values by name; NaN where a metric is not defined: AUC and average precision of one class, false alarms
         without authentic images, F1 without tampered ones.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    from sklearn.metrics import average_precision_score, roc_auc_score  # takes a second to import
 
     called = scores > threshold
     tp, fp = int((called & tampered).sum()), int((called & ~tampered).sum())

@@ -76,15 +76,16 @@ class TokenMixFFN(nn.Module):
         inner = F.linear(tokens, expand.weight.flatten(1), expand.bias)
         kernel = depthwise.weight.clone(memory_format=torch.channels_last)
         weights = [kernel, depthwise.bias, contract.weight.flatten(1), contract.bias]
-        if self.training and torch.is_grad_enabled() and not _watched():
-            mixed = _MixedAgain.apply(activation, tuple(size), inner, *(weight.to(inner.dtype) for weight in weights))
+        if self.training and torch.is_grad_enabled() and not _is_traced():
+            cast = [weight.to(inner.dtype) for weight in weights]
+            mixed = _RecomputedMix.apply(activation, tuple(size), inner, *cast)
         else:
             mixed = F.linear(_convolved(activation, size, inner, *weights[:2]), *weights[2:])
         return (tokens if identity is None else identity) + self.dropout_layer(mixed)
 
 
-def _watched() -> bool:
-    """A tracer sees no operators inside a function of ours; a compiler decides for itself what to keep for backward."""
+def _is_traced() -> bool:
+    """Tell whether a tracer, which sees no operators inside :class:`_RecomputedMix`, or a compiler is at work."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
@@ -95,7 +96,7 @@ def _convolved(activation: Any, size: Sequence[int], inner: Tensor, kernel: Tens
     return activation(features.flatten(2).transpose(1, 2))
 
 
-class _MixedAgain(torch.autograd.Function):
+class _RecomputedMix(torch.autograd.Function):
     """Depthwise convolution, activation and the contracting layer, which keep nothing but their input for backward.
 
     Convolution and activation are computed again there. Their outputs are two of the three widest tensors of a block,

@@ -112,10 +112,10 @@ class NoisePrintPP(nn.Module):
 
     def _centred(self, index: int, x: Tensor, fused: bool) -> Tensor:
         """ReLU of a centred layer's output, with one pixel of padding around."""
-        floor = -self._centre(index).view(1, -1, 1, 1)
+        lowest = -self._centre(index).view(1, -1, 1, 1)
         if fused:
-            return noiseprint_cpu.clamped_in_frame(x, floor)
-        return F.pad(torch.maximum(x, floor) - floor, (1, 1, 1, 1)) + floor
+            return noiseprint_cpu.clamped_and_padded(x, lowest)
+        return F.pad(torch.maximum(x, lowest) - lowest, (1, 1, 1, 1)) + lowest
 
     def _convolution(self, index: int) -> nn.Conv2d:
         return cast(nn.Conv2d, self.layers[index])

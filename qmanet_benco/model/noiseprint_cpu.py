@@ -52,13 +52,13 @@ def fused_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
     return output
 
 
-def clamped_in_frame(x: Tensor, floor: Tensor) -> Tensor:
-    """The larger of ``x`` and ``floor`` (1 x C x 1 x 1) with one pixel of ``floor`` around, channels last."""
+def clamped_and_padded(x: Tensor, lowest: Tensor) -> Tensor:
+    """Clamp ``x`` to ``lowest`` (1 x C x 1 x 1) or more, and pad it with one pixel of ``lowest``, channels last."""
     batch, channels, height, width = x.shape
     padded = x.new_empty(batch, height + 2, width + 2, channels).permute(0, 3, 1, 2)
     for border in (padded[:, :, 0], padded[:, :, -1], padded[..., 0], padded[..., -1]):
-        border.copy_(floor[..., 0].expand_as(border))
-    torch.maximum(x, floor, out=padded[:, :, 1:-1, 1:-1])
+        border.copy_(lowest[..., 0].expand_as(border))
+    torch.maximum(x, lowest, out=padded[:, :, 1:-1, 1:-1])
     return padded
 
 

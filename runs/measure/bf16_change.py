@@ -63,8 +63,8 @@ def change(folder: Path, weights: str = "demo", images: int = 100) -> Change:
         for precision in (FP32, BF16):
             model.precision = precision
             answers[precision] = predict(model, pairs[index].image)
-            found = torch.from_numpy(answers[precision].mask).float()
-            scores[precision].append(image_metrics(found, truth)["f1"])
+            mask = torch.from_numpy(answers[precision].mask).float()
+            scores[precision].append(image_metrics(mask, truth)["f1"])
         moved += int((answers[FP32].mask != answers[BF16].mask).sum())
         pixels += truth.numel()
         largest = max(largest, float(np.abs(answers[FP32].probability - answers[BF16].probability).max()))
@@ -87,14 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 2 if the request was wrong."""
     given = parser().parse_args(arguments)
     try:
-        found = change(given.set, given.weights, given.images)
+        mean = change(given.set, given.weights, given.images)
     except RequestError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stdout.write(
-        f"{found.images} images: F1 {found.f1:.4f} in fp32, {found.f1_bf16:.4f} in bf16, of one image at most "
-        f"{found.largest_f1_change:.4f} apart; {found.changed_pixels:.3%} of the pixels change sides; a probability "
-        f"differs by at most {found.largest_difference:.3f}\n"
+        f"{mean.images} images: F1 {mean.f1:.4f} in fp32, {mean.f1_bf16:.4f} in bf16, of one image at most "
+        f"{mean.largest_f1_change:.4f} apart; {mean.changed_pixels:.3%} of the pixels change sides; a probability "
+        f"differs by at most {mean.largest_difference:.3f}\n"
     )
     return 0
 

@@ -122,12 +122,12 @@ def _crops(path: Path) -> dict[str, Tensor]:
     """1 x 3 x CROP x CROP in [0, 1] out of the middle and of the upper left corner."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
-    found = {}
+    images = {}
     for place, parts in (("middle", 2), ("corner", len(pixels))):
         top, left = (max(0, (side - CROP) // parts) for side in pixels.shape[:2])
         part = pixels[top : top + CROP, left : left + CROP].copy()
-        found[place] = torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
-    return found
+        images[place] = torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
+    return images
 
 
 def parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ from qmanet_benco.benco.seam.checkpoints import newest_checkpoint
 from qmanet_benco.data.forge.demo import all_tampered_f1, constant_mask_f1
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically, write_text_atomically
-from study_rows import ROWS, Budget, Given, Row, rate_of, suite_of, train_command
+from study_rows import ROWS, Budget, Given, StudyRow, rate_of, suite_of, train_command
 from study_set import StudySet
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,13 @@ PLAIN, ATTACKED = "suite", "suite-attacked"
 
 
 def run_study(
-    data: StudySet, out: Path, given: Given, rows: Sequence[Row], budget: Budget, jobs: int = 1, attacked: bool = True
+    data: StudySet,
+    out: Path,
+    given: Given,
+    rows: Sequence[StudyRow],
+    budget: Budget,
+    jobs: int = 1,
+    attacked: bool = True,
 ) -> list[str]:
     """Train what is not trained, ``jobs`` at a time (0: none), each row's first seed first; score, write the tables.
 
@@ -60,7 +66,7 @@ def run_study(
     wanted = sorted(((row, seed) for row in rows for seed in row.seeds), key=lambda pair: pair[1])
     folders = {(row.name, seed): trained_into(out, row, seed) for row, seed in wanted}
 
-    def command_of(row: Row, seed: int) -> list[str]:
+    def command_of(row: StudyRow, seed: int) -> list[str]:
         return train_command(row, seed, data, folders[row.name, seed], given, budget)
 
     for row, seed in wanted:
@@ -94,12 +100,12 @@ def lowest_seeds(trained: Mapping[tuple[str, int], Path]) -> dict[tuple[str, int
     return {key: trained[key] for key in chosen.items()}
 
 
-def trained_into(out: Path, row: Row, seed: int) -> Path:
+def trained_into(out: Path, row: StudyRow, seed: int) -> Path:
     """The folder of a row's checkpoints and logs."""
     return out / "trained" / f"{row.name.replace('/', '-').replace(' ', '_')}@{seed}"
 
 
-def claim(folder: Path, row: Row, budget: Budget) -> None:
+def claim(folder: Path, row: StudyRow, budget: Budget) -> None:
     """Keep trainings of one budget, and of one meaning of a row's name, apart from others.
 
     Raises:

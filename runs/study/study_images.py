@@ -28,7 +28,7 @@ from qmanet_benco.data.masks import encode_mask, read_mask
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, encoded, load_whole, open_image
 from qmanet_benco.pixels import as_rgb
-from study_split import Pair, identities_of
+from study_split import RealPair, identities_of
 
 COLUMNS = ("split", "file", "kind", "sources")
 KNOBS = ForgeryKnobs(crop_scale=(1.0, 1.6), final_quality=(80, 99))
@@ -56,7 +56,7 @@ class Task:
 
     split: str
     index: int
-    pair: Pair | None = None
+    pair: RealPair | None = None
     """The pair to vary; None: a generated forgery."""
     pasted: bool = False
     """Which generator makes it."""
@@ -184,10 +184,10 @@ def _rectangle_around(image: Image, mask: Mask, sides: tuple[int, int], rng: Gen
     return image[part], mask[part]
 
 
-def _read(pair: Pair) -> tuple[Image, Mask]:
+def _read(pair: RealPair) -> tuple[Image, Mask]:
     try:
-        with open_image(pair.image) as opened:
-            image, mask = np.asarray(as_rgb(load_whole(opened))), read_mask(pair.mask, "bright")
+        with open_image(pair.image) as file:
+            image, mask = np.asarray(as_rgb(load_whole(file))), read_mask(pair.mask, "bright")
     except UnusableFileError as error:
         raise RequestError(f"{pair.image} or its mask: {error}", "undamaged files") from error
     if image.shape[:2] != mask.shape:
@@ -195,13 +195,13 @@ def _read(pair: Pair) -> tuple[Image, Mask]:
     return image, mask
 
 
-def _keep_as_it_is(plan: Plan, pair: Pair) -> dict[str, str]:
+def _keep_as_it_is(plan: Plan, pair: RealPair) -> dict[str, str]:
     for source, part in ((pair.image, "Tp"), (pair.mask, "Gt")):
         shutil.copyfile(source, plan.folder / REAL / part / source.name)
     return _row(REAL, pair.image.name, "real", pair.identities)
 
 
-def _keep_a_crop(plan: Plan, pair: Pair, rng: Generator) -> dict[str, str]:
+def _keep_a_crop(plan: Plan, pair: RealPair, rng: Generator) -> dict[str, str]:
     """As PNG: what the forger's last JPEG left is neither squeezed nor compressed once more."""
     image, mask = _squared(*_crop_around(*_read(pair), plan.size, rng), plan.size)
     file = plan.folder / CROPS / "Tp" / f"{pair.image.stem}.png"

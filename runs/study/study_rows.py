@@ -16,7 +16,7 @@ IN_CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """One network of the study."""
 
     name: str
@@ -34,36 +34,36 @@ class Row:
 
 
 ROWS = (
-    Row("QMA-Net", seeds=(0, 1, 2)),
-    Row("rate 1e-4", learning_rate=1e-4, seeds=(0,)),
-    Row("rate 1e-3", learning_rate=1e-3, seeds=(0,)),
-    *(Row(name, ablation=name) for name in ("cp", "sl", "ss", "cd", "mlp")),
-    Row("noise none", {"noise_sources": "none"}, seeds=(0, 1, 2)),
-    Row("noise srm", {"noise_sources": "srm"}),
-    Row("noise bayar", {"noise_sources": "bayar"}),
-    Row("noise noiseprint", {"noise_sources": "noiseprint"}),
-    Row("noise srm+bayar", {"noise_sources": "srm,bayar"}),
-    Row("4 queries", {"num_queries": 4}),
-    Row("8 queries", {"num_queries": 8}),
-    Row("32 queries", {"num_queries": 32}),
-    Row("loss 0.5/0.5", {"segmentation_weight": 0.5, "edge_weight": 0.5}),
-    Row("loss 0.8/0.2", {"segmentation_weight": 0.8, "edge_weight": 0.2}),
-    Row("loss 0.5/0.5 + BCE", {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}),
-    Row("residual initial", {"residual": "initial"}),
-    Row("cp with alignment", {"keep_alignment": 1}, ablation="cp"),
-    Row("G of each direction", {"shared_gcm": 0}),
-    Row("G in one group", {"gcm_groups": 1}),
-    Row("first block as printed", {"literal_first_block": 1}),
-    Row("dilations 1 1 1", {"dilations": "1,1,1"}),
-    Row("fusion ratio 0.25", {"fusion_ratio": 0.25}),
-    Row("edges fused", {"edge_supervision": "fused"}),
-    Row("edges fused in the data set", {"edge_supervision": "fused", "edge_target": "dataset"}),
-    Row("dice over the batch", {"dice": "batch"}),
-    Row("residual gain 4", {"residual_gain": 4}),
-    Row("TruFor", model="Trufor_RGB", switches=("--find_unused_parameters",)),
-    Row("PSCC-Net", model="PSCC_Net"),
-    Row("segformer", model="segformer"),
-    Row("srm_segformer", model="srm_segformer"),
+    StudyRow("QMA-Net", seeds=(0, 1, 2)),
+    StudyRow("rate 1e-4", learning_rate=1e-4, seeds=(0,)),
+    StudyRow("rate 1e-3", learning_rate=1e-3, seeds=(0,)),
+    *(StudyRow(name, ablation=name) for name in ("cp", "sl", "ss", "cd", "mlp")),
+    StudyRow("noise none", {"noise_sources": "none"}, seeds=(0, 1, 2)),
+    StudyRow("noise srm", {"noise_sources": "srm"}),
+    StudyRow("noise bayar", {"noise_sources": "bayar"}),
+    StudyRow("noise noiseprint", {"noise_sources": "noiseprint"}),
+    StudyRow("noise srm+bayar", {"noise_sources": "srm,bayar"}),
+    StudyRow("4 queries", {"num_queries": 4}),
+    StudyRow("8 queries", {"num_queries": 8}),
+    StudyRow("32 queries", {"num_queries": 32}),
+    StudyRow("loss 0.5/0.5", {"segmentation_weight": 0.5, "edge_weight": 0.5}),
+    StudyRow("loss 0.8/0.2", {"segmentation_weight": 0.8, "edge_weight": 0.2}),
+    StudyRow("loss 0.5/0.5 + BCE", {"segmentation_weight": 0.5, "edge_weight": 0.5, "bce_weight": 0.5}),
+    StudyRow("residual initial", {"residual": "initial"}),
+    StudyRow("cp with alignment", {"keep_alignment": 1}, ablation="cp"),
+    StudyRow("G of each direction", {"shared_gcm": 0}),
+    StudyRow("G in one group", {"gcm_groups": 1}),
+    StudyRow("first block as printed", {"literal_first_block": 1}),
+    StudyRow("dilations 1 1 1", {"dilations": "1,1,1"}),
+    StudyRow("fusion ratio 0.25", {"fusion_ratio": 0.25}),
+    StudyRow("edges fused", {"edge_supervision": "fused"}),
+    StudyRow("edges fused in the data set", {"edge_supervision": "fused", "edge_target": "dataset"}),
+    StudyRow("dice over the batch", {"dice": "batch"}),
+    StudyRow("residual gain 4", {"residual_gain": 4}),
+    StudyRow("TruFor", model="Trufor_RGB", switches=("--find_unused_parameters",)),
+    StudyRow("PSCC-Net", model="PSCC_Net"),
+    StudyRow("segformer", model="segformer"),
+    StudyRow("srm_segformer", model="srm_segformer"),
 )
 """The main row first; then with other learning rates, Table 2's ablations, the noise sources, Table 9's queries, the
 losses, what the paper leaves open (docs/choices.md), and the framework's baselines: TruFor with its input corrected,
@@ -94,7 +94,7 @@ class Given:
     """A checkpoint without tensors: the framework's backbones insist on a file, and every row starts at random."""
 
 
-def train_command(row: Row, seed: int, data: StudySet, out: Path, given: Given, budget: Budget) -> list[str]:
+def train_command(row: StudyRow, seed: int, data: StudySet, out: Path, given: Given, budget: Budget) -> list[str]:
     """The command line that trains a row with a seed."""
     rate = rate_of(row, budget)
     flags: dict[str, object] = {
@@ -121,7 +121,7 @@ def train_command(row: Row, seed: int, data: StudySet, out: Path, given: Given, 
     return [sys.executable, "-m", "qmanet_benco.cli", "benco", "train", *own, *listed, "--if_resizing", *row.switches]
 
 
-def model_flags(row: Row, given: Given, budget: Budget) -> dict[str, object]:
+def model_flags(row: StudyRow, given: Given, budget: Budget) -> dict[str, object]:
     """Flags of a row's model."""
     if row.model == "Trufor_RGB":
         weights = "random" if given.noiseprint == IN_CHECKPOINT else given.noiseprint
@@ -139,7 +139,7 @@ def model_flags(row: Row, given: Given, budget: Budget) -> dict[str, object]:
 
 def suite_of(
     trained: Mapping[tuple[str, int], Path],
-    rows: Sequence[Row],
+    rows: Sequence[StudyRow],
     sets: Mapping[str, Path],
     attacks: Sequence[Mapping[str, object]],
     given: Given,
@@ -172,6 +172,6 @@ def suite_of(
     }
 
 
-def rate_of(row: Row, budget: Budget) -> float:
+def rate_of(row: StudyRow, budget: Budget) -> float:
     """The learning rate of a row."""
     return row.learning_rate or budget.learning_rate

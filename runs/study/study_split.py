@@ -20,7 +20,7 @@ VALIDATION_PART = 0.25
 
 
 @dataclass(frozen=True)
-class Pair:
+class RealPair:
     """A real forgery."""
 
     image: Path
@@ -33,7 +33,7 @@ def identities_of(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind + number for kind, number in IDENTITY.findall(Path(name).stem)))
 
 
-def real_pairs(casia: Path) -> list[Pair]:
+def real_pairs(casia: Path) -> list[RealPair]:
     """The pairs of ``casia/Tp`` and ``casia/Gt``.
 
     Raises:
@@ -47,11 +47,11 @@ def real_pairs(casia: Path) -> list[Pair]:
         mask, names = casia / "Gt" / f"{image.stem}.png", identities_of(image.name)
         if not mask.is_file() or not names:
             raise RequestError(f"{image}", "a name as in CASIA v1, and a mask of the same stem in Gt")
-        pairs.append(Pair(image, mask, names))
+        pairs.append(RealPair(image, mask, names))
     return pairs
 
 
-def validation_identities(pairs: Sequence[Pair], seed: int) -> set[str]:
+def validation_identities(pairs: Sequence[RealPair], seed: int) -> set[str]:
     """Identities of the validation split: whole groups that are linked by pairs, until a quarter of the pairs."""
     groups = linked([pair.identities for pair in pairs])
     order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{min(group)}".encode()).digest())

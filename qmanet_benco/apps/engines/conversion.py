@@ -45,7 +45,7 @@ def to_openvino(model: QMANetwork) -> Any:
 
 
 def to_onnx(model: QMANetwork, path: Path) -> None:
-    """Write the network as one ONNX file in float32, without anything else that it knows of itself.
+    """Write the network as one ONNX file in float32, without metadata.
 
     Args:
         model: any mode; it is left as it is.

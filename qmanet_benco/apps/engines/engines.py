@@ -46,7 +46,7 @@ class Localizer(Protocol):
 
 @dataclass(frozen=True)
 class EngineModel:
-    """A network in another engine, with what it knows of itself."""
+    """A network in another engine, with the metadata of its weights."""
 
     run: Engine
     name: str
@@ -134,7 +134,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def engine_model(model: QMANetwork, engine: str, threads: int = 0) -> EngineModel:
-    """As :func:`build_engine`, for :func:`~qmanet_benco.predict`."""
+    """Convert a network in memory for another engine, with the metadata that :func:`~qmanet_benco.predict` reads."""
     run = build_engine(model, engine, threads)
     return EngineModel(run, engine, model.config, model.image_size, model.fingerprint, model.calibration)
 
@@ -271,7 +271,7 @@ class OnnxEngine:
         self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def metadata(self) -> dict[str, str]:
-        """Return what the file says of itself."""
+        """Return the file's metadata."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, image: Tensor) -> Tensor:

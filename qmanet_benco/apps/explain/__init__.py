@@ -1,3 +1,3 @@
-"""Why a mask came out as it did: Grad-CAM, attention and probes, drawn as panels.
+"""Explains a mask by Grad-CAM and by the attention of the queries, drawn as panels.
 The page and the command line may import it; it knows the model, not the framework.
 """

@@ -5,19 +5,18 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from qmanet_benco.apps.photo import Pixels, read_photo
 from qmanet_benco.apps.predict import Plane
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import fitting
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
 
 ROWS = {
     "RGB": "RGB (GAE)",
@@ -32,9 +31,9 @@ CELL = 1.5
 LONGEST = 384
 """Pixels that the longer side of a panel has in the figure."""
 HEAT = "jet"
-"""As in the paper: the redder, the more a place contributes."""
+"""Colour map, as in the paper: the redder, the more a place contributes."""
 VEIL = 0.5
-"""How much of the photo the heat covers; the usual half."""
+"""Opacity of the heat over the photo, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,6 @@ def draw(explanations: Mapping[str, Explanation], photo: Pixels, mask: NDArray[A
     Raises:
         RequestError: there is nothing to draw, or the photo or the mask has another form.
     """
-    from matplotlib.figure import Figure
-
     if not explanations:
         raise RequestError("no explanation to draw", "at least one")
     pixels = _small(read_photo(photo))
@@ -89,8 +86,6 @@ def draw(explanations: Mapping[str, Explanation], photo: Pixels, mask: NDArray[A
 
 def overlay(pixels: Pixels, panel: Plane) -> Pixels:
     """Draw the photo H x W x 3 under the heat of a panel of any size, H x W x 3."""
-    from matplotlib import colormaps
-
     plane = cv2.resize(panel, (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
     heat = colormaps[HEAT](plane)[..., :3] * 255
     return np.asarray(((1 - VEIL) * pixels + VEIL * heat).clip(0, 255), np.uint8)

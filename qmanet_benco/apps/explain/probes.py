@@ -1,4 +1,4 @@
-"""Looking into a network while it runs: features of its stages and levels, and where its tamper queries look.
+"""Records what a network computes: features of its stages and levels, and where its tamper queries look.
 
 All of it is done by hooks that are there for the length of one ``with``; the network's own forward keeps no attention
 matrix and knows nothing of this. A hook acts in the thread that set it only, so that a server may go on predicting

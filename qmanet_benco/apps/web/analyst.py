@@ -65,7 +65,7 @@ class Analyst:
         self._secret = secrets.token_bytes(32)
 
     def analyse(self, upload: Path, visitor: str, threshold: float) -> Answer:
-        """Run the network on an uploaded file, which is taken away, and keep the pictures.
+        """Run the network on an uploaded file, which is moved away, and keep the pictures.
 
         The visitor's former photo is forgotten.
 
@@ -89,7 +89,7 @@ class Analyst:
             raise
 
     def analyse_example(self, visitor: str, threshold: float) -> Answer:
-        """As :meth:`analyse`, of the forgery that ships.
+        """Do as :meth:`analyse` does, with the forgery that ships.
 
         Raises:
             RequestError: as there.

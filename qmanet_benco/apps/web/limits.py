@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 MEGA = 1_000_000
 MOST_MEGAPIXELS = 178.0
-"""Pillow itself takes more for an attack: ``2 * PIL.Image.MAX_IMAGE_PIXELS``."""
+"""Pillow itself refuses a larger image as a possible attack: ``2 * PIL.Image.MAX_IMAGE_PIXELS``."""
 MOST_MEGABYTES = 1024.0
 SMALLEST_SIDE = 32
 """Pixels. A smaller picture holds no evidence, and 100,000 x 1 is an attack (CHOICE)."""
@@ -25,7 +25,7 @@ SMALLEST_SIDE = 32
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds what one server takes and keeps.
+    """What one server accepts, and how long it keeps it.
 
     Args:
         megapixels: of one photo, in millions of pixels.

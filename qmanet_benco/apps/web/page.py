@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gradio
+
 from qmanet_benco.apps.predict import resolved
 from qmanet_benco.apps.web.analyst import EXAMPLE, Analyst, Answer, Marking
 from qmanet_benco.apps.web.limits import Limits
@@ -59,8 +61,6 @@ def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> A
         limits: of uploads and of what is kept.
         demo: say that this is the demonstration model.
     """
-    import gradio
-
     analyst = Analyst(model, folder, limits)
     missing = "" if importlib.util.find_spec("pytorch_grad_cam") else NO_EXPLANATION
     picture: dict[str, Any] = dict(type="filepath", show_label=False, interactive=False, buttons=["fullscreen"])
@@ -185,8 +185,6 @@ def _shown(parts: list[Any], marking: Marking) -> dict[Any, Any]:
 
 def _refusal(error: Exception) -> Any:
     """Tell a refusal as it is, of anything else the kind alone, since the text may name paths. The log has the rest."""
-    import gradio
-
     if isinstance(error, RequestError):
         text = str(error)
     elif isinstance(error, MemoryError):

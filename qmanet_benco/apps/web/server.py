@@ -12,31 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qmanet_benco.apps.engines.engines import chosen_device
 from qmanet_benco.apps.web.limits import Limits
 from qmanet_benco.errors import RequestError, require
+from qmanet_benco.model.weights.builder import load_model
+from qmanet_benco.model.weights.sources import DEMO
 from qmanet_benco.precision import usable
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
     from qmanet_benco.model.network import QMANetwork
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
-"""What a browser on this computer may call the server."""
+"""Host names under which a browser on this computer may ask for the page."""
 SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_ALLOWED_PATHS": "",
     "GRADIO_NUM_WORKERS": "0",
 }
-"""Read by Gradio when it is imported or asked."""
-POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; connect-src 'self'; object-src 'none'; base-uri 'self'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
-"""The browser refuses whatever would come from another host. Gradio needs inline scripts and ``new Function``."""
+"""Gradio's environment variables. It reads some when it is imported, the others when it serves."""
 
 
 @dataclass
@@ -69,6 +64,7 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+        from qmanet_benco.apps.web.own_page import OwnPageOnly
         from qmanet_benco.apps.web.page import ANNOUNCE, build_page
 
         page = build_page(model, folder, limits, demo)
@@ -104,38 +100,6 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
             page.close(verbose=False)
 
 
-class OwnPageOnly:
-    """Refuse what other sites have a browser ask of this server: uploads above all, which fill the disk.
-
-    Browsers say where a request comes from (``Origin``; ``Sec-Fetch-Site`` of Fetch Metadata, W3C). The first page may
-    be opened by a link. Every answer carries :data:`POLICY`.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request of the own page on to the application."""
-        from starlette.datastructures import MutableHeaders
-        from starlette.requests import HTTPConnection
-        from starlette.responses import PlainTextResponse
-
-        async def with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["content-security-policy"] = POLICY
-            await send(message)
-
-        if scope["type"] == "http":
-            asked = HTTPConnection(scope)
-            origin = asked.headers.get("origin", "")
-            foreign = origin and origin != f"http://{asked.headers.get('host', '')}"
-            crossing = asked.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
-            if foreign or (crossing and asked.url.path != "/"):
-                await PlainTextResponse("Requests from other sites are refused.", 403)(scope, receive, send)
-                return
-        await self.app(scope, receive, with_policy)
-
-
 def run_page(
     weights: str,
     port: int,
@@ -150,10 +114,6 @@ def run_page(
     Raises:
         RequestError: Gradio or the weights are missing, or the port cannot be used.
     """
-    from qmanet_benco.apps.engines.engines import chosen_device
-    from qmanet_benco.model.weights.builder import load_model
-    from qmanet_benco.model.weights.sources import DEMO
-
     with _environment(SETTINGS):
         require("app", "gradio")  # before the weights are read
     where = chosen_device(device)

@@ -17,9 +17,9 @@ PREVIEW_SIDE = 1400
 PANEL_SIDE = 320
 RED = (255, 60, 20)
 PALE = 0.75
-"""How far an unmarked pixel goes towards its grey."""
+"""How far the colour of an unmarked pixel is moved towards grey, in [0, 1]."""
 FULL = 65535
-"""Sixteen bits: probability 1."""
+"""Probability 1 in 16 bits."""
 
 
 def overlay(photo: Pixels, marked: NDArray[np.bool_]) -> Pixels:

@@ -1,3 +1,3 @@
-"""A stock script is run here, in this process or in a group of several on one or more machines.
-The top of `benco`: the rooms above import it, and no other sub-room should.
+"""Runs a stock script, in this process or in a group of several on one or more machines.
+It is the top of `benco`: `evaluation` and the command line may import it, and no other room of `benco` does.
 """

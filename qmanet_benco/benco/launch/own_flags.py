@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS
+from qmanet_benco.benco.resume.determinism import be_deterministic
 from qmanet_benco.benco.resume.holdout import hold_out
+from qmanet_benco.benco.resume.schedule import count_steps, scale_schedule
+from qmanet_benco.benco.resume.training_samples import leave_unaugmented
 from qmanet_benco.benco.seam import flags
+from qmanet_benco.benco.seam.lists import count_images
 from qmanet_benco.benco.seam.options import FLAGS, Options, written
 from qmanet_benco.benco.seam.patches import Patches
 from qmanet_benco.benco.zoo import recipes
@@ -96,18 +100,11 @@ def training_arguments(
         complete += hold_out(args, own.val_fraction, Path(args.output_dir), say=True)
         args, _ = parse(complete)
     if own.deterministic:
-        from qmanet_benco.benco.resume.determinism import be_deterministic
-
         be_deterministic(patches)
     if own.augment == "none":
-        from qmanet_benco.benco.resume.training_samples import leave_unaugmented
-
         leave_unaugmented(patches)
         logger.warning("--augment none: the pipeline that the script prints is not applied")
     if own.max_steps:
-        from qmanet_benco.benco.resume.schedule import count_steps, scale_schedule
-        from qmanet_benco.benco.seam.lists import count_images
-
         steps = count_steps(count_images(Path(args.data_path)), processes, args)
         scale_schedule(patches, own, steps)
         complete += ["--epochs", str(steps.epochs(own.max_steps))]

@@ -1,3 +1,3 @@
-"""Where this project touches the framework: patches, flags, options; inputs go in, checkpoints come out.
-The bottom of `benco`: it is meant to import none of its other sub-rooms, and all of them may import it.
+"""Where this project touches the framework: patches, flags, checked inputs, checkpoints, groups of processes.
+It is the bottom of `benco`: all rooms of `benco` and those above may import it, and it imports none of them.
 """

@@ -1,4 +1,4 @@
-"""Flags and data of a stock script, checked before it starts: nothing has been written when one is refused."""
+"""Checks the flags and the data of a stock script before it starts, so that a refused one has written nothing."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ from qmanet_benco.benco.seam.lists import (
 from qmanet_benco.benco.seam.padding import warn_of_cropping
 from qmanet_benco.benco.seam.pairs import Pair, check_pairs
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.config import parse_noise_sources, variant_config
+from qmanet_benco.model.network import SMALLEST_SIDE
+from qmanet_benco.model.noiseprint import CURE as NOISEPRINT_CURE
+from qmanet_benco.model.weights.pretrained import find_weights
+from qmanet_benco.model.weights.trained import check_architecture, trained_state
 
 NO_FILE = ("", "random", "checkpoint")
 """Values of QMA-Net's weight flags that do not name a file."""
@@ -128,13 +133,6 @@ def _check_device(args: Namespace) -> None:
 
 
 def _check_qmanet(script: str, args: Namespace, model_args: Namespace) -> None:
-    # here, since the table of corrections is read without the network's packages
-    from qmanet_benco.model.config import parse_noise_sources, variant_config
-    from qmanet_benco.model.network import SMALLEST_SIDE
-    from qmanet_benco.model.noiseprint import CURE as NOISEPRINT_CURE
-    from qmanet_benco.model.weights.pretrained import find_weights
-    from qmanet_benco.model.weights.trained import check_architecture, trained_state
-
     if args.image_size < SMALLEST_SIDE:
         raise RequestError(f"--image_size {args.image_size}", f"{SMALLEST_SIDE} or more for QMANet")
     changes: dict[str, Any] = {}

@@ -1,7 +1,8 @@
-"""Changes to other people's modules that are taken back, whatever happens."""
+"""Changes modules of others and the environment for a while; all is put back, whatever happens."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -10,7 +11,7 @@ from typing import Any
 
 _ABSENT = object()
 Stock = Callable[..., Any]
-"""What a patch stands for."""
+"""The function that a patch replaces."""
 
 
 class Patches(ExitStack):
@@ -66,8 +67,6 @@ def _restore(target: Any, name: str, former: Any) -> None:
 @contextmanager
 def environment(changes: dict[str, str]) -> Iterator[None]:
     """Environment variables within the block; afterwards the whole environment is as it was."""
-    import os
-
     former = dict(os.environ)
     os.environ.update(changes)
     try:

@@ -1,3 +1,3 @@
-"""Whether a data set is fit for use: its pairs, its masks, its duplicates, and the report on them.
-The command line imports it; it knows neither torch nor the framework.
+"""Checks whether a data set is fit for use: its pairs, masks, sizes and duplicates.
+Only the command line imports it; it knows neither torch nor the framework.
 """

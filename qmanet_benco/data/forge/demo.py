@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -201,8 +202,6 @@ def constant_mask_f1(train: Path, test: Path, image_size: int) -> float:
 
 def _masks(folder: Path, image_size: int) -> NDArray[np.bool_]:
     """Read the masks of a folder, N x side x side, binarised and resized as the framework does it."""
-    import cv2
-
     masks = []
     for path in sorted((folder / "Gt").iterdir()):
         with open_image(path) as image:

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import loadmat, whosmat
 
 from qmanet_benco.images import MOST_PIXELS, UnusableFileError
 
@@ -63,8 +64,6 @@ def _of_numpy(stream: IO[bytes]) -> NDArray[Any]:
 
 def _of_matlab(path: Path) -> dict[str, NDArray[Any]]:
     """Plain numeric variables; cells, structures and objects stay in the file."""
-    from scipy.io import loadmat, whosmat
-
     names = [name for name, shape, kind in whosmat(path) if kind in MATLAB_NUMBERS and _check_count(shape)]
     values = loadmat(path, variable_names=names) if names else {}
     return {name: values[name] for name in names}

@@ -101,9 +101,9 @@ def _fits(mask: Mask, host: Pixels, shape: tuple[int, ...]) -> Iterator[Fit]:
         return
     everywhere = np.ones((height, width), bool)
     if mask.shape == (width, height):
-        for turns, side in ((1, "clockwise"), (3, "counter-clockwise")):
-            laid = host if of_image else np.rot90(host, -turns)
-            yield Fit(turn_clockwise(mask, turns), f"mask turned 90 degrees {side}", laid, everywhere)
+        for quarters, side in ((1, "clockwise"), (3, "counter-clockwise")):
+            laid = host if of_image else np.rot90(host, -quarters)
+            yield Fit(turn_clockwise(mask, quarters), f"mask turned 90 degrees {side}", laid, everywhere)
     size = f"{mask.shape[1]} x {mask.shape[0]} pixels"
     if same_shape(mask.shape, shape):
         yield Fit(resize_mask(mask, (width, height)), f"mask scaled from {size}", _scaled(host, shape), everywhere)

@@ -1,3 +1,3 @@
-"""From records to tables, figures and pages.
-The command line imports it; it reads records and makes none.
+"""Makes tables, figures and pages from the records of a suite; it makes no records.
+Only the command line imports it.
 """

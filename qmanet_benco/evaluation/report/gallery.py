@@ -41,8 +41,8 @@ def gallery_of(run: ScoredRun, root: Path, per_set: int = 0) -> Gallery:
     kept = {name: kept_images(run, root, name) for name in run.sets()}
     total = sum(map(len, kept.values()))
     order = {name: spread(list(means)) for name, means in kept.items()}
-    turns = zip_longest(*([(name, stem) for stem in stems] for name, stems in order.items()))
-    wanted = [place for turn in turns for place in turn if place is not None]
+    rounds = zip_longest(*([(name, stem) for stem in stems] for name, stems in order.items()))
+    wanted = [place for one_of_each in rounds for place in one_of_each if place is not None]
     if per_set:
         wanted = [(name, stem) for name, stems in order.items() for stem in stems[:per_set]]
     items: list[dict[str, Any]] = []

@@ -220,8 +220,8 @@ def _read_records(files: Sequence[Path]) -> pandas.DataFrame:
     """Return all rows, with names as categories."""
     tables = []
     for path in files:
-        opened = parquet.ParquetFile(path)  # read_table takes five times as long for a small file
-        part = opened.read([name for name in READ if name in opened.schema_arrow.names])
+        file = parquet.ParquetFile(path)  # read_table takes five times as long for a small file
+        part = file.read([name for name in READ if name in file.schema_arrow.names])
         for place, column in enumerate(part.schema):
             if pyarrow.types.is_string(column.type):
                 part = part.set_column(place, column.name, part[column.name].dictionary_encode())

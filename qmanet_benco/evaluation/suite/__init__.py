@@ -1,3 +1,3 @@
-"""From a suite's file to durable records: models, sets and attacks, in one process or several.
-Reports and the command line may import it; it stands on `benco`.
+"""Scores the models, sets and attacks of a suite file into records that last, in one process or several.
+It stands on `benco`; reports and the command line may import it.
 """

@@ -138,7 +138,7 @@ class Contender:
 
     entry: ModelEntry
     stores: Mapping[tuple[int, int], tuple[Cell, Store]]
-    """Of its unfinished cells, by the places of set and attack."""
+    """The records of its unfinished cells, by the places of set and attack."""
     model: nn.Module
     calibration: Calibration | None
     failure: str = ""
@@ -151,7 +151,7 @@ class Contender:
 
     @property
     def bytes(self) -> int:
-        """Of the weights."""
+        """Bytes that its weights take."""
         return sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
 
 

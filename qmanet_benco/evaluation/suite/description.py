@@ -70,9 +70,7 @@ def write_description(
             }
             for entry in models
         ],
-        "sets": [
-            {"name": opened.entry.name, "path": str(opened.path), "images": len(opened.indices)} for opened in sets
-        ],
+        "sets": [{"name": each.entry.name, "path": str(each.path), "images": len(each.indices)} for each in sets],
         "attacks": [asdict(attack) for attack in suite.attacks],
         "environment": fingerprint.environment(),
         "cells": outcome.cells,

@@ -10,9 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qmanet_benco.benco.launch import elastic
+from qmanet_benco.benco.seam.patches import environment
+from qmanet_benco.benco.seam.world import await_group, world_of
 from qmanet_benco.errors import RequestError
 from qmanet_benco.memory import keep_freed_memory
 from qmanet_benco.precision import known
+from qmanet_benco.progress import shown
 
 if TYPE_CHECKING:
     from qmanet_benco.evaluation.suite.run import Outcome
@@ -54,10 +58,7 @@ def launch_suite(order: Order, nproc: str = "1") -> int:
     Raises:
         RequestError: the request was wrong.
     """
-    from qmanet_benco.benco.launch.elastic import Group, run_group
-    from qmanet_benco.benco.seam.world import await_group, world_of
-
-    group = Group(nproc)
+    group = elastic.Group(nproc)
     group.check()
     world = world_of(os.environ, launching=not group.is_single())
     if world is not None:
@@ -65,7 +66,7 @@ def launch_suite(order: Order, nproc: str = "1") -> int:
     if world is not None or group.is_single():
         return _work(order, world)
     _read(order)  # a mistake in the file is told by this process
-    return run_group(group, __spec__.name, json.dumps(asdict(order)), order.debug)
+    return elastic.run_group(group, __spec__.name, json.dumps(asdict(order)), order.debug)
 
 
 def _read(order: Order) -> Suite:
@@ -94,9 +95,7 @@ def _chosen(suite: Suite, order: Order) -> Iterator[ModelEntry]:
 
 
 def _work(order: Order, world: Mapping[str, str] | None) -> int:
-    from qmanet_benco.benco.launch import elastic, session
-    from qmanet_benco.benco.seam.patches import environment
-    from qmanet_benco.progress import shown
+    from qmanet_benco.benco.launch import session  # it imports torch
 
     suite = _read(order)
     try:
@@ -131,9 +130,6 @@ def _tell(outcome: Outcome, out: Path) -> None:
 
 def main() -> int:
     """Be one process of a group; ``sys.argv[1]`` is its :class:`Order` as JSON."""
-    from qmanet_benco.benco.launch import elastic
-    from qmanet_benco.benco.seam.world import world_of
-
     elastic.end_with_parent()
     keep_freed_memory()
     fields = json.loads(sys.argv[1])

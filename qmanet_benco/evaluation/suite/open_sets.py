@@ -72,7 +72,7 @@ def open_sets(suite: Suite, out: Path, processes: Processes, skip_missing: bool)
     Raises:
         RequestError: a set cannot be used (with ``skip_missing``: none can).
     """
-    opened: list[OpenSet] = []
+    usable_sets: list[OpenSet] = []
 
     def open_one(entry: SetEntry) -> None:
         path = Path(entry.path)
@@ -103,13 +103,13 @@ def open_sets(suite: Suite, out: Path, processes: Processes, skip_missing: bool)
             warn_of_cropping(pairs, suite.image_size, f"set {entry.name}", logger.warning)
         indices = tuple(spread(range(len(pairs)), entry.limit))
         digest = fingerprint.hash_pairs([pairs[index] for index in indices])
-        opened.append(OpenSet(entry, path, pairs, indices, digest))
+        usable_sets.append(OpenSet(entry, path, pairs, indices, digest))
 
     for entry in suite.sets:
         usable(partial(open_one, entry), skip_missing)
-    if not opened:
+    if not usable_sets:
         raise RequestError("no set of the suite can be read", "at least one", "give --set NAME=PATH")
-    return opened
+    return usable_sets
 
 
 def _write_list(path: Path, authentic: Path, target: Path, origin: str) -> None:

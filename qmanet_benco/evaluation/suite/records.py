@@ -16,6 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+from pyarrow import parquet
+
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_atomically, writing
 
@@ -33,7 +36,8 @@ NUMBERS = tuple(name for name in COLUMNS if name not in (*TEXT, *WHOLE, *TRUTH))
 _SAFE = re.compile(r"[^A-Za-z0-9._@ -]")
 _LONGEST = 120
 """Characters of a file's name; the file systems' limit is 255 bytes."""
-Row = Mapping[str, Any]
+Record = Mapping[str, Any]
+"""One scored image: its value in each of :data:`COLUMNS`."""
 
 
 def safe_name(name: str) -> str:
@@ -81,7 +85,7 @@ class Store:
                         rows.setdefault(batch, []).append(row)
         return rows
 
-    def append(self, batches: Mapping[int, Sequence[Row]]) -> None:
+    def append(self, batches: Mapping[int, Sequence[Record]]) -> None:
         """Keep the rows of whole batches, in a new part that appears at once or not at all."""
         if not batches:
             return
@@ -89,7 +93,7 @@ class Store:
         self.parts.mkdir(parents=True, exist_ok=True)
         _write(rows, self.parts / f"{min(batches):08d}.parquet", (*COLUMNS, "batch"))
 
-    def finish(self, rows: Sequence[Row]) -> None:
+    def finish(self, rows: Sequence[Record]) -> None:
         """Write the whole cell, then remove its parts and set files of other fingerprints aside."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(rows, self.file, COLUMNS)
@@ -111,9 +115,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         RequestError: it cannot be read.
     """
-    import pyarrow
-    import pyarrow.parquet as parquet
-
     try:
         table = parquet.read_table(path)
         missing = [name for name in COLUMNS if name not in table.column_names]
@@ -127,10 +128,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def _write(rows: Sequence[Row], target: Path, columns: Sequence[str]) -> None:
-    import pyarrow
-    import pyarrow.parquet as parquet
-
+def _write(rows: Sequence[Record], target: Path, columns: Sequence[str]) -> None:
     kinds = {name: pyarrow.string() for name in TEXT} | {name: pyarrow.int64() for name in (*WHOLE, "batch")}
     kinds |= {name: pyarrow.bool_() for name in TRUTH} | {name: pyarrow.float64() for name in NUMBERS}
     schema = pyarrow.schema([(name, kinds[name]) for name in columns])

@@ -30,7 +30,7 @@ from qmanet_benco.precision import usable as usable_precision
 SECONDS_BETWEEN_PARTS = 10.0
 """At most this much work is lost when a run is killed."""
 PART_FOR_WEIGHTS = 0.25
-"""Of the free memory: what the weights of the models that are scored together may take."""
+"""Part of the free memory that the weights of the models that are scored together may take."""
 Progress = Callable[[int, int], None]
 
 

@@ -1,1 +1,3 @@
-"""Parts of timm and mmsegmentation, imported file by file. Imported by the rest of the model; imports nothing of it."""
+"""Parts of timm and mmsegmentation, imported file by file so that the rest of these packages is not executed.
+The rest of `model` imports it; it imports nothing of the model.
+"""

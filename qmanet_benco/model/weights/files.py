@@ -29,7 +29,7 @@ HARMLESS: list[Any] = [argparse.Namespace]
 
 TORCH_SAVE = (b"PK\x03\x04", pickle.dumps(0x1950A86A20F9469CFC6C, 2))
 MOST_OPERATIONS = 1_000_000
-"""How many operations of a pickle are looked at; one that goes on longer is a pickle."""
+"""So many operations of a file are looked at as a pickle's; a file in which that many are valid is a pickle."""
 
 MOST_PICKLE = 1 << 26
 """Bytes of a file in torch's old format that are searched for what its pickles name."""
@@ -121,7 +121,7 @@ def _read_pickle(path: Path, allow_pickle: bool) -> Any:
 
 
 def _refusal(path: Path, error: Exception) -> RequestError:
-    """What is wrong with a file that torch refused; every message of torch's speaks of ``weights_only``."""
+    """Say what is wrong with a file that torch refused: torch's own messages all speak of ``weights_only``."""
     if not _is_of_torch_save(path):
         if _is_pickle(path):
             kinds = "a file of torch.save or of safetensors"
@@ -137,7 +137,7 @@ def _refusal(path: Path, error: Exception) -> RequestError:
 
 
 def _is_of_torch_save(path: Path) -> bool:
-    """By its first bytes: a zip file, or the magic number that ``torch.save`` wrote before 1.6."""
+    """Tell by its first bytes: a zip file, or the magic number that ``torch.save`` wrote before 1.6."""
     try:
         with path.open("rb") as stream:
             return stream.read(max(map(len, TORCH_SAVE))).startswith(TORCH_SAVE)
@@ -146,7 +146,7 @@ def _is_of_torch_save(path: Path) -> bool:
 
 
 def _is_pickle(path: Path) -> bool:
-    """Whether it holds a whole pickle, which is looked through without running it; a text is none."""
+    """Tell whether a file holds a whole pickle, which is read without being run; a text is none."""
     try:
         with path.open("rb") as stream:
             operations = sum(1 for _ in islice(pickletools.genops(stream), MOST_OPERATIONS))
@@ -240,8 +240,8 @@ def stored_image_size(path: Path, content: Mapping[str, Any]) -> int:
     if path.suffix != ".safetensors":
         side = getattr(content.get("args"), IMAGE_SIZE, 0)
         return checked_side(str(side), path) if isinstance(side, int | str) else 0
-    with safe_open(path, "pt") as opened:
-        return checked_side((opened.metadata() or {}).get(IMAGE_SIZE, "0"), path)
+    with safe_open(path, "pt") as file:
+        return checked_side((file.metadata() or {}).get(IMAGE_SIZE, "0"), path)
 
 
 def stored_calibration(path: Path) -> Calibration | None:
@@ -252,8 +252,8 @@ def stored_calibration(path: Path) -> Calibration | None:
     """
     if path.suffix != ".safetensors":
         return None
-    with safe_open(path, "pt") as opened:
-        stored = (opened.metadata() or {}).get(CALIBRATION)
+    with safe_open(path, "pt") as file:
+        stored = (file.metadata() or {}).get(CALIBRATION)
     return Calibration.from_json(stored) if stored else None
 
 

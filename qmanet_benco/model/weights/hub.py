@@ -1,8 +1,9 @@
 """The Hugging Face hub: a model as a folder of weights, configuration and a card that says what it is.
 
-``save_pretrained`` and ``push_to_hub`` are those of huggingface_hub's ``ModelHubMixin``, which is not inherited: its
-import takes as long as analysing a photo. ``from_pretrained`` reads the same files as
-:func:`~qmanet_benco.load_model`. The weights carry the configuration; ``config.json`` repeats it for readers.
+``save_pretrained`` and ``push_to_hub`` are those of huggingface_hub's ``ModelHubMixin``. It is not inherited: its
+import takes as long as analysing a photo, and huggingface_hub imports it when it is first named.
+``from_pretrained`` reads the same files as :func:`~qmanet_benco.load_model`. The weights carry the configuration;
+``config.json`` repeats it for readers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import huggingface_hub
 from torch import nn
 
 from qmanet_benco.errors import RequestError
@@ -25,7 +27,6 @@ from qmanet_benco.model.weights.sources import HUB_FILE, as_name, locate
 from qmanet_benco.model.weights.trained import filled, trained_state
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCard
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Measured:
     f1: float
     """Mean pixel-F1 over the images at threshold 0.5."""
     all_tampered_f1: float
-    """The same of a mask that calls every pixel tampered, on the same images: the floor."""
+    """Mean pixel-F1 of a mask that calls every pixel tampered, on the same images; a model should be above it."""
     auc: float | None = None
 
     def __post_init__(self) -> None:
@@ -93,13 +94,11 @@ class HubModel(nn.Module):
         Raises:
             RequestError: a fact for the card makes no sense, or the folder cannot be written.
         """
-        from huggingface_hub import ModelHubMixin
-
         self.generate_model_card(**(model_card_kwargs or {}))  # refuse before anything is written
         if model_card_kwargs:
             (Path(save_directory) / "README.md").unlink(missing_ok=True)
         try:
-            save: Any = ModelHubMixin.save_pretrained
+            save: Any = huggingface_hub.ModelHubMixin.save_pretrained
             commit: str | None = save(self, save_directory, model_card_kwargs=model_card_kwargs, **options)
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
             raise RequestError(f"{save_directory} cannot be written ({error.strerror})", "a folder") from error
@@ -118,9 +117,7 @@ class HubModel(nn.Module):
         Raises:
             RequestError: a fact for the card makes no sense.
         """
-        from huggingface_hub import ModelHubMixin
-
-        push: Any = ModelHubMixin.push_to_hub
+        push: Any = huggingface_hub.ModelHubMixin.push_to_hub
         return str(push(self, repo_id, **options))
 
     @classmethod
@@ -149,7 +146,9 @@ class HubModel(nn.Module):
         content = json.dumps({"image_size": self.image_size, **asdict(self.config)}, indent=2, sort_keys=True)
         write_text_atomically(save_directory / "config.json", content)
 
-    def generate_model_card(self, data: str = "", results: Sequence[Measured] = (), licence: str = "") -> ModelCard:
+    def generate_model_card(
+        self, data: str = "", results: Sequence[Measured] = (), licence: str = ""
+    ) -> huggingface_hub.ModelCard:
         """The card, from the configuration and from what the caller states.
 
         Args:
@@ -160,8 +159,6 @@ class HubModel(nn.Module):
         Raises:
             RequestError: a result is no :class:`Measured`, or a licence is given that NoisePrint++'s does not allow.
         """
-        from huggingface_hub import ModelCard, ModelCardData
-
         restricted = "noiseprint" in self.config.noise_sources
         if restricted and licence not in ("", "other"):
             raise RequestError(
@@ -170,14 +167,14 @@ class HubModel(nn.Module):
         for each in results:
             if not isinstance(each, Measured):
                 raise RequestError(f"a result {each!r:.80}", "qmanet_benco.model.weights.hub.Measured(images, f1, ...)")
-        about = ModelCardData(
+        about = huggingface_hub.ModelCardData(
             license="other" if restricted else (licence or None),
             license_name="noiseprint-non-profit-research-only" if restricted else None,
             library_name="qmanet-benco",
             pipeline_tag="image-segmentation",
             tags=["image-manipulation-localization", "qma-net"],
         )
-        return ModelCard(f"---\n{about.to_yaml()}\n---\n\n{self._card_text(data, results, licence)}")
+        return huggingface_hub.ModelCard(f"---\n{about.to_yaml()}\n---\n\n{self._card_text(data, results, licence)}")
 
     def _card_text(self, data: str, results: Sequence[Measured], licence: str) -> str:
         config = self.config

@@ -126,6 +126,7 @@ def fetch_weights(name: str) -> Path:
 
 
 def _download(row: PublishedWeights, target: Path) -> None:
+    """Download and check a file. torch.hub's function for this follows redirects to http, and bounds no size."""
     try:
         with urllib.request.urlopen(row.url, timeout=60) as response, target.open("wb") as stream:
             if not str(getattr(response, "url", row.url)).startswith("https://"):

@@ -31,7 +31,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Trained(NamedTuple):
-    """Trained weights, read."""
+    """Trained weights as a file holds them."""
 
     tensors: dict[str, Tensor]
     path: Path
@@ -114,7 +114,7 @@ def _words(value: Any) -> str:
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves out what only fills tensors that have no memory: on them it loads torch's compiler, for seconds."""
+    """Skips the initialisation of tensors without memory, for which torch would load its compiler, for seconds."""
 
     FILLING = frozenset(
         ["add_", "clamp_", "copy_", "div_", "erfinv_", "fill_", "mul_", "normal_", "sub_", "uniform_", "zero_"]
@@ -132,8 +132,10 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def _built(kind: type[Network], config: QMANetConfig, state: Mapping[str, Tensor], path: Path) -> Network:
-    """A network by a stored configuration, which could ask for any number of weights: it is drawn up without memory
-    first and compared with the tensors that are there.
+    """Build a network from a stored configuration.
+
+    The configuration could ask for any number of weights, so the network is first built without memory, and its tensors
+    are compared with the file's.
 
     Raises:
         RequestError: no network can be built from it, or it would have other tensors than the file.

@@ -91,7 +91,7 @@ def describe(device: str) -> dict[str, Any]:
     """Card, driver, and versions of everything that matters."""
     import torch
 
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "python": platform.python_version(),
         "system": platform.platform(),
         "cores": os.cpu_count(),
@@ -101,13 +101,13 @@ def describe(device: str) -> dict[str, Any]:
     }
     if device == "cuda":
         card = torch.cuda.get_device_properties(0)
-        found |= {"card": card.name, "memory_gib": round(card.total_memory / 2**30, 1)}
-        found["capability"] = f"{card.major}.{card.minor}"
-        found["driver"] = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").partition("\n")[
+        facts |= {"card": card.name, "memory_gib": round(card.total_memory / 2**30, 1)}
+        facts["capability"] = f"{card.major}.{card.minor}"
+        facts["driver"] = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").partition("\n")[
             0
         ]
-    found["libraries"] = {name: _version(name) for name in LIBRARIES if _version(name)}
-    return found
+    facts["libraries"] = {name: _version(name) for name in LIBRARIES if _version(name)}
+    return facts
 
 
 def check(out: Path, device: str, minutes: float, noiseprint: str = "random") -> int:

@@ -68,7 +68,7 @@ def train(out: Path, sizes: Sizes, notes: Notes) -> None:
 
 def compare_tests(out: Path, sizes: Sizes, notes: Notes) -> None:
     """The stock test on the device, in float32 there, and on the CPU, of one checkpoint."""
-    found = {}
+    f1s = {}
     for name, environment in (("float32", IN_FLOAT32), ("default", {}), ("cpu", ON_THE_CPU)):
         logs = out / "results" / f"test-{name}"
         json_list = ("--test_data_json", str(out / "data" / "test.json"))
@@ -77,10 +77,10 @@ def compare_tests(out: Path, sizes: Sizes, notes: Notes) -> None:
         _qmanet(
             "benco", "test", *_network(sizes), *json_list, *checkpoints, *batch, *_logs(logs), environment=environment
         )
-        found[name] = _logged(logs / "demo" / "log.txt")[-1][F1]
-        notes.note(**{f"f1_{name}": found[name]})
-    difference = abs(found["float32"] - found["cpu"])
-    notes.note(difference_float32=difference, difference_default=abs(found["default"] - found["cpu"]))
+        f1s[name] = _logged(logs / "demo" / "log.txt")[-1][F1]
+        notes.note(**{f"f1_{name}": f1s[name]})
+    difference = abs(f1s["float32"] - f1s["cpu"])
+    notes.note(difference_float32=difference, difference_default=abs(f1s["default"] - f1s["cpu"]))
     _require(difference <= SAME_F1, f"F1 differs from the CPU's by {difference:.2g}, more than {SAME_F1:g}")
 
 
@@ -96,8 +96,8 @@ def stress(out: Path, sizes: Sizes, notes: Notes) -> None:
             notes.append(
                 "attacks", {"attack": path.parent.name.partition("(")[0], "level": line["epoch"], "f1": line[F1]}
             )
-    found = [row["f1"] for row in notes.figures.get("attacks", [])]
-    _require(len(found) == 2 and all(math.isfinite(f1) for f1 in found), f"two finite F1 were expected, not {found}")
+    f1s = [row["f1"] for row in notes.figures.get("attacks", [])]
+    _require(len(f1s) == 2 and all(math.isfinite(f1) for f1 in f1s), f"two finite F1 were expected, not {f1s}")
 
 
 def compare_suites(out: Path, sizes: Sizes, notes: Notes) -> None:

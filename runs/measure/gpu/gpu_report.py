@@ -1,4 +1,4 @@
-"""What was found on a machine, as gpu.json and gpu.md; both are whole at every moment."""
+"""Writes what a machine showed as gpu.json and gpu.md; both are whole at every moment."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Report:
 
     def status_of(self, name: str) -> str:
         """How a phase ended; empty for one that has not begun."""
-        found = [entry["status"] for entry in self.content["phases"] if entry["name"] == name]
-        return str(found[-1]) if found else ""
+        statuses = [entry["status"] for entry in self.content["phases"] if entry["name"] == name]
+        return str(statuses[-1]) if statuses else ""
 
     def write(self) -> None:
         """Both files, each at once."""

@@ -33,8 +33,8 @@ PHASES = {
 def work_of(name: str) -> Callable[[Path, Sizes, Notes], None]:
     """The function behind a row of :data:`PHASES`."""
     module, _, function = PHASES[name].partition(".")
-    found: Callable[[Path, Sizes, Notes], None] = getattr(importlib.import_module(module), function)
-    return found
+    call: Callable[[Path, Sizes, Notes], None] = getattr(importlib.import_module(module), function)
+    return call
 
 
 def main() -> int:
