@@ -1,4 +1,4 @@
-"""Ground truth of any archive as the framework wants it: a plane of False and True, written as 0 and 255.
+"""Reads the mask of any archive as a plane of False and True, and writes it as 0 and 255, as the framework wants it.
 
 The rules (``DataSet.mask_rule``):
 
@@ -143,7 +143,7 @@ def _bright(grey: NDArray[np.float64], *, floats: bool) -> NDArray[np.bool_]:
 
 
 def _doubt(grey: NDArray[np.float64], *, floats: bool) -> str:
-    """Why nobody can tell which shades of a mask mean tampered; empty where they can."""
+    """Say why nobody can tell which shades of a mask mean tampered; empty where they can."""
     darkest, brightest = float(grey.min()), float(grey.max())
     if brightest > THRESHOLD:
         several = THRESHOLD < darkest < brightest

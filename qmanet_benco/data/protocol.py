@@ -1,4 +1,4 @@
-"""Protocol-CAT: what the paper trains on and tests on, as the framework's two lists."""
+"""Writes Protocol-CAT, what the paper trains on and tests on, as the framework's two lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image-level detection: whether a photo was tampered with, from one score for each photo."""
+"""Metrics of image-level detection: was a photo tampered with, by one score for each photo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed here, what of the framework is corrected, and what is missing. The framework is not imported."""
+"""Finds out what is installed here, what is corrected in the framework, and what is missing, without importing it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FRAMEWORK = "imdlbenco==0.1.45"
 
 @dataclass(frozen=True)
 class Patch:
-    """A row of :mod:`~qmanet_benco.benco.corrections.cpu` or of :mod:`~qmanet_benco.benco.corrections.table`, here."""
+    """A row of :mod:`~qmanet_benco.benco.corrections.cpu` or ``.table``, and its state on this machine."""
 
     kind: str
     name: str
@@ -118,7 +118,7 @@ def diagnose() -> Diagnosis:
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """Say the diagnosis in a line, as the exit code tells it."""
+    """Sum the diagnosis up in a line that agrees with the exit code."""
     if diagnosis.healthy:
         return "Healthy: `qmanet predict` and `qmanet benco` run here; what is missing is for some commands only."
     if not diagnosis.opencv[:1].isdigit():

@@ -1,4 +1,4 @@
-"""Several processes on one or more machines, and one readable account of what went wrong in them."""
+"""Starts several processes on one or more machines, and says in one place what went wrong in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks of the stock robustness script, chosen on the command line."""
+"""Lets the command line choose the attacks of the stock robustness script (``--levels``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be run: one stock script, or a copy of it, with its flags."""
+"""Describes what is to be run: one stock script, or a copy of it, with its flags."""
 
 from __future__ import annotations
 

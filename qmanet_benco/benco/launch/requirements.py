@@ -1,4 +1,4 @@
-"""What the installed packages ask for and is not there: with ``pip install --no-deps`` nobody else looks."""
+"""Lists packages that installed ones need and that are absent, as after ``pip install --no-deps``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from importlib import metadata
 
 OPENCV = {"opencv-python", "opencv-python-headless"}
-"""Two packages of the same module: either does."""
+"""Two packages that hold the same module; one of them is enough."""
 BUILDERS = {"setuptools", "wheel"}
-"""Asked for by packages that only needed them to be built."""
+"""Packages that others name as requirements and needed only while they were built."""
 
 
 def absent_packages(name: str) -> list[str]:

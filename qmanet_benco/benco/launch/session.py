@@ -18,8 +18,9 @@ from qmanet_benco.benco.zoo import own_models
 from qmanet_benco.errors import RequestError, missing_module
 
 _HOLDERS = ("torch.distributed.optim", "torch.distributed.nn")
-"""Their functions have the group of the moment of their import as a default (torch 2.14). A group that is held is never
-freed; its threads go on, and one that wants the interpreter while the process ends aborts it, after all its work."""
+"""Modules whose functions keep the group of processes that exists when they are imported, as a default argument (torch
+2.14). A group that is kept is never freed. Its threads go on, and one that needs the interpreter while the process ends
+aborts the process after all its work. So they are imported before there is a group."""
 _QUIET_MESSAGES = (r"HOPE YOU TO READ.*", r".*Overwriting .* in registry.*", r".*is deprecated.*")
 
 

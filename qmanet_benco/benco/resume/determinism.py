@@ -1,4 +1,4 @@
-"""What makes two trainings with one seed differ on CUDA, and the switch against it. On a CPU nothing here does.
+"""Lists what makes two trainings with one seed differ on CUDA, and switches it off; on a CPU they do not differ.
 
 The list follows the documentation of ``torch.use_deterministic_algorithms`` and the operators that the network and the
 stock trainer call; it was not measured, for want of a GPU.

@@ -1,4 +1,4 @@
-"""A part of the training set held out to choose the checkpoint on, so that nobody has to choose on a test set.
+"""Holds out a part of the training set to choose the checkpoint on, so that nobody has to choose on a test set.
 
 Images that share a source photo stay together, where their contents show it (copies, and forgeries that leave most of
 the photo as it was) or their names tell it. What neither says is called unknown.
@@ -51,8 +51,8 @@ NAMES: tuple[tuple[str, re.Pattern[str], tuple[tuple[int, ...], ...]], ...] = (
 )
 """Names that tell their source photos: (what, pattern of the stem, groups of each photo)."""
 MOST_COMPARED = 50_000
-"""Images of a training set whose contents are compared, which takes some milliseconds each; those of a larger one are
-not, and it is said."""
+"""Largest training set whose images are compared by their contents, which takes some milliseconds each. For a larger
+one the log says that they are not."""
 
 
 @dataclass(frozen=True)

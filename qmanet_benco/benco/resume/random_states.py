@@ -1,4 +1,4 @@
-"""Random states of python, numpy and torch: taken, stored without pickled code, and put back."""
+"""Takes the random states of Python, numpy and torch, as values that need no pickled code, and puts them back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def unchanged() -> Iterator[None]:
 
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Python's, numpy's and torch's CPU generators start from these numbers; afterwards they are as they were.
+    """Start Python's, numpy's and torch's CPU generators from these numbers; after the block they are as they were.
 
     CUDA's are left alone: it is for the preparation of a sample, which happens on the CPU.
     """

@@ -1,4 +1,4 @@
-"""Which checkpoints of a training stay: the newest ones and the best; said in ``checkpoints.json`` beside them."""
+"""Keeps the newest checkpoints of a training and the best, and lists them in ``checkpoints.json`` beside them."""
 
 from __future__ import annotations
 

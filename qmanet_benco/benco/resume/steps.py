@@ -1,4 +1,4 @@
-"""Steps of the optimiser that cannot spoil the weights: none without a finite loss on every process.
+"""Guards the weights from bad steps: the optimiser steps only where the loss is finite on every process.
 
 What a step without a finite loss would leave behind is undone: nothing is added to the gradients, statistics of
 BatchNorm go back to what they were before the batch, the loss scaler is not touched, and no average has a NaN in it.

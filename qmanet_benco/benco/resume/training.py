@@ -1,4 +1,4 @@
-"""One training of the stock script, observed at its seams as :class:`~qmanet_benco.benco.seam.options.Options` ask.
+"""Wraps the calls of a stock training, as :class:`~qmanet_benco.benco.seam.options.Options` ask.
 
 The stock main loop calls, in this order, ``misc.load_model``; then for every epoch ``train_one_epoch``,
 ``misc.save_model`` (epoch 0, every 25th, the last), ``test_one_epoch`` for each test set, and appends to ``log.txt``.
@@ -139,7 +139,7 @@ class Training:
 
     @contextmanager
     def _guarded(self, model: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Gives what is to be called with each batch."""
+        """Yield a function that is to be called with each batch."""
         guard = self.guard
         if guard is None:
             yield lambda _batch: None

@@ -1,4 +1,4 @@
-"""Training samples that depend on seed, epoch and index only: not on the number of loader workers or processes."""
+"""Makes a training sample depend on seed, epoch and index only, not on the number of loader workers or processes."""
 
 from __future__ import annotations
 

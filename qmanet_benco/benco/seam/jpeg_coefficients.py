@@ -1,4 +1,4 @@
-"""What the framework needs of ``jpegio``, which has no wheel: the quantised coefficients of a JPEG file, by jpeglib."""
+"""Reads the quantised coefficients of a JPEG file by jpeglib, in place of ``jpegio``, which has no wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a path to data names: the pairs of a folder or of a JSON list, or several sets of them."""
+"""Reads what a path to data names: the pairs of a folder or of a JSON list, or several sets of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own copy of a stock script: which of them it stems from, and its folder's modules while it runs."""
+"""Tells which stock script a user's own copy stems from, and lets it import the modules beside it while it runs."""
 
 from __future__ import annotations
 

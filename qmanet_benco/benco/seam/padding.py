@@ -1,4 +1,4 @@
-"""What ``--if_padding`` cuts off: the framework pads small images and crops large ones to their upper left corner."""
+"""Warns of what ``--if_padding`` cuts off: the framework crops images larger than its input to their upper left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which group of processes this process belongs to: one of its own, torchrun's, or Slurm's."""
+"""Tells which group of processes this process belongs to: one of its own, torchrun's, or Slurm's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of the user's own: modules and files that register with the framework, imported by name or path."""
+"""Imports models of the user's own: modules and files that register with the framework, by name or path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each model is trained: the framework's own flags, the user's file of weights, and what starts from nothing."""
+"""Gives the flags that train each model: the framework's own, and the weights that the user's file names."""
 
 from __future__ import annotations
 

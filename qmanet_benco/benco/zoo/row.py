@@ -1,4 +1,4 @@
-"""What is known of one model beside QMA-Net, and of the pretrained weights that its training wants."""
+"""Declares what is known of one model beside QMA-Net, and of the pretrained weights that its training needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a prepared set: pairing, sizes, mask values, counts, files that two sets share."""
+"""Checks a prepared set: pairing, sizes, mask values, counts, files that two sets share."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SetReport:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What one pair of files showed."""
+    """What was read of one pair of files."""
 
     name: str
     size: tuple[int, int] | None
@@ -255,7 +255,7 @@ def _take(report: SetReport, looked: _Looked) -> None:
 
 
 def _compare(report: SetReport, row: DataSet | None, path: Path, level: str) -> None:
-    """Against Tables 3 and 4; a count that differs is a failure where the comparison was asked for."""
+    """Compare a set with Tables 3 and 4; a count that differs is a failure where the comparison was asked for."""
     kinds: dict[str, int] = defaultdict(int)
     for line in read_manifest(path) if path.is_dir() else []:
         if line.mask != NEGATIVE and line.kind:

@@ -1,4 +1,4 @@
-"""Photos that occur in two sets: equal by their bytes, or alike by a perceptual hash."""
+"""Finds photos that occur in two sets: equal by their bytes, or alike by a perceptual hash."""
 
 from __future__ import annotations
 

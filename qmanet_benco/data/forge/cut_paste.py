@@ -107,7 +107,7 @@ def paste_crops(host: Image, donor: Image, size: int, rng: Generator, knobs: For
 
 
 def _as_photo(image: Image, rng: Generator, knobs: ForgeryKnobs) -> Image:
-    """As a camera or a web page gives it."""
+    """Compress an image as a camera or a web page does."""
     low, high = knobs.history_quality
     return decoded(compressed(image, int(rng.integers(low, high + 1))))
 

@@ -170,7 +170,7 @@ def _write_all(
 
 
 def all_tampered_f1(folder: Path, image_size: int) -> float:
-    """Mean pixel-F1 of a mask that calls every pixel tampered: the floor of any figure on a set.
+    """Mean pixel-F1 of a mask that calls every pixel tampered, which a useful model has to exceed.
 
     Args:
         folder: ManiDataset folder; only its ``Gt`` is read.
@@ -187,7 +187,7 @@ def constant_mask_f1(train: Path, test: Path, image_size: int) -> float:
     """Mean pixel-F1 of the best mask that is the same for all images: what knowing the usual place alone is worth.
 
     The candidates are the pixels that were tampered most often in the training masks, from 5 % to 95 % of them; the
-    best is chosen on the test masks, so this floor is generous.
+    best is chosen on the test masks, so the value is rather too high than too low.
 
     Args:
         train: ManiDataset folder whose ``Gt`` gives the candidates.

@@ -1,4 +1,4 @@
-"""What happens to a photo before and after it is tampered with: cropping, scaling, tones, sharpening, noise, JPEG."""
+"""Changes a photo as happens before and after it is tampered with: crops, scales, tones, sharpness, noise, JPEG."""
 
 from __future__ import annotations
 

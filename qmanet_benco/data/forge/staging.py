@@ -1,4 +1,4 @@
-"""A folder that is filled under another name and put into its place when it is whole."""
+"""Fills a folder under another name, and puts it into its place when it is whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arrays of a MATLAB or NumPy file, bounded before they are unpacked: both formats compress zeros to nothing."""
+"""Reads the arrays of a MATLAB or NumPy file, bounded before they are unpacked: both compress zeros to nothing."""
 
 from __future__ import annotations
 

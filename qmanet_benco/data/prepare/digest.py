@@ -1,4 +1,4 @@
-"""One number for a prepared set, by which two laboratories know that they have the same."""
+"""Computes one hash of a prepared set, by which two laboratories know that they have the same."""
 
 from __future__ import annotations
 

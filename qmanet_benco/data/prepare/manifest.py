@@ -1,4 +1,4 @@
-"""What a prepared folder says about itself: ``manifest.csv``, ``left_out.csv``, and a journal meanwhile."""
+"""Writes what a prepared folder says about itself: ``manifest.csv``, ``left_out.csv``, and a journal meanwhile."""
 
 from __future__ import annotations
 

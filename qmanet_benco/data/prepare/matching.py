@@ -1,4 +1,4 @@
-"""What the finders of all sets share: from an archive's images and masks to pairs, with nothing dropped silently."""
+"""Pairs an archive's images and masks for the finders of all sets; nothing is dropped silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What in a prepared folder is ours: a second run replaces and removes only files that an earlier one wrote.
+"""Tells which files of a prepared folder this command wrote: a second run replaces and removes only those.
 
 A file is ours if the manifest or the journal names it and it still has the recorded SHA-256, or if it holds exactly
 what would be written now (the half of a pair that a kill left behind). Everything else is the user's.

@@ -1,4 +1,4 @@
-"""From an unpacked archive to the framework's format, proven file by file; may be killed and started again."""
+"""Puts an unpacked archive into the framework's format, checked file by file; may be killed and started again."""
 
 from __future__ import annotations
 

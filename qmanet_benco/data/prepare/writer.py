@@ -1,4 +1,4 @@
-"""One pair of an archive into its place: read, proven, corrected, written."""
+"""Puts one pair of an archive into its place: reads, checks, corrects and writes it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PrepareOptions:
     """AutoSplice's folder."""
 
     def checked(self) -> PrepareOptions:
-        """Self.
+        """Return the options themselves.
 
         Raises:
             RequestError: a value is out of range.

@@ -1,4 +1,4 @@
-"""What a table of the report is made of: cells, rows, panels; and which cell of a column is the best."""
+"""The parts of a report's table: cells, rows and panels; marks the best cell of each column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first thing that a reader wants to know: which model is ahead where, by how much, on how many images."""
+"""Sums a run up: which model is ahead on which set, by how much, on how many images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One cell of a suite: a model on a set under an attack, whose records are one file."""
+"""One cell of a suite: one model on one set under one attack. Its records are one file."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class ImagePrediction:
 
 @dataclass(eq=False)
 class Contender:
-    """A model that is scored, beside others at a time."""
+    """A model that is being scored, together with others on the same images."""
 
     entry: ModelEntry
     stores: Mapping[tuple[int, int], tuple[Cell, Store]]

@@ -1,4 +1,4 @@
-"""A suite from what was trained: one model for each folder with checkpoints, and what the paper has and it has not."""
+"""Makes a suite from trainings, one model for each folder with checkpoints, and lists what of the paper it lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run did, and ``suite.json``, which says what the records of a folder belong to."""
+"""Writes ``suite.json``, which says what the records of a folder belong to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a record depends on, as one hash: weights, flags, data, code, libraries, settings."""
+"""Hashes all that a record depends on: weights, flags, data, code, libraries, settings."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def hash_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
 def hash_pairs(pairs: Sequence[Iterable[str]]) -> str:
     """SHA-256 of a set's images and masks: their stems and bytes, in order; not of where they lie."""
     files = [path for pair in pairs for path in pair]
-    with ThreadPoolExecutor(2) as threads:  # hashing leaves the interpreter's lock
+    with ThreadPoolExecutor(2) as threads:  # hashing releases the interpreter's lock
         hashes = list(threads.map(_content, files))
     digest = hashlib.sha256()
     for path, content in zip(files, hashes, strict=True):

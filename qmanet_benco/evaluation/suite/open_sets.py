@@ -1,4 +1,4 @@
-"""The sets of a suite, found, checked and hashed before anything is scored."""
+"""Opens the sets of a suite: they are checked and hashed before anything is scored."""
 
 from __future__ import annotations
 

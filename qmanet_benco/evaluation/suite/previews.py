@@ -1,4 +1,4 @@
-"""What is kept of images beside the records: predictions where asked for, small pictures for the report's gallery."""
+"""Keeps pictures beside the records: small ones for the report's gallery, and predictions where asked for."""
 
 from __future__ import annotations
 
