@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "QMANET_NOISEPRINT_CACHE"
 """Environment variable with the folder of the residuals of one set of weights; it reaches spawned workers too."""
-KEY_BYTES = 32
 
 
 def attach_noiseprint(sample: dict[str, Any], folder: Path) -> None:

@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from qmanet_benco.benco import noise_transforms
 from qmanet_benco.benco.noise_transforms import (
     CACHE_VARIABLE,
-    KEY_BYTES,
     cache_in_use,
     pixel_key,
     qmanet_post_func,
@@ -28,6 +27,8 @@ from qmanet_benco.benco.noise_transforms import (
     store_residual,
     use_cache,
 )
+
+KEY_BYTES = 32
 
 
 @pytest.fixture(autouse=True)
