@@ -30,12 +30,12 @@ AGREEMENT = 0.9
 """Correlation of two pictures at 16 x 16 pixels: a second opinion, since hashes of 64 bits meet by chance in a large
 set. Copies that were compressed or scaled have 0.98 and more, strangers of CASIA v1 at most 0.8."""
 READ_AT = 128
-"""A JPEG is decoded for a look at so many pixels a side or more."""
+"""A JPEG is decoded at so many pixels a side or more, which is enough for a signature."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a file is recognised by."""
+class Signature:
+    """What a photo is recognised by, also in a copy."""
 
     sha256: str
     """SHA-256 of the bytes."""
@@ -57,8 +57,8 @@ def perceptual_hash(image: Image.Image) -> int | None:
     return _hashed(_grey(image))
 
 
-def load_for_look(image: Image.Image) -> Image.Image:
-    """Decode all of an opened image, a JPEG at a fraction of its size that is enough for a look.
+def load_small(image: Image.Image) -> Image.Image:
+    """Decode all of an opened image, a JPEG at a fraction of its size that is enough for a signature.
 
     Raises:
         UnusableFileError: truncated or broken.
@@ -67,8 +67,8 @@ def load_for_look(image: Image.Image) -> Image.Image:
     return load_whole(image)
 
 
-def look_at(path: Path) -> Look | None:
-    """Compute what the file at ``path`` is recognised by; None where it cannot be read at all."""
+def signature_of_file(path: Path) -> Signature | None:
+    """Compute the signature of a file; None where it cannot be read at all."""
     try:
         content = read_file(path)
     except UnusableFileError:
@@ -76,41 +76,41 @@ def look_at(path: Path) -> Look | None:
     digest = hashlib.sha256(content).hexdigest()
     try:
         with open_image(path, content) as image:
-            grey = _grey(load_for_look(image))
+            grey = _grey(load_small(image))
     except UnusableFileError:
-        return Look(digest, None)
-    return Look(digest, _hashed(grey), _small(grey))
+        return Signature(digest, None)
+    return Signature(digest, _hashed(grey), _small(grey))
 
 
-def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """Compute what a picture in memory, H x W x 3, is recognised by."""
+def signature_of(pixels: NDArray[np.uint8]) -> Signature:
+    """Compute the signature of a picture in memory, H x W x 3."""
     grey = Image.fromarray(pixels).convert("L")
-    return Look(hashlib.sha256(pixels.tobytes()).hexdigest(), _hashed(grey), _small(grey))
+    return Signature(hashlib.sha256(pixels.tobytes()).hexdigest(), _hashed(grey), _small(grey))
 
 
-def look_at_all(paths: Sequence[Path], threads: int = 4) -> list[Look | None]:
-    """Apply :func:`look_at` to many files, in threads."""
+def signatures_of_files(paths: Sequence[Path], threads: int = 4) -> list[Signature | None]:
+    """Compute the signatures of many files, in threads."""
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(look_at, paths))
+        return list(pool.map(signature_of_file, paths))
 
 
-def alike(looks: Sequence[Look | None]) -> Iterator[tuple[int, int]]:
+def alike(signatures: Sequence[Signature | None]) -> Iterator[tuple[int, int]]:
     """Yield pairs of positions that show one photo: not all pairs, but enough to link all that belong together."""
     same: dict[str, list[int]] = defaultdict(list)
     bands: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for position, look in enumerate(looks):
-        if look is None:
+    for position, signature in enumerate(signatures):
+        if signature is None:
             continue
-        same[look.sha256].append(position)
-        if look.bits is not None and len(same[look.sha256]) == 1:
-            for band in banded(look.bits):
+        same[signature.sha256].append(position)
+        if signature.bits is not None and len(same[signature.sha256]) == 1:
+            for band in banded(signature.bits):
                 bands[band].append(position)
     for group in same.values():
         yield from ((group[0], other) for other in group[1:])
     for group in bands.values():
         for place, one in enumerate(group):
             for other in group[place + 1 :]:
-                if _is_near(looks[one], looks[other]):
+                if _is_near(signatures[one], signatures[other]):
                     yield one, other
 
 
@@ -138,12 +138,12 @@ def same_label(labels: Sequence[Iterable[Hashable]]) -> Iterator[tuple[int, int]
                 yield first[name], position
 
 
-def _is_near(one: Look | None, other: Look | None) -> bool:
+def _is_near(one: Signature | None, other: Signature | None) -> bool:
     if one is None or other is None or one.bits is None or other.bits is None:
         return False
     if (one.bits ^ other.bits).bit_count() > NEAR_ENOUGH:
         return False
-    planes = np.stack([np.frombuffer(look.small, np.uint8).astype(np.float64) for look in (one, other)])
+    planes = np.stack([np.frombuffer(each.small, np.uint8).astype(np.float64) for each in (one, other)])
     return float(np.corrcoef(planes)[0, 1]) >= AGREEMENT
 
 

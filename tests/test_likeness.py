@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qmanet_benco.likeness import alike, linked, look_at_all, look_of
+from qmanet_benco.likeness import alike, linked, signature_of, signatures_of_files
 from qmanet_benco.pixels import TURNS
 
 
@@ -20,7 +20,7 @@ def picture(seed: int) -> Image.Image:
 
 
 def groups_of(paths: list[Path]) -> list[list[str]]:
-    groups = linked(len(paths), alike(look_at_all(paths)))
+    groups = linked(len(paths), alike(signatures_of_files(paths)))
     return [[paths[position].name for position in group] for group in groups]
 
 
@@ -74,9 +74,12 @@ def test_strangers_and_flat_pictures_stay_apart(tmp_path: Path) -> None:
 
 def test_pictures_in_memory_and_in_files_are_compared(tmp_path: Path) -> None:
     picture(3).save(tmp_path / "a.jpg", quality=80)
-    looks = [look_of(np.asarray(picture(3))), *look_at_all([tmp_path / "a.jpg", tmp_path / "absent.jpg"])]
-    assert list(alike(looks)) == [(0, 1)] or set(alike(looks)) == {(0, 1)}
-    assert looks[2] is None
+    signatures = [
+        signature_of(np.asarray(picture(3))),
+        *signatures_of_files([tmp_path / "a.jpg", tmp_path / "absent.jpg"]),
+    ]
+    assert list(alike(signatures)) == [(0, 1)] or set(alike(signatures)) == {(0, 1)}
+    assert signatures[2] is None
 
 
 def test_chains_link() -> None:

@@ -20,7 +20,7 @@ from qmanet_benco.benco.seam import lists
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_text_atomically, writing
-from qmanet_benco.likeness import Look, alike, linked, look_at_all, same_label
+from qmanet_benco.likeness import Signature, alike, linked, same_label, signatures_of_files
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def split_pairs(pairs: Sequence[Pair], fraction: float, seed: int) -> Split:
     Raises:
         RequestError: nothing would be left on one of the sides.
     """
-    together, looks = _together(pairs)
+    together, signatures = _together(pairs)
     groups = sorted(together, key=lambda group: (_draw(seed, group), min(str(pair.image) for pair in group)))
     wanted = max(1, round(fraction * len(pairs)))
     held: list[Pair] = []
@@ -103,8 +103,8 @@ def split_pairs(pairs: Sequence[Pair], fraction: float, seed: int) -> Split:
         )
     validation = [pair for pair in pairs if pair in chosen]
     by_photo = sum(bool(photos_of(pair.image)) for pair in pairs)
-    compared = sum(look is not None for look in looks.values())
-    return Split(train, validation, by_photo, compared, _copies(train, validation, looks))
+    compared = sum(each is not None for each in signatures.values())
+    return Split(train, validation, by_photo, compared, _copies(train, validation, signatures))
 
 
 def hold_out(args: Namespace, fraction: float, folder: Path, say: bool = False) -> list[str]:
@@ -192,24 +192,24 @@ def _told(split: Split, path: Path) -> str:
     )
 
 
-def _together(pairs: Sequence[Pair]) -> tuple[list[list[Pair]], dict[str, Look | None]]:
+def _together(pairs: Sequence[Pair]) -> tuple[list[list[Pair]], dict[str, Signature | None]]:
     """Images in groups that share no photo, and what they were recognised by."""
     files = sorted({pair.image for pair in pairs})
-    looks = dict(zip(files, _looks(tuple(files)), strict=True)) if len(files) <= MOST_COMPARED else {}
+    signatures = dict(zip(files, _signatures(tuple(files)), strict=True)) if len(files) <= MOST_COMPARED else {}
     names = [photos_of(pair.image) or [f"file:{pair.image}"] for pair in pairs]
-    links = [*same_label(names), *alike([looks.get(pair.image) for pair in pairs])]
-    return [[pairs[position] for position in group] for group in linked(len(pairs), links)], looks
+    links = [*same_label(names), *alike([signatures.get(pair.image) for pair in pairs])]
+    return [[pairs[position] for position in group] for group in linked(len(pairs), links)], signatures
 
 
 @lru_cache(maxsize=2)  # the check before a run and the run itself split the same set
-def _looks(files: tuple[str, ...]) -> list[Look | None]:
-    return look_at_all([Path(file) for file in files])
+def _signatures(files: tuple[str, ...]) -> list[Signature | None]:
+    return signatures_of_files([Path(file) for file in files])
 
 
-def _copies(train: Sequence[Pair], validation: Sequence[Pair], looks: Mapping[str, Look | None]) -> int:
+def _copies(train: Sequence[Pair], validation: Sequence[Pair], signatures: Mapping[str, Signature | None]) -> int:
     """Images to train on that look like a held-out one: none, unless the grouping is wrong."""
     both = [*train, *validation]
-    similar = alike([looks.get(pair.image) for pair in both])
+    similar = alike([signatures.get(pair.image) for pair in both])
     return len({low for low, high in (sorted(pair) for pair in similar) if low < len(train) <= high})
 
 

@@ -20,7 +20,7 @@ from qmanet_benco.data.sets import SETS, DataSet, data_set
 from qmanet_benco.errors import RequestError
 from qmanet_benco.folders import as_on_disk, files_in
 from qmanet_benco.images import UnusableFileError, load_whole, open_image, orientation_of, read_file
-from qmanet_benco.likeness import load_for_look, perceptual_hash
+from qmanet_benco.likeness import load_small, perceptual_hash
 from qmanet_benco.pairing import match_names
 from qmanet_benco.pixels import mask_colours
 
@@ -71,7 +71,7 @@ class _Looked:
     name: str
     size: tuple[int, int] | None
     sha256: str
-    look: int | None
+    bits: int | None
     findings: tuple[Finding, ...]
 
 
@@ -111,7 +111,7 @@ def check(
             done += 1
             progress(done, total)
             _take(report, looked)
-            seen.append(Seen(index, looked.name, looked.sha256, looked.look))
+            seen.append(Seen(index, looked.name, looked.sha256, looked.bits))
         _compare(report, row, path, FAILURE if name else NOTE)
         reports.append(report)
     _report_shared(reports, seen)
@@ -203,19 +203,19 @@ def _look_at_all(pairs: Sequence[tuple[Path, Path | None]], workers: int) -> Ite
 def _look(pair: tuple[Path, Path | None]) -> _Looked:
     image_path, mask_path = pair
     findings: list[Finding] = []
-    size, digest, look, orientation = None, "", None, 1
+    size, digest, bits, orientation = None, "", None, 1
     try:
         content = read_file(image_path)
         digest = hashlib.sha256(content).hexdigest()
         image = open_image(image_path, content)
         size = image.size
-        look = perceptual_hash(load_for_look(image))
+        bits = perceptual_hash(load_small(image))
         orientation = orientation_of(image)
     except UnusableFileError as error:
         findings.append(Finding(FAILURE, f"image: {error}", str(image_path)))
     if mask_path is not None:
         findings += _look_at_mask(mask_path, size, orientation)
-    return _Looked(str(image_path), size, digest, look, tuple(findings))
+    return _Looked(str(image_path), size, digest, bits, tuple(findings))
 
 
 def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ class Seen:
     """The set's place among the checked paths."""
     name: str
     sha256: str
-    look: int | None
+    bits: int | None
     """Perceptual hash; None where the picture is flat or unreadable."""
 
 
@@ -38,7 +38,7 @@ def alike_across_sets(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen, int]]:
     """Images of different sets whose hashes differ by ``NEAR`` bits or fewer, and by how many; equal files are not."""
     bands: dict[tuple[int, int], list[Seen]] = defaultdict(list)
     for image in seen:
-        for band in banded(image.look) if image.look is not None else ():
+        for band in banded(image.bits) if image.bits is not None else ():
             bands[band].append(image)
     told: set[tuple[int, str]] = set()
     for group in bands.values():
@@ -48,7 +48,7 @@ def alike_across_sets(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen, int]]:
             for other in group:
                 if other.index <= image.index or other.sha256 == image.sha256 or (image.index, image.name) in told:
                     continue
-                distance = ((image.look or 0) ^ (other.look or 0)).bit_count()
+                distance = ((image.bits or 0) ^ (other.bits or 0)).bit_count()
                 if distance <= NEAR:
                     told.add((image.index, image.name))
                     yield image, other, distance

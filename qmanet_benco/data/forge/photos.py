@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 from qmanet_benco.data.prepare.archive import Archive
 from qmanet_benco.errors import RequestError
 from qmanet_benco.images import UnusableFileError, open_image
-from qmanet_benco.likeness import alike, linked, look_at, look_at_all, look_of
+from qmanet_benco.likeness import alike, linked, signature_of, signature_of_file, signatures_of_files
 from qmanet_benco.pixels import upright_rgb
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def photos_in(folder: Path, seed: int) -> tuple[Photo, ...]:
     shuffled = sorted(readable, key=lambda path: hashlib.sha256(f"{seed}:{names[path]}".encode()).digest())
     wanted = max(2, round(TEST_PART * len(shuffled)))
     tests: set[Path] = set()
-    for group in linked(len(shuffled), alike(look_at_all(shuffled))):
+    for group in linked(len(shuffled), alike(signatures_of_files(shuffled))):
         fits = len(tests) + len(group) <= max(wanted, 2) or len(tests) < 2
         if len(tests) < wanted and fits and len(shuffled) - len(tests) - len(group) >= 2:
             tests |= {shuffled[position] for position in group}
@@ -94,7 +94,7 @@ def without_test_photos(photos: Sequence[Photo]) -> tuple[Photo, ...]:
     Raises:
         RequestError: fewer than two to train on are left.
     """
-    links = alike([look_at(photo.path) if photo.path else look_of(pixels(photo)) for photo in photos])
+    links = alike([signature_of_file(photo.path) if photo.path else signature_of(pixels(photo)) for photo in photos])
     tested = {
         position
         for group in linked(len(photos), links)
