@@ -32,7 +32,7 @@ from hostile_makers import Make, encoded, photo, png, saved, text
 HEADROOM = 2 << 30
 """Bytes of address space. A photo of 179 megapixels, Pillow's bound, takes 0.54 GB as RGB, and is copied once."""
 SECONDS = 20
-"""Of the processor; a reader that waits is stopped after :data:`PATIENCE` of the clock's."""
+"""Seconds of the processor; a reader that waits is stopped after :data:`PATIENCE` of the clock's."""
 PATIENCE = 90
 NOBODY = 65534
 SUITE = "models: [{name: m, model: M}]\nsets: [{name: d, path: p}]\n"

@@ -26,7 +26,7 @@ from qmanet_benco.precision import BF16, FP32
 
 @dataclass(frozen=True)
 class Change:
-    """Of all images together; F1 is the mean over the images at the network's own threshold."""
+    """What bfloat16 changes, over all images; F1 is their mean at the network's own threshold."""
 
     images: int
     f1: float
@@ -35,7 +35,7 @@ class Change:
     changed_pixels: float
     """The part of all pixels that change sides."""
     largest_difference: float
-    """Of a probability."""
+    """The largest difference of a probability."""
 
 
 def change(folder: Path, weights: str = "demo", images: int = 100) -> Change:

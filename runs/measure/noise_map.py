@@ -33,7 +33,7 @@ class NoiseMap:
 
     photo: str
     deviation: float
-    """Of the map of RGB / 256."""
+    """Standard deviation of the map of RGB / 256."""
     stock_deviation: float
     correlation: float
     """Pearson's, of the stock input's map with the right one, in eval mode."""

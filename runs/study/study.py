@@ -95,7 +95,7 @@ def run_study(
 
 
 def lowest_seeds(trained: Mapping[tuple[str, int], Path]) -> dict[tuple[str, int], Path]:
-    """Of each row the checkpoint of the lowest seed that was trained, also where seed 0 failed."""
+    """Choose each row's checkpoint of the lowest seed that was trained, also where seed 0 failed."""
     chosen = dict(sorted(trained, reverse=True))
     return {key: trained[key] for key in chosen.items()}
 

@@ -39,7 +39,7 @@ DRAWN_OUTLINES = 0.3
 SAVED_QUALITY = (62, 97)
 """JPEG quality of a pasted forgery: the first entries of CASIA v1's tables of luminance run from 12 to 1."""
 OUTLINE_SIDE = 256
-"""Of the square that an outline is drawn in; it is scaled to the region's size."""
+"""Side of the square that an outline is drawn in; it is scaled to the region's size."""
 COPIES_UNLIKE = 4
 """So many copies of a pair differ without chance: whole, a crop, and both mirrored."""
 MOST = (0.7, 1.0)

@@ -21,16 +21,16 @@ class StudyRow:
 
     name: str
     flags: Mapping[str, object] = field(default_factory=dict)
-    """Beside the variant and all three noise sources; what is not named is the model's default, the paper's losses of
-    0.2 and 0.8 among it."""
+    """Flags beside the variant and all three noise sources. Those that are not named have the model's defaults, such as
+    the paper's losses of 0.2 and 0.8."""
     ablation: str = ""
-    """Of Table 2; empty: none."""
+    """An ablation of Table 2; empty: none."""
     model: str = "QMANet"
     seeds: tuple[int, ...] = (0, 1)
     learning_rate: float = 0.0
     """0: the budget's."""
     switches: tuple[str, ...] = ()
-    """Of the training script."""
+    """Flags of the training script that take no value."""
 
 
 ROWS = (

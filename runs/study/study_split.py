@@ -16,7 +16,7 @@ from qmanet_benco.errors import RequestError
 
 IDENTITY = re.compile(r"([a-z]{3})_?(\d{4,5})")
 VALIDATION_PART = 0.25
-"""Of the real pairs."""
+"""Part of the real pairs that is held out."""
 
 
 @dataclass(frozen=True)

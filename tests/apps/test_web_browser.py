@@ -160,7 +160,7 @@ def window(browser: object) -> Iterator[Callable[..., None]]:
 
 
 def brightness(browser: object, selector: str) -> float:
-    """Of an element's background, 0 to 255."""
+    """Brightness of an element's background, 0 to 255."""
     script = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor.match(/[0-9.]+/g)"
     return float(np.mean([float(part) for part in browser.execute_script(script, selector)[:3]]))
 

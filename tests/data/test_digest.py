@@ -16,7 +16,7 @@ from qmanet_benco.data.prepare.digest import pair_digest
 from qmanet_benco.data.prepare.prepare import PrepareOptions, prepare
 
 CASIA_HALF = "360ccb50133e971c09463ea2bd4fbc2cdb126a6df6995ef697df93e89dfcdc34"
-"""Of the pairs in ../shared/data/casia1_dev."""
+"""Digest of the pairs in ../shared/data/casia1_dev."""
 
 
 @pytest.mark.parametrize("name", ["columbia", "fantasticreality", "tampcoco", "coverage"])

@@ -18,7 +18,7 @@ from qmanet_benco.evaluation.suite.run import run_suite
 from qmanet_benco.evaluation.suite.suite_file import read_suite
 
 SIZES = {"SparseViT": 512, "MSCDI_Net": 512}
-"""Of those that work at no smaller one."""
+"""Image sizes of the models that work at no smaller one."""
 OWN = {"SAM": {"variant": "miniature", "weights": "random"}}
 
 

@@ -97,7 +97,7 @@ def test_checkpointing_draws_stochastic_depth_only_once() -> None:
 
 
 def _with_and_without_checkpointing(network: QMANetwork) -> list[dict]:
-    """Of a training step without and with it: loss, gradients, and how many numbers the graph stores for backward."""
+    """Loss, gradients, and how many numbers the graph stores for backward, of a training step without and with it."""
     image, mask = forgery(1, 96, 96)
     outcomes = []
     for enabled in (False, True):

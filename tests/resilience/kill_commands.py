@@ -43,7 +43,7 @@ class Subject:
 
     name: str
     arguments: tuple[str, ...]
-    """Of ``qmanet``, without the folder to write to."""
+    """Arguments of ``qmanet``, without the folder to write to."""
     patterns: tuple[str, ...]
     begun: str
     """A pattern of files that are there once the command is at its work."""

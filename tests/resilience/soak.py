@@ -76,7 +76,7 @@ class Figures:
 
 
 def resident_mib() -> float:
-    """Of this process."""
+    """Resident memory of this process."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
