@@ -1,4 +1,4 @@
-"""Whether image files show one photo: equal bytes, or pictures alike to a hash that small changes survive."""
+"""Tells which image files show one photo: by equal bytes, or by a hash of the picture that small changes survive."""
 
 from __future__ import annotations
 

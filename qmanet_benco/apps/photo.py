@@ -1,4 +1,4 @@
-"""One photo as upright 8-bit RGB, whatever the file's mode; bounded in pixels."""
+"""Reads a photo as upright RGB of 8 bits, whatever the file's mode; bounded in pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a photo to a mask at the photo's own size."""
+"""Predicts a photo's mask at the photo's own size, and whether it was tampered with."""
 
 from __future__ import annotations
 

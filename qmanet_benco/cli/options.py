@@ -1,4 +1,4 @@
-"""What several commands share: their options, whether errors keep their traceback, and JSON on stdout."""
+"""Options that several commands share, whether errors keep their traceback, and JSON on stdout."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def _scaled_back(image: Pixels, factor: float, change: Callable[[Pixels], Pixels
 
 
 def _jpeg(image: Pixels, quality: int) -> Pixels:
-    """Through a JPEG file with halved colour resolution (4:2:0), as cameras and networks write it."""
+    """Compress as JPEG with halved colour resolution (4:2:0), as cameras and social networks do, and decode."""
     done, data = cv2.imencode(
         ".jpg",
         cv2.cvtColor(image, cv2.COLOR_RGB2BGR),

@@ -63,7 +63,7 @@ def clamped_and_padded(x: Tensor, lowest: Tensor) -> Tensor:
 
 
 def fused_on(x: Tensor) -> bool:
-    """Whether convolution and ReLU can be one operator: on a CPU with oneDNN, where nobody looks at the operators.
+    """Tell whether convolution and ReLU can be one operator: on a CPU with oneDNN, where nobody looks at the operators.
 
     Tracers, compilers and counters know convolutions, but not this operator.
     """

@@ -1,4 +1,4 @@
-"""From a network to the graphs that other engines run: OpenVINO's and ONNX, for every batch, height and width."""
+"""Converts a network to the graphs that other engines run, OpenVINO's and ONNX, for every batch, height and width."""
 
 from __future__ import annotations
 

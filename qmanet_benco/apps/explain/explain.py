@@ -1,4 +1,4 @@
-"""What in a photo a model's answer rests on: Grad-CAM of its stages, and what the tamper queries look at.
+"""Shows what in a photo a model's answer rests on: Grad-CAM of its stages, and what the tamper queries look at.
 
 Grad-CAM (Selvaraju et al. 2017) by the library grad-cam: a channel's weight is the mean gradient of the target over
 the map, and the panel is the positive part of the weighted sum. The target is the sum of the mask's logits over the

@@ -1,4 +1,4 @@
-"""What the page's buttons do: a photo is analysed, marked at a threshold, explained and forgotten."""
+"""Does the work of the page's buttons: analyses a photo, marks it at a threshold, explains it, forgets it."""
 
 from __future__ import annotations
 

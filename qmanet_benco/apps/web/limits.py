@@ -1,4 +1,4 @@
-"""What the web page takes: bytes, pixels, kinds of files; a refusal is one line and names no path."""
+"""Limits of the web page: bytes, pixels, kinds of files, time. A refusal is one line and names no path."""
 
 from __future__ import annotations
 

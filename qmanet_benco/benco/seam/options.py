@@ -24,7 +24,7 @@ def _flag(
 
 @dataclass(frozen=True)
 class Options:
-    """What the launcher adds to a training, a flag for each; the defaults leave the stock behaviour."""
+    """The launcher's options of a training, each with a flag; the defaults leave the stock behaviour."""
 
     keep: int = _flag(
         0,

@@ -31,7 +31,7 @@ def weights_of(model: str) -> tuple[Weights, ...]:
 
 
 def started_from_nothing(model: str, flags: Mapping[str, Any]) -> list[str]:
-    """What of a model has no pretrained weights, given the flags of its constructor: a sentence for each part.
+    """Say which parts of a model have no pretrained weights, given its constructor's flags: a sentence for each.
 
     Args:
         model: registered name.
@@ -109,7 +109,7 @@ def read_flags(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _absent(wanted: Weights, value: Any) -> str:
-    """What is missing of a flag's value; empty where nothing is."""
+    """Say what of a flag's value is missing; empty where nothing is."""
     text = str(value)
     if value is True or text.lower() in NOTHING:
         return ""  # fetched by the constructor, or left out on purpose
@@ -127,7 +127,7 @@ def _cure(wanted: Weights) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What ``runs/`` gives."""
+    """Return the parser of this module's command, which ``runs/`` calls."""
     command = argparse.ArgumentParser(description=__doc__)
     command.add_argument("model")
     command.add_argument("file", nargs="?", type=Path)

@@ -126,7 +126,7 @@ def _square(photo: Image, side: int, rng: Generator, knobs: HistoryKnobs) -> Ima
 
 
 def _compressed_before(picture: Image, rng: Generator, knobs: HistoryKnobs) -> Image:
-    """Through a JPEG whose blocks begin at the corner or, where the photo was cropped since, anywhere."""
+    """Compress as JPEG and decode; its blocks begin at the corner or, where the photo was cropped since, anywhere."""
     down, right = (0, 0) if rng.random() < knobs.aligned else (int(rng.integers(8)), int(rng.integers(8)))
     quality, subsampling = int(rng.integers(knobs.quality[0], knobs.quality[1] + 1)), _SUBSAMPLINGS[rng.integers(3)]
     padded = np.pad(picture, ((down, 0), (right, 0), (0, 0)), mode="edge")

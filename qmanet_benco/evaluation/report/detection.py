@@ -19,7 +19,7 @@ LOWER = ("false alarms",)
 
 
 def detection_table(run: ScoredRun) -> Table:
-    """For each set with authentic images: every model by its own score, then all by each shared rule.
+    """Tabulate each set with authentic images: every model by its own score, then all by each shared rule.
 
     Without authentic images, or with records of an earlier version, it has no panels.
     """

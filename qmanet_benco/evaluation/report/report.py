@@ -1,4 +1,4 @@
-"""From a run's folder to the paper's tables and figures."""
+"""Makes the paper's tables and figures from a run's folder."""
 
 from __future__ import annotations
 

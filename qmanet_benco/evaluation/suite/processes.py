@@ -35,7 +35,7 @@ class Processes:
             distributed.barrier()
 
     def gather(self, value: Any) -> list[Any]:
-        """Everybody's value, in the order of the ranks."""
+        """Gather the value of each process, in the order of the ranks."""
         return gathered(value) if self.size > 1 else [value]
 
     def first(self, value: str, all_agree: bool = False) -> str:

@@ -199,7 +199,7 @@ def write_safetensors(
 
 
 def sum_path(path: str | Path) -> Path:
-    """Where the SHA-256 of a checkpoint stands (``checkpoint-3.pth.sha256``), as ``sha256sum -c`` reads it."""
+    """Return the file of a checkpoint's SHA-256 (``checkpoint-3.pth.sha256``), as ``sha256sum -c`` reads it."""
     return Path(f"{path}.sha256")
 
 

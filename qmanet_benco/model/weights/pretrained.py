@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: a table of files with their checksums and terms, and a cache."""
+"""Downloads pretrained weights into a cache, from a table of files with their checksums and terms."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ PUBLISHED = {
 
 
 def cache_folder() -> Path:
-    """Where fetched files live: ``$QMANET_HOME``, else ``qmanet`` in the user's cache folder."""
+    """Return the folder of fetched files: ``$QMANET_HOME``, else ``qmanet`` in the user's cache folder."""
     home = os.environ.get("QMANET_HOME")
     if home:
         return Path(home)
@@ -79,7 +79,7 @@ def cache_folder() -> Path:
 
 
 def cached_path(row: PublishedWeights) -> Path:
-    """Where a published file lies once it is fetched."""
+    """Return where a published file lies once it is fetched."""
     return cache_folder() / "weights" / Path(urllib.request.url2pathname(row.url)).name
 
 

@@ -1,4 +1,4 @@
-"""From a trainer's checkpoint to one small file that loads anywhere: safetensors with configuration and input size."""
+"""Exports a trainer's checkpoint as one small file that loads anywhere: safetensors with configuration and size."""
 
 from __future__ import annotations
 

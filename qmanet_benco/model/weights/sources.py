@@ -15,7 +15,7 @@ DEMO_FILE = Path(__file__).parents[1] / "demo" / HUB_FILE
 
 
 def as_name(source: str | Path) -> str:
-    """What :func:`locate` takes: a path never means the model that ships or one on the hub."""
+    """Name a source as :func:`locate` takes it: a path never means the model that ships or one on the hub."""
     return source if isinstance(source, str) else str(source.absolute())
 
 
