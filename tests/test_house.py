@@ -61,6 +61,7 @@ LATE = {
     "evaluation/detection.py": {"sklearn"},
     "evaluation/report/training_curves.py": {"tensorboard"},
     "images.py": {"pillow_heif", "cv2"},
+    "model/weights/hub.py": {"huggingface_hub"},
     "model/weights/sources.py": {"huggingface_hub"},
 }
 """Files with imports inside functions, beside the command line and the framework's, and what they import so."""

@@ -1,7 +1,7 @@
 """The Hugging Face hub: a model as a folder of weights, configuration and a card that says what it is.
 
 ``save_pretrained`` and ``push_to_hub`` are those of huggingface_hub's ``ModelHubMixin``. It is not inherited: its
-import takes as long as analysing a photo, and huggingface_hub imports it when it is first named.
+import takes as long as analysing a photo.
 ``from_pretrained`` reads the same files as :func:`~qmanet_benco.load_model`. The weights carry the configuration;
 ``config.json`` repeats it for readers.
 """
@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import huggingface_hub
 from torch import nn
 
 from qmanet_benco.errors import RequestError
@@ -27,6 +26,7 @@ from qmanet_benco.model.weights.sources import HUB_FILE, as_name, locate
 from qmanet_benco.model.weights.trained import filled, trained_state
 
 if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class HubModel(nn.Module):
         if model_card_kwargs:
             (Path(save_directory) / "README.md").unlink(missing_ok=True)
         try:
-            save: Any = huggingface_hub.ModelHubMixin.save_pretrained
+            save: Any = _library().ModelHubMixin.save_pretrained
             commit: str | None = save(self, save_directory, model_card_kwargs=model_card_kwargs, **options)
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
             raise RequestError(f"{save_directory} cannot be written ({error.strerror})", "a folder") from error
@@ -117,7 +117,7 @@ class HubModel(nn.Module):
         Raises:
             RequestError: a fact for the card makes no sense.
         """
-        push: Any = huggingface_hub.ModelHubMixin.push_to_hub
+        push: Any = _library().ModelHubMixin.push_to_hub
         return str(push(self, repo_id, **options))
 
     @classmethod
@@ -146,9 +146,7 @@ class HubModel(nn.Module):
         content = json.dumps({"image_size": self.image_size, **asdict(self.config)}, indent=2, sort_keys=True)
         write_text_atomically(save_directory / "config.json", content)
 
-    def generate_model_card(
-        self, data: str = "", results: Sequence[Measured] = (), licence: str = ""
-    ) -> huggingface_hub.ModelCard:
+    def generate_model_card(self, data: str = "", results: Sequence[Measured] = (), licence: str = "") -> ModelCard:
         """The card, from the configuration and from what the caller states.
 
         Args:
@@ -167,14 +165,17 @@ class HubModel(nn.Module):
         for each in results:
             if not isinstance(each, Measured):
                 raise RequestError(f"a result {each!r:.80}", "qmanet_benco.model.weights.hub.Measured(images, f1, ...)")
-        about = huggingface_hub.ModelCardData(
+        about = _library().ModelCardData(
             license="other" if restricted else (licence or None),
             license_name="noiseprint-non-profit-research-only" if restricted else None,
             library_name="qmanet-benco",
             pipeline_tag="image-segmentation",
             tags=["image-manipulation-localization", "qma-net"],
         )
-        return huggingface_hub.ModelCard(f"---\n{about.to_yaml()}\n---\n\n{self._card_text(data, results, licence)}")
+        card: ModelCard = _library().ModelCard(
+            f"---\n{about.to_yaml()}\n---\n\n{self._card_text(data, results, licence)}"
+        )
+        return card
 
     def _card_text(self, data: str, results: Sequence[Measured], licence: str) -> str:
         config = self.config
@@ -206,6 +207,13 @@ result = predict(load_model("OWNER/NAME"), "photo.jpg")  # the name of this repo
 
 An answer of this network is no proof: it can be wrong on any photo.
 """
+
+
+def _library() -> Any:
+    """Import huggingface_hub, which analysing a photo does without."""
+    import huggingface_hub
+
+    return huggingface_hub
 
 
 def _table(results: Sequence[Measured]) -> str:
