@@ -66,6 +66,42 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Panels that stand beside each other."""
+
+    panels: tuple[Panel, ...]
+
+    @property
+    def title(self) -> str:
+        """The title of a panel; panels beside each other have theirs above their columns."""
+        return self.panels[0].title if len(self.panels) == 1 else ""
+
+    @property
+    def remark_title(self) -> str:
+        """The head of the rows' remarks; empty where they have none."""
+        return self.panels[0].remark_title
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns."""
+        return [column for panel in self.panels for column in panel.columns]
+
+    def rows(self) -> list[Row]:
+        """One row for each model, with its cells in every panel."""
+        by_name = [{row.name: row for row in panel.rows} for panel in self.panels]
+        shown = []
+        for name in dict.fromkeys(name for rows in by_name for name in rows):
+            cells = [
+                rows[name].cells if name in rows else tuple(Cell() for _ in panel.columns)
+                for rows, panel in zip(by_name, self.panels, strict=True)
+            ]
+            own = [rows[name] for rows in by_name if name in rows]
+            notes = tuple(dict.fromkeys(note for row in own for note in row.footnotes))
+            shown.append(Row(name, tuple(cell for part in cells for cell in part), notes, own[0].remark))
+        return shown
+
+
+@dataclass(frozen=True)
 class Table:
     """One table of the report."""
 
@@ -89,15 +125,24 @@ class Table:
         """The title with the paper's number."""
         return f"{self.title} (the paper's {self.paper})" if self.paper else self.title
 
-    def groups(self) -> list[tuple[Panel, ...]]:
-        """Panels that stand beside each other."""
-        groups: list[tuple[Panel, ...]] = []
+    def groups(self) -> list[Group]:
+        """Panels with those that stand beside them."""
+        groups: list[Group] = []
         for panel in self.panels:
             if panel.beside and groups:
-                groups[-1] = (*groups[-1], panel)
+                groups[-1] = Group((*groups[-1].panels, panel))
             else:
-                groups.append((panel,))
+                groups.append(Group((panel,)))
         return groups
+
+    @property
+    def footnotes(self) -> list[str]:
+        """Notes of all rows, in the order of their numbers."""
+        return list(dict.fromkeys(note for panel in self.panels for row in panel.rows for note in row.footnotes))
+
+    def marks(self, row: Row) -> str:
+        """Return the numbers of a row's notes, from 1, e.g. ``1,3``."""
+        return ",".join(str(self.footnotes.index(note) + 1) for note in row.footnotes)
 
 
 def average(cells: Sequence[Cell]) -> Cell:

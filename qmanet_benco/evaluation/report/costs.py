@@ -9,10 +9,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from qmanet_benco.evaluation.cost import NOT_COUNTED, Cost
-from qmanet_benco.evaluation.report.latex import environment, tex
+from qmanet_benco.evaluation.report.render import rendered, tex
 from qmanet_benco.files import write_text_atomically, writing
-
-HEADS = ("Model", "Side", "Parameters (M)", "MACs (G)", "Latency (s)", "Peak (MiB)", "Published (M)", "Published (G)")
 
 
 def write_costs(rows: Sequence[Cost], folder: Path) -> list[Path]:
@@ -42,13 +40,10 @@ def csv_text(rows: Sequence[Cost]) -> str:
 
 def latex(rows: Sequence[Cost]) -> str:
     """Return a ``table*`` with booktabs; needs graphicx too."""
-    lines = [rf"{' & '.join(HEADS)} \\", r"\midrule"]
+    lines = []
     for row in rows:
         numbers = (row.params_m, row.macs_g, row.latency_s, row.peak_mib, row.published_params_m, row.published_flops_g)
         shown = ["" if number is None else f"{number:.1f}" for number in numbers]
-        name = tex(f"{row.model} {row.variant}".strip())
-        lines.append(rf"{name} & {row.image_size} & {' & '.join(shown)} \\")
-    notes = [f"{row.model}: {row.note}" for row in rows if row.note]
-    notes = [f"{tex(note)}." for note in [f"Not counted: {'; '.join(NOT_COUNTED)}", *notes]]
-    caption = "Parameters, multiply-adds, latency and peak memory of one image on a CPU"
-    return environment("table*", caption, f"l{'r' * (len(HEADS) - 1)}", lines, notes)
+        lines.append((f"{row.model} {row.variant}".strip(), row.image_size, shown))
+    notes = [f"Not counted: {'; '.join(NOT_COUNTED)}", *(f"{row.model}: {row.note}" for row in rows if row.note)]
+    return rendered("costs.tex", rows=lines, notes=[f"{tex(note)}." for note in notes])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from qmanet_benco.benco.seam.pairs import spread
 from qmanet_benco.evaluation.report.figures import first_seeds, kept_images, picture_in
+from qmanet_benco.evaluation.report.render import uri
 from qmanet_benco.evaluation.report.run import ScoredRun
 from qmanet_benco.evaluation.suite.records import preview
 from qmanet_benco.images import encoded
@@ -94,11 +94,6 @@ def _disagreement(run: ScoredRun, root: Path, name: str, stem: str) -> str:
         return ""
     spread = np.stack(masks).std(axis=0) / 0.5
     return uri(encoded((spread.clip(0, 1) * 255).astype(np.uint8), "PNG"), "png")
-
-
-def uri(content: bytes, kind: str) -> str:
-    """Return a picture inside a page."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _file_uri(path: Path) -> str:

@@ -1,19 +1,65 @@
-"""A table as Markdown and CSV, and the words of its cells."""
+"""Tables and whole reports as text: Markdown, LaTeX and HTML by the templates beside this file, CSV cell by cell."""
 
 from __future__ import annotations
 
+import base64
 import csv
 import html
 import io
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
-from qmanet_benco.evaluation.report.cells import Cell, Panel, Row, Table
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from qmanet_benco.evaluation.report.cells import Cell, Group, Table
 
 NOT_MEASURED, UNDEFINED = "not measured", "n/a"
 HEADS = (
     *("table", "panel", "model", "column", "measured", "deviation", "seeds", "images", "published", "difference"),
     *("rank", "footnotes", "score"),
 )
+_ESCAPED = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+}
+
+
+def rendered(template: str, **content: Any) -> str:
+    """Fill a template; in HTML the names of models, sets and images are inert text.
+
+    Templates of LaTeX have ``<< >>`` and ``<% %>`` where the others have ``{{ }}`` and ``{% %}``.
+    """
+    return _templates(template.rpartition(".")[2]).get_template(template).render(content)
+
+
+@cache
+def _templates(ending: str) -> Environment:
+    pages = Environment(
+        loader=PackageLoader("qmanet_benco.evaluation.report"),
+        autoescape=ending == "html",
+        keep_trailing_newline=ending != "html",
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    if ending == "tex":
+        pages = pages.overlay("<%", "%>", "<<", ">>", "<#", "#>")
+    for each in (words, published, cell_title, plain, tex, tex_notes, spans, uri):
+        pages.filters[each.__name__] = each
+    return pages
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -23,28 +69,16 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[
 
 def markdown(table: Table) -> str:
     """GitHub's Markdown: best bold, second underlined; published numbers in lines of their own, in italics."""
-    lines = [f"### {plain(table.heading)}", ""]
-    for group in table.groups():
-        first = group[0]
-        rows = []
-        for row, panels in joined(group):
-            numbers = ",".join(str(note_number(table, note)) for note in row.footnotes)
-            marks = f"<sup>{numbers}</sup>" if numbers else ""
-            remark = [plain(row.remark)] if first.remark_title else []
-            cells = [cell for part in panels for cell in part]
-            if row.measured:
-                words = [cell_words(cell, "**{}**", "<u>{}</u>", "± {}") for cell in cells]
-                rows.append([f"{plain(row.name)}{marks}", *remark, *words])
-            if any(cell.published is not None for cell in cells):
-                name = "*published*" if row.measured else f"*{plain(row.name)}, published*"
-                rows.append([name, *remark, *(_published(cell) for cell in cells)])
-        heads = [plain(head) for head in column_heads(group)]
-        remark = [plain(first.remark_title)] if first.remark_title else []
-        lines += [f"**{plain(group_title(group))}**", ""] if group_title(group) else []
-        lines += [*markdown_table(["model", *remark, *heads], rows), ""]
-    lines += [f"{number}. {plain(note)}" for number, note in enumerate(footnotes(table), 1)]
-    lines += ["", *(f"- {plain(note)}" for note in table.notes), ""]
-    return "\n".join(lines)
+    return rendered("table.md", table=table)
+
+
+def latex(table: Table) -> str:
+    """Write a ``table`` for each panel, or for those that stand beside each other; needs booktabs, graphicx.
+
+    It can be pasted into a paper and is never wider than the column or page that it stands in. The caption has no
+    number, which LaTeX gives itself. Published numbers stand in smaller lines of their own.
+    """
+    return rendered("table.tex", table=table)
 
 
 def csv_text(table: Table) -> str:
@@ -62,35 +96,7 @@ def csv_text(table: Table) -> str:
     return stream.getvalue()
 
 
-def joined(group: Sequence[Panel]) -> list[tuple[Row, list[tuple[Cell, ...]]]]:
-    """Rows of panels that stand beside each other: one row for each model, with its cells in each panel."""
-    by_name = [{row.name: row for row in panel.rows} for panel in group]
-    shown = []
-    for name in dict.fromkeys(name for rows in by_name for name in rows):
-        cells = [
-            rows[name].cells if name in rows else tuple(Cell() for _ in panel.columns)
-            for rows, panel in zip(by_name, group, strict=True)
-        ]
-        own = [rows[name] for rows in by_name if name in rows]
-        notes = tuple(dict.fromkeys(note for row in own for note in row.footnotes))
-        flat = tuple(cell for part in cells for cell in part)
-        shown.append((Row(name, flat, notes, own[0].remark), cells))
-    return shown
-
-
-def group_title(group: Sequence[Panel]) -> str:
-    """Return the title of a panel; panels beside each other have theirs above their columns."""
-    return group[0].title if len(group) == 1 else ""
-
-
-def column_heads(group: Sequence[Panel]) -> list[str]:
-    """Names of all columns, with the panel's title where panels stand beside each other."""
-    if len(group) == 1:
-        return list(group[0].columns)
-    return [f"{panel.title}: {column}" for panel in group for column in panel.columns]
-
-
-def cell_words(cell: Cell, best: str, second: str, deviation: str) -> str:
+def words(cell: Cell, best: str, second: str, deviation: str) -> str:
     """Write ``0.812 ± 0.004``; n/a where a metric has no value, nothing where nothing was measured."""
     if cell.value is None:
         return UNDEFINED if cell.undefined else ""
@@ -98,12 +104,17 @@ def cell_words(cell: Cell, best: str, second: str, deviation: str) -> str:
     return f"{value} {deviation.format(f'{cell.deviation:.3f}')}" if cell.deviation is not None else value
 
 
+def published(cell: Cell, pattern: str) -> str:
+    """Write the published number; nothing where there is none."""
+    return "" if cell.published is None else pattern.format(f"{cell.published:.3f}")
+
+
 def cell_title(cell: Cell) -> str:
     """Return what is known of a cell beside its number."""
     if cell.value is None:
         return f"no value for these {cell.images} images".replace(" 0", "") if cell.undefined else NOT_MEASURED
-    words = f"{cell.images} images, {cell.seeds} seed{'s' if cell.seeds != 1 else ''}"
-    return words if cell.difference is None else f"{words}; {cell.difference:+.3f} to the published number"
+    told = f"{cell.images} images, {cell.seeds} seed{'s' if cell.seeds != 1 else ''}"
+    return told if cell.difference is None else f"{told}; {cell.difference:+.3f} to the published number"
 
 
 def plain(text: str) -> str:
@@ -112,18 +123,30 @@ def plain(text: str) -> str:
     return "".join(f"\\{character}" if character in "|*_`[]" else character for character in escaped)
 
 
-def footnotes(table: Table) -> list[str]:
-    """Notes of all rows, in the order of their numbers."""
-    return list(dict.fromkeys(note for panel in table.panels for row in panel.rows for note in row.footnotes))
+def tex(text: str) -> str:
+    """Text with LaTeX's special characters escaped."""
+    return "".join(_ESCAPED.get(character, character) for character in text)
 
 
-def note_number(table: Table, note: str) -> int:
-    """Return the number of a row's note, from 1."""
-    return footnotes(table).index(note) + 1
+def tex_notes(table: Table, group: Group) -> list[str]:
+    """Footnotes of the rows that stand in a group, and what is to be said of the whole table, in LaTeX."""
+    used = {note for row in group.rows() for note in row.footnotes}
+    numbered = [rf"$^{{{number}}}$ {tex(note)}" for number, note in enumerate(table.footnotes, 1) if note in used]
+    return [f"{note}." for note in [*numbered, *(tex(note[:1].upper() + note[1:]) for note in table.notes)]]
 
 
-def _published(cell: Cell) -> str:
-    return "" if cell.published is None else f"*{cell.published:.3f}*"
+def spans(group: Group, start: int) -> list[tuple[str, int, int]]:
+    """Title, first and last column of each panel, where the first begins in column ``start``."""
+    places = []
+    for panel in group.panels:
+        places.append((panel.title, start, start + len(panel.columns) - 1))
+        start += len(panel.columns)
+    return places
+
+
+def uri(content: bytes, kind: str) -> str:
+    """Return a picture inside a page."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _number(value: float | None) -> str:
