@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -45,14 +46,20 @@ def gallery_of(run: ScoredRun, root: Path, per_set: int = 0) -> Gallery:
     wanted = [place for one_of_each in rounds for place in one_of_each if place is not None]
     if per_set:
         wanted = [(name, stem) for name, stems in order.items() for stem in stems[:per_set]]
+    folders = first_seeds(run)
     items: list[dict[str, Any]] = []
     size = 0
     for name, stem in wanted:
-        paths = _paths(run, root, name, stem)
+        inputs = {kind: preview(root, kind, name, stem) for kind in ("photo", "truth")}
+        masks = {model: preview(root, "mask", name, stem, folder) for model, folder in folders.items()}
+        paths = [*inputs.values(), *masks.values()]
         size += sum(path.stat().st_size for path in paths if path.is_file()) * 4 // 3 + _SPREAD_BYTES
         if size > MOST_BYTES and items and not per_set:
             break
-        items.append(_item(run, root, name, stem, kept[name][stem]))
+        item = {"set": name, "name": stem, "mean": kept[name][stem]}
+        item |= {kind: _file_uri(path) for kind, path in inputs.items()}
+        shown = [_mask(run, model, name, stem, path) for model, path in masks.items() if path.is_file()]
+        items.append({**item, "masks": shown, "disagreement": _disagreement(masks.values())})
     return Gallery(items, total)
 
 
@@ -60,39 +67,17 @@ _SPREAD_BYTES = 30_000
 """About what the picture of the models' disagreement takes."""
 
 
-def _paths(run: ScoredRun, root: Path, name: str, stem: str) -> list[Path]:
-    masks = [preview(root, "mask", name, stem, folder) for folder in first_seeds(run).values()]
-    return [preview(root, "photo", name, stem), preview(root, "truth", name, stem), *masks]
+def _mask(run: ScoredRun, model: str, name: str, stem: str, path: Path) -> dict[str, Any]:
+    f1 = run.image_f1.get((model, name, stem))
+    return {"model": model, "f1": None if f1 is None else float(f1), "image": _file_uri(path)}
 
 
-def _item(run: ScoredRun, root: Path, name: str, stem: str, mean: float) -> dict[str, Any]:
-    masks = []
-    for model, folder in first_seeds(run).items():
-        path = preview(root, "mask", name, stem, folder)
-        if path.is_file():
-            f1 = run.image_f1.get((model, name, stem))
-            masks.append({"model": model, "f1": None if f1 is None else float(f1), "image": _file_uri(path)})
-    return {
-        "set": name,
-        "name": stem,
-        "mean": mean,
-        "photo": _file_uri(preview(root, "photo", name, stem)),
-        "truth": _file_uri(preview(root, "truth", name, stem)),
-        "masks": masks,
-        "disagreement": _disagreement(run, root, name, stem),
-    }
-
-
-def _disagreement(run: ScoredRun, root: Path, name: str, stem: str) -> str:
+def _disagreement(paths: Iterable[Path]) -> str:
     """Compute the standard deviation of the models' probabilities, white where it is the largest possible (0.5)."""
-    masks = []
-    for path in _paths(run, root, name, stem)[2:]:
-        picture = picture_in(path)
-        if picture is not None:
-            masks.append(picture.astype(np.float32) / 255)
-    if len(masks) < 2 or len({mask.shape for mask in masks}) > 1:
+    pictures = [picture for picture in map(picture_in, paths) if picture is not None]
+    if len(pictures) < 2 or len({picture.shape for picture in pictures}) > 1:
         return ""
-    spread = np.stack(masks).std(axis=0) / 0.5
+    spread = np.stack([picture.astype(np.float32) / 255 for picture in pictures]).std(axis=0) / 0.5
     return uri(encoded((spread.clip(0, 1) * 255).astype(np.uint8), "PNG"), "png")
 
 

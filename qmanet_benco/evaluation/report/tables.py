@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from qmanet_benco.evaluation.metrics import METRICS
@@ -109,11 +109,8 @@ def everything(run: ScoredRun) -> Table:
     panels = []
     for name, attack, level in run.cases():
         title = name if attack == "none" else f"{name}, {UNITS.get(attack, attack)} {level:g}"
-        rows = []
-        for model in run.models():
-            cells = tuple(run.mean(model, name, each, attack, level) for each in names)
-            rows.append(Row(model, cells, run.footnotes.get(model, ())))
-        panels.append(ranked(title, titles, rows))
+        cells = {model: [run.mean(model, name, each, attack, level) for each in names] for model in run.models()}
+        panels.append(_panel(run, title, titles, cells))
     return Table("everything", "Everything that was measured", tuple(panels), authentic_notes(run))
 
 
@@ -124,13 +121,12 @@ def overview(run: ScoredRun) -> Table:
         return Table("overview", "Localization on every set", ())
     panels: list[Panel] = []
     for title, metric in (("Pixel F1", "f1"), ("Pixel AUC (ties grouped)", "auc")):
-        rows = []
-        for model in run.models():
-            cells = [run.mean(model, name, metric) for name in sets]
-            notes = run.footnotes.get(model, ())
-            rows.append(Row(model, (*cells, average(cells)) if len(sets) > 1 else tuple(cells), notes))
-        columns = [*sets, AVERAGE] if len(sets) > 1 else sets
-        panels.append(ranked(title, columns, rows, beside=bool(panels)))
+        cells = {model: [run.mean(model, name, metric) for name in sets] for model in run.models()}
+        columns = sets
+        if len(sets) > 1:
+            cells = {model: [*of_sets, average(of_sets)] for model, of_sets in cells.items()}
+            columns = [*sets, AVERAGE]
+        panels.append(_panel(run, title, columns, cells, beside=bool(panels)))
     return Table("overview", "Localization on every set", tuple(panels), authentic_notes(run))
 
 
@@ -158,41 +154,47 @@ def _by_set(
     """
     versions = run.versions(FOUR_SETS)
     columns = (*FOUR_SETS, AVERAGE, *versions)
-    rows = []
+    rows = {}
     for name in _rows(run, rows_of(*block), others):
         model = ALIASES.get(name, name)
         cells = [run.mean(model, of, metric) for of in FOUR_SETS]
         cells += [average(cells), *(run.mean(model, of, metric) for of in versions)]
-        shown = [_beside(cell, published_value(*block, name, of)) for cell, of in zip(cells, columns, strict=True)]
-        rows.append(Row(name, tuple(shown), run.footnotes.get(model, ())))
-    return ranked(title, columns, rows, beside=to)
+        rows[name] = [_beside(cell, published_value(*block, name, of)) for cell, of in zip(cells, columns, strict=True)]
+    return _panel(run, title, columns, rows, beside=to)
 
 
 def _table6(run: ScoredRun, name: str, beside: bool) -> Panel:
     columns = {"f1": "f1", "auc": "auc_stock", "iou": "iou"}
-    rows = []
-    for model in _rows(run, rows_of("table6", name), True):
-        cells = [
+    rows = {
+        model: [
             _beside(run.mean(model, name, metric), published_value("table6", name, model, column))
             for column, metric in columns.items()
         ]
-        rows.append(Row(model, tuple(cells), run.footnotes.get(model, ())))
-    return ranked(name, ("F1", "AUC (the framework's)", "IoU"), rows, beside=beside)
+        for model in _rows(run, rows_of("table6", name), True)
+    }
+    return _panel(run, name, ("F1", "AUC (the framework's)", "IoU"), rows, beside=beside)
 
 
 def _table7(run: ScoredRun, name: str, clean: int) -> Panel:
-    rows = []
-    for model in _rows(run, rows_of("table7_8", name), True):
-        cells = [
+    rows = {
+        model: [
             _beside(
                 run.mean(model, name, "f1", attack, None, clean=bool(clean)),
                 published_value("table7_8", name, model, column),
             )
             for attack, column in ATTACKS.values()
         ]
-        rows.append(Row(model, tuple(cells), run.footnotes.get(model, ())))
-    title = f"{name}, and without attack" if clean else name
-    return ranked(title, tuple(ATTACKS), rows, beside=bool(clean))
+        for model in _rows(run, rows_of("table7_8", name), True)
+    }
+    return _panel(run, f"{name}, and without attack" if clean else name, tuple(ATTACKS), rows, beside=bool(clean))
+
+
+def _panel(
+    run: ScoredRun, title: str, columns: Sequence[str], cells: Mapping[str, Sequence[Cell]], beside: bool = False
+) -> Panel:
+    """Make a panel of the cells of each row, with the notes on its model."""
+    rows = [Row(name, tuple(of_row), run.footnotes.get(ALIASES.get(name, name), ())) for name, of_row in cells.items()]
+    return ranked(title, columns, rows, beside=beside)
 
 
 def _attacked(run: ScoredRun, name: str) -> bool:
