@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,17 +66,6 @@ class SetReport:
         return any(finding.level == FAILURE for finding in self.findings)
 
 
-@dataclass(frozen=True)
-class _Looked:
-    """What was read of one pair of files."""
-
-    name: str
-    size: tuple[int, int] | None
-    sha256: str
-    bits: int | None
-    findings: tuple[Finding, ...]
-
-
 def check(
     paths: Sequence[Path],
     name: str | None = None,
@@ -107,11 +98,14 @@ def check(
         report = SetReport(str(path), row.name if row else "", findings=findings)
         report.tampered = sum(mask is not None for _, mask in pairs)
         report.authentic = len(pairs) - report.tampered
-        for looked in _look_at_all(pairs, workers):
+        for image, found in _look_at_all(index, pairs, workers):
             done += 1
             progress(done, total)
-            _take(report, looked)
-            seen.append(Seen(index, looked.name, looked.sha256, looked.bits))
+            report.findings += found
+            seen.append(image)
+        sizes = [image.size for image in seen if image.index == index and image.size is not None]
+        report.smallest = min(sizes, key=math.prod, default=None)
+        report.largest = max(sizes, key=math.prod, default=None)
         _compare(report, row, path, FAILURE if name else NOTE)
         reports.append(report)
     _report_shared(reports, seen)
@@ -190,17 +184,21 @@ def _recorded_set(path: Path) -> DataSet | None:
         return None
 
 
-def _look_at_all(pairs: Sequence[tuple[Path, Path | None]], workers: int) -> Iterator[_Looked]:
+def _look_at_all(
+    index: int, pairs: Sequence[tuple[Path, Path | None]], workers: int
+) -> Iterator[tuple[Seen, list[Finding]]]:
+    look = partial(_look, index)
     if workers == 1:
-        yield from map(_look, pairs)
+        yield from map(look, pairs)
         return
     with ThreadPoolExecutor(workers) as pool:
         rest = iter(pairs)
         while batch := list(islice(rest, 64 * workers)):
-            yield from pool.map(_look, batch)
+            yield from pool.map(look, batch)
 
 
-def _look(pair: tuple[Path, Path | None]) -> _Looked:
+def _look(index: int, pair: tuple[Path, Path | None]) -> tuple[Seen, list[Finding]]:
+    """Read one pair of files of the set at ``index``: what the image shows, and what is wrong with the pair."""
     image_path, mask_path = pair
     findings: list[Finding] = []
     size, digest, bits, orientation = None, "", None, 1
@@ -215,7 +213,7 @@ def _look(pair: tuple[Path, Path | None]) -> _Looked:
         findings.append(Finding(FAILURE, f"image: {error}", str(image_path)))
     if mask_path is not None:
         findings += _look_at_mask(mask_path, size, orientation)
-    return _Looked(str(image_path), size, digest, bits, tuple(findings))
+    return Seen(index, str(image_path), digest, bits, size), findings
 
 
 def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) -> Iterator[Finding]:
@@ -242,16 +240,6 @@ def _look_at_mask(path: Path, size: tuple[int, int] | None, orientation: int) ->
         yield Finding(FAILURE, f"{between:.2%} of the mask is neither 0 nor 255", str(path))
     if tampered >= FULL_MASK:
         yield Finding(NOTE, "the mask is full: all of the image is tampered", str(path))
-
-
-def _take(report: SetReport, looked: _Looked) -> None:
-    report.findings += looked.findings
-    if looked.size is not None:
-        area = looked.size[0] * looked.size[1]
-        if report.smallest is None or area < report.smallest[0] * report.smallest[1]:
-            report.smallest = looked.size
-        if report.largest is None or area > report.largest[0] * report.largest[1]:
-            report.largest = looked.size
 
 
 def _compare(report: SetReport, row: DataSet | None, path: Path, level: str) -> None:

@@ -19,6 +19,8 @@ class Seen:
     sha256: str
     bits: int | None
     """Perceptual hash; None where the picture is flat or unreadable."""
+    size: tuple[int, int] | None = None
+    """Width and height; None where it is unreadable."""
 
 
 def equal_files(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from qmanet_benco.data.forge.forgery import random_region
+from qmanet_benco.data.forge.forgery import blended, random_region
 from qmanet_benco.data.forge.history import HistoryKnobs, rescaled, saved, sharpened, toned, view
 from qmanet_benco.data.forge.outlines import thing_outline
 from qmanet_benco.data.forge.removal import remove
@@ -233,15 +233,6 @@ def _cloned(picture: Image, inserted: Plane, mask: Mask) -> tuple[Image, Mask]:
     except cv2.error:
         return picture, np.zeros_like(mask)
     return np.asarray(cloned, np.uint8), inner
-
-
-def blended(picture: Image, inserted: NDArray[np.generic], mask: Mask, sigma: float) -> Image:
-    """Lays one picture over another where the mask is, with an edge feathered by ``sigma`` pixels."""
-    alpha = mask.astype(np.float32)
-    if sigma:
-        alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), sigma), np.float32)
-    mixed = alpha[..., None] * np.asarray(inserted, np.float32) + (1 - alpha[..., None]) * picture
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
 def _retouched(picture: Image, mask: Mask, rng: Generator) -> Image:

@@ -97,10 +97,16 @@ def forge(host: Image, donor: Image, size: int, kind: str, rng: Generator, knobs
     else:
         method = cv2.INPAINT_TELEA if rng.random() < 0.5 else cv2.INPAINT_NS
         inserted = cv2.inpaint(background, mask.astype(np.uint8), 3, method)
-    softness = rng.uniform(*knobs.edge)
-    alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), softness)[..., None]
-    blended = alpha * inserted + (1 - alpha) * background
-    return Forgery(np.clip(np.rint(blended), 0, 255).astype(np.uint8), mask, kind)
+    return Forgery(blended(background, inserted, mask, rng.uniform(*knobs.edge)), mask, kind)
+
+
+def blended(picture: Image, inserted: NDArray[np.generic], mask: Mask, sigma: float) -> Image:
+    """Lay one picture over another where the mask is, with an edge feathered by ``sigma`` pixels."""
+    alpha = mask.astype(np.float32)
+    if sigma:
+        alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), sigma), np.float32)
+    mixed = alpha[..., None] * np.asarray(inserted, np.float32) + (1 - alpha[..., None]) * picture
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
 def random_region(size: int, fraction: float, rng: Generator) -> Mask:

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from qmanet_benco.data.prepare.archive import Archive
 from qmanet_benco.errors import RequestError
@@ -37,7 +37,8 @@ class Photo:
     """One photo, of a dependency or of a folder."""
 
     name: str
-    package: str
+    shipped: str
+    """The file in a dependency, from the folder of packages; empty for a photo of a folder."""
     split: str
     """``train`` or ``test``: a scene is in one of them only, as host and as donor."""
     licence: str = ""
@@ -46,16 +47,21 @@ class Photo:
 
 
 PHOTOS = (
-    Photo("astronaut", "skimage", "train", "public domain (NASA)"),
-    Photo("coffee", "skimage", "train", "CC0 (Rachel Michetti)"),
-    Photo("rocket", "skimage", "train", "public domain (SpaceX)"),
-    Photo("hubble_deep_field", "skimage", "train", "public domain (NASA)"),
-    Photo("immunohistochemistry", "skimage", "train", "no known copyright restrictions (CMM, University of Oulu)"),
-    Photo("retina", "skimage", "train", "CC0 (M. Haggstrom)"),
-    Photo("china.jpg", "sklearn", "train", "CC BY 2.0 (danielbuechele)"),
-    Photo("chelsea", "skimage", "test", "CC0 (Stefan van der Walt)"),
-    Photo("flower.jpg", "sklearn", "test", "CC BY 2.0 (vultilion)"),
-    Photo("grace_hopper.jpg", "matplotlib", "test", "public domain (US Navy)"),
+    Photo("astronaut", "skimage/data/astronaut.png", "train", "public domain (NASA)"),
+    Photo("coffee", "skimage/data/coffee.png", "train", "CC0 (Rachel Michetti)"),
+    Photo("rocket", "skimage/data/rocket.jpg", "train", "public domain (SpaceX)"),
+    Photo("hubble_deep_field", "skimage/data/hubble_deep_field.jpg", "train", "public domain (NASA)"),
+    Photo(
+        "immunohistochemistry",
+        "skimage/data/ihc.png",
+        "train",
+        "no known copyright restrictions (CMM, University of Oulu)",
+    ),
+    Photo("retina", "skimage/data/retina.jpg", "train", "CC0 (M. Haggstrom)"),
+    Photo("china.jpg", "sklearn/datasets/images/china.jpg", "train", "CC BY 2.0 (danielbuechele)"),
+    Photo("chelsea", "skimage/data/chelsea.png", "test", "CC0 (Stefan van der Walt)"),
+    Photo("flower.jpg", "sklearn/datasets/images/flower.jpg", "test", "CC BY 2.0 (vultilion)"),
+    Photo("grace_hopper.jpg", "matplotlib/mpl-data/sample_data/grace_hopper.jpg", "test", "public domain (US Navy)"),
 )
 
 
@@ -131,24 +137,10 @@ def pixels(photo: Photo) -> Image:
     Raises:
         RequestError: the file is damaged.
     """
-    if photo.path is not None:
-        try:
-            with open_image(photo.path) as image:
-                return np.asarray(upright_rgb(image))
-        except UnusableFileError as error:
-            raise RequestError(f"{photo.path} cannot be read ({error})", "an undamaged photo", "remove it") from error
-    if photo.package == "sklearn":
-        from sklearn.datasets import load_sample_image
-
-        return np.ascontiguousarray(load_sample_image(photo.name))
-    if photo.package == "matplotlib":
-        from matplotlib.cbook import get_sample_data
-
-        with PillowImage.open(get_sample_data(photo.name, asfileobj=False)) as image:
-            return np.asarray(image.convert("RGB"))
-    from skimage import data, io
-
-    ending = {"hubble_deep_field": "hubble_deep_field.jpg", "immunohistochemistry": "ihc.png", "retina": "retina.jpg"}
-    ending |= {"rocket": "rocket.jpg"}
-    path = Path(data.__file__).parent / f"{ending.get(photo.name, photo.name + '.png')}"
-    return np.ascontiguousarray(io.imread(path)[..., :3])
+    package, _, file = photo.shipped.partition("/")
+    path = photo.path or Path(str(files(package))) / file
+    try:
+        with open_image(path) as image:
+            return np.asarray(upright_rgb(image))
+    except UnusableFileError as error:
+        raise RequestError(f"{path} cannot be read ({error})", "an undamaged photo", "remove it") from error

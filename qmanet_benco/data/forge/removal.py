@@ -7,6 +7,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from qmanet_benco.data.forge.forgery import blended
+
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -38,8 +40,7 @@ def remove(picture: Image, outline: Mask, rng: Generator) -> tuple[Image, Mask]:
     affine = np.array([[1.0, 0.0, -shift[1]], [0.0, 1.0, -shift[0]]])
     size = (picture.shape[1], picture.shape[0])
     moved = cv2.warpAffine(picture, affine, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
-    alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rng.uniform(0.8, 3.0))[..., None]
-    return np.clip(np.rint(alpha * moved + (1 - alpha) * picture), 0, 255).astype(np.uint8), mask
+    return blended(picture, moved, mask, rng.uniform(0.8, 3.0)), mask
 
 
 def _best_shift(picture: Image, mask: Mask, rng: Generator) -> NDArray[np.int64] | None:
