@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from qmanet_benco import VARIANTS, create_model, load_model, predict
+from qmanet_benco.apps.engines.conversion import frozen
 from qmanet_benco.apps.explain.explain import Explanation, draw, explain, labels, write_explanation
 from qmanet_benco.apps.explain.panels import overlay
-from qmanet_benco.apps.explain.probes import attention_weights, frozen, probed, without_interaction
+from qmanet_benco.apps.explain.probes import attention_weights, probed, without_interaction
 from qmanet_benco.apps.predict import normalised
 from qmanet_benco.cli.main import app
 from qmanet_benco.errors import RequestError

@@ -82,16 +82,25 @@ class _Inference(nn.Module):
 
 
 @contextmanager
-def _for_inference(model: QMANetwork) -> Iterator[nn.Module]:
-    """Put the model into eval mode without gradients within the block, and back."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Eval mode, no parameter trained, and gradients allowed whatever the caller's mode; all as before afterwards."""
+    modes = {module: module.training for module in network.modules()}
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     try:
-        with torch.no_grad():
-            yield _Inference(model).eval()
+        network.eval().requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
     finally:
-        for module in training:
-            module.training = True
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _for_inference(model: QMANetwork) -> Iterator[nn.Module]:
+    with frozen(model), torch.no_grad():
+        yield _Inference(model).eval()
 
 
 @contextmanager

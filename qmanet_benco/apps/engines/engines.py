@@ -105,7 +105,9 @@ def load_localizer(
         return load_engine(Path(weights), threads)
     if engine != "torch":
         require(engine, *EXTRAS[engine])  # before a large file is read
-        return engine_model(load_model(weights, "cpu", allow_pickle), engine, threads)
+        model = load_model(weights, "cpu", allow_pickle)
+        run = build_engine(model, engine, threads)
+        return EngineModel(run, engine, model.config, model.image_size, model.fingerprint, model.calibration)
     if threads:
         torch.set_num_threads(threads)
     model = load_model(weights, where, allow_pickle)
@@ -131,12 +133,6 @@ def chosen_device(name: str) -> torch.device:
         here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(gpus))])
         raise RequestError(f"device {name!r}, which this machine does not have", f"one of {here}") from error
     return device
-
-
-def engine_model(model: QMANetwork, engine: str, threads: int = 0) -> EngineModel:
-    """Convert a network in memory for another engine, with the metadata that :func:`~qmanet_benco.predict` reads."""
-    run = build_engine(model, engine, threads)
-    return EngineModel(run, engine, model.config, model.image_size, model.fingerprint, model.calibration)
 
 
 def build_engine(model: QMANetwork, engine: str, threads: int = 0) -> Engine:

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qmanet_benco.apps.engines.conversion import frozen
 from qmanet_benco.apps.explain.panels import Explanation, binary, draw
-from qmanet_benco.apps.explain.probes import as_map, frozen, probed, without_interaction
+from qmanet_benco.apps.explain.probes import as_map, probed, without_interaction
 from qmanet_benco.apps.photo import read_mask, read_photo
 from qmanet_benco.apps.predict import Plane, device_of, normalised, resolved
 from qmanet_benco.errors import RequestError, require

@@ -69,22 +69,6 @@ def without_interaction(network: QMANetwork) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Eval mode, no parameter trained, and gradients allowed whatever the caller's mode; all as before afterwards."""
-    modes = {module: module.training for module in network.modules()}
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    try:
-        network.eval().requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for parameter in trained:
-            parameter.requires_grad_(True)
-
-
 def attention_weights(attention: Attention, queries: Tensor, keys: Tensor) -> Tensor:
     """Compute the matrix that :class:`Attention` never builds, from its own projections.
 
