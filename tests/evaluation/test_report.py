@@ -332,7 +332,7 @@ def test_model_with_random_weights_is_named_beside_who_is_ahead(tmp_path: Path) 
 
 def test_chosen_images_and_formats_alone_are_made(made: tuple[Path, pandas.DataFrame], tmp_path: Path) -> None:
     root = shutil.copytree(made[0], tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
-    written = make_report(root, ("csv",), images=("photo 3",))
+    written = make_report(root, ("csv",), chosen=Shown(images=("photo 3",)))
     assert {path.suffix for path in written} == {".csv", ".png", ".pdf"}
     with pytest.raises(RequestError, match="docx"):
         make_report(root, ("docx",))

@@ -26,6 +26,12 @@ class Cell:
     undefined: bool = False
     """Images were scored, but the metric has no value for them."""
 
+    @classmethod
+    def of_seeds(cls, by_seed: Mapping[int, float], images: int) -> Cell:
+        """Take the mean over one or more seeds."""
+        mean = sum(by_seed.values()) / len(by_seed)
+        return cls(mean, deviation_of(by_seed), len(by_seed), images, by_seed=by_seed)
+
     @property
     def difference(self) -> float | None:
         """Measured minus published."""

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from qmanet_benco.evaluation.detection import MAXIMUM, METRICS, RULES, SHARE, detection_metrics
-from qmanet_benco.evaluation.report.cells import Cell, Panel, Row, Table, deviation_of, ranked
+from qmanet_benco.evaluation.report.cells import Cell, Panel, Row, Table, ranked
 from qmanet_benco.evaluation.report.run import DETECTION, ScoredRun, row_name
 
 if TYPE_CHECKING:
@@ -73,11 +73,7 @@ def _cells(records: DataFrame, column: str, threshold: float) -> tuple[Cell, ...
     cells = []
     for metric in METRICS:
         values = {seed: scored[metric.name] for seed, scored in by_seed.items() if not math.isnan(scored[metric.name])}
-        if values:
-            mean = sum(values.values()) / len(values)
-            cells.append(Cell(mean, deviation_of(values), len(values), images, by_seed=values))
-        else:
-            cells.append(Cell(images=images, undefined=True))
+        cells.append(Cell.of_seeds(values, images) if values else Cell(images=images, undefined=True))
     return tuple(cells)
 
 

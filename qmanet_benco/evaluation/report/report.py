@@ -45,7 +45,6 @@ class Drawn:
 def make_report(
     root: Path,
     formats: Sequence[str] = FORMATS,
-    images: Sequence[str] = (),
     *,
     only_measured: bool = False,
     gallery: int = 0,
@@ -58,10 +57,9 @@ def make_report(
     Args:
         root: the run's folder.
         formats: of :data:`FORMATS`.
-        images: stems for the qualitative grid; by default the hardest.
         only_measured: without published numbers, and without rows that were not measured.
         gallery: images of each set in the HTML file; 0: as many as its size allows.
-        chosen: what the figures show; ``images`` come first.
+        chosen: what the figures show; by default everything.
 
     Returns:
         The files, in the order in which a reader wants them.
@@ -75,7 +73,7 @@ def make_report(
     if gallery < 0:
         raise RequestError(f"--gallery {gallery}", "0 (as many as fit) or more")
     run = read_run(root)
-    chosen = chosen or Shown(images=tuple(images))
+    chosen = chosen or Shown()
     figures.check_chosen(run, chosen)
     out = root / "report"
     made = _tables(run)

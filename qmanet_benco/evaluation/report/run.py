@@ -18,7 +18,7 @@ from qmanet_benco.data.sets import folded, set_title
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.metrics import METRICS, OF_TAMPERED
 from qmanet_benco.evaluation.published import published_rows
-from qmanet_benco.evaluation.report.cells import Cell, deviation_of
+from qmanet_benco.evaluation.report.cells import Cell
 from qmanet_benco.evaluation.suite.records import KEYS
 
 DESCRIBED: dict[str, type] = dict(
@@ -124,8 +124,7 @@ class ScoredRun:
                 images = max(images, *(count for _, count in chosen))
         if not by_seed:
             return Cell(undefined=scored > 0 and not clean)
-        value = sum(by_seed.values()) / len(by_seed)
-        return Cell(value, deviation_of(by_seed), len(by_seed), images, by_seed=by_seed)
+        return Cell.of_seeds(by_seed, images)
 
     @cached_property
     def _means(self) -> Means:

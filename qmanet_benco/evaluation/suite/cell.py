@@ -89,6 +89,14 @@ class ImagePrediction:
     score: float | None
     """The model's own for the whole image, where it has one."""
 
+    @property
+    def inside(self) -> torch.Tensor:
+        """The probability without padding, which lies below and to the right."""
+        if self.valid is None:
+            return self.probability
+        rows, columns = int(self.valid.any(dim=1).sum()), int(self.valid.any(dim=0).sum())
+        return self.probability[:rows, :columns]
+
     @classmethod
     def of_batch(
         cls, batch: Mapping[str, Any], indices: tuple[int, ...], probability: torch.Tensor, scores: torch.Tensor | None
@@ -113,11 +121,7 @@ class ImagePrediction:
         Raises:
             RequestError: the image-level score is not finite.
         """
-        inside = self.probability
-        if self.valid is not None:  # padding lies below and to the right
-            rows, columns = int(self.valid.any(dim=1).sum()), int(self.valid.any(dim=0).sum())
-            inside = inside[:rows, :columns]
-        score, rule = image_score(inside.numpy(), self.score, calibration, self.size)
+        score, rule = image_score(self.inside.numpy(), self.score, calibration, self.size)
         return {
             **cell.keys,
             "image": cell.images.stem(self.index),
@@ -125,7 +129,7 @@ class ImagePrediction:
             "authentic": cell.images.pairs[self.index].mask == NEGATIVE,
             "image_score": score,
             "image_score_rule": rule,
-            "image_maximum": float(inside.max()),
+            "image_maximum": float(self.inside.max()),
             "height": self.size[0],
             "width": self.size[1],
             "selection": cell.model.chosen,

@@ -13,7 +13,7 @@ from PIL import Image
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.evaluation.attacks import NONE
 from qmanet_benco.evaluation.suite.cell import Cell, ImagePrediction
-from qmanet_benco.evaluation.suite.open_sets import OpenSet, spread
+from qmanet_benco.evaluation.suite.open_sets import spread
 from qmanet_benco.evaluation.suite.records import preview, safe_name
 from qmanet_benco.evaluation.suite.suite import ModelEntry, Suite
 from qmanet_benco.files import write_atomically
@@ -40,12 +40,10 @@ class Pictures:
         if self.suite.save_predictions:
             folder = self.out / "predictions" / self._folder_name(entry) / safe_name(name) / cell.attack_label
             keep_prediction(folder, images.stem(prediction.index), probability)
-        if cell.attack == NONE and prediction.index in self._previewed(images):
+        previewed = spread(images.indices, self.suite.previews) if self.suite.previews else ()
+        if cell.attack == NONE and prediction.index in previewed:
             keep_inputs(self.out, name, pair)
-            keep_mask(self.out, f"{entry.name}@{entry.seed}", name, pair, probability, prediction.valid)
-
-    def _previewed(self, images: OpenSet) -> set[int]:
-        return set(spread(images.indices, self.suite.previews)) if self.suite.previews else set()
+            keep_mask(self.out, f"{entry.name}@{entry.seed}", name, pair, prediction.inside)
 
     def _folder_name(self, entry: ModelEntry) -> str:
         several = sum(entry.name == other.name for other in self.models) > 1
@@ -68,15 +66,10 @@ def keep_inputs(run: Path, name: str, pair: Pair) -> None:
         _save(Image.new("L", size), truth)
 
 
-def keep_mask(
-    run: Path, model: str, name: str, pair: Pair, probability: torch.Tensor, valid: torch.Tensor | None
-) -> None:
-    """Write a small picture of a mask: the probability (H x W in [0, 1]) in 8 bits, without padding."""
+def keep_mask(run: Path, model: str, name: str, pair: Pair, probability: torch.Tensor) -> None:
+    """Write a small picture of a mask: the probability (H x W in [0, 1], without padding) in 8 bits."""
     with open_image(pair.image) as image:
         size = fitting(image.size, LONG_SIDE)
-    if valid is not None:
-        rows, columns = int(valid.any(dim=1).sum()), int(valid.any(dim=0).sum())
-        probability = probability[:rows, :columns]
     grey = (probability.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     picture = Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR)
     _save(picture, preview(run, "mask", name, Path(pair.image).stem, model))
