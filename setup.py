@@ -109,7 +109,7 @@ setup(
     packages=find_packages(include=["qmanet_benco", "qmanet_benco.*"]),
     package_data={
         "qmanet_benco": ["py.typed"],
-        "qmanet_benco.apps.web": ["*.css", "*.jpg"],
+        "qmanet_benco.apps.web": ["*.css", "*.js", "*.jpg"],
         "qmanet_benco.evaluation": ["*.json"],
         "qmanet_benco.evaluation.report": ["templates/*"],
         "qmanet_benco.evaluation.suite": ["suites/*.yaml"],

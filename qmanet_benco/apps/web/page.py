@@ -36,20 +36,6 @@ GONE = "The photo is gone; send it again."
 CLEANING_SECONDS = 60
 LOWEST, HIGHEST = 0.01, 0.99
 """Ends of the slider."""
-ANNOUNCE = """() => {
-  const name = () => {
-    for (const part of document.querySelectorAll('#words:not([role])')) {
-      part.setAttribute('role', 'status');
-      part.setAttribute('aria-live', 'polite');
-    }
-    for (const image of document.querySelectorAll('#answer button:not([aria-label]) > img[alt]')) {
-      image.parentElement.setAttribute('aria-label', image.alt);
-    }
-  };
-  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
-  name();
-}"""
-"""Lets a screen reader say the answer when it comes, and name the buttons that Gradio makes of pictures."""
 
 
 def build_page(model: QMANetwork, folder: Path, limits: Limits, demo: bool) -> Any:

@@ -65,7 +65,7 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
         from qmanet_benco.apps.web.own_page import OwnPageOnly
-        from qmanet_benco.apps.web.page import ANNOUNCE, build_page
+        from qmanet_benco.apps.web.page import build_page
 
         page = build_page(model, folder, limits, demo)
         guards = [Middleware(TrustedHostMiddleware, allowed_hosts=NAMES), Middleware(OwnPageOnly)]
@@ -90,7 +90,7 @@ def serving(model: QMANetwork, port: int = 0, limits: Limits | None = None, *, d
                     font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"), text_size="lg"
                 ),
                 css_paths=Path(__file__).with_name("page.css"),
-                js=ANNOUNCE,
+                js=Path(__file__).with_name("page.js").read_text(encoding="utf-8").strip(),
             )
         except OSError as error:
             raise RequestError(f"{HOST}:{port} cannot be used", "a free port", "--port 0 takes any") from error
