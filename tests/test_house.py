@@ -57,7 +57,6 @@ LATE = {
     "evaluation/cost.py": {"qmanet_benco"},
     # slow, and seldom needed
     "data/forge/outlines.py": {"skimage"},
-    "data/forge/photos.py": {"sklearn", "matplotlib", "skimage"},
     "evaluation/detection.py": {"sklearn"},
     "evaluation/report/training_curves.py": {"tensorboard"},
     "images.py": {"pillow_heif", "cv2"},
