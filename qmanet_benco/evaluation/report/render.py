@@ -1,4 +1,4 @@
-"""Tables and whole reports as text: Markdown, LaTeX and HTML by the templates beside this file, CSV cell by cell."""
+"""Writes tables and whole reports: Markdown, LaTeX and HTML by the templates beside this file, CSV cell by cell."""
 
 from __future__ import annotations
 
@@ -129,14 +129,14 @@ def tex(text: str) -> str:
 
 
 def tex_notes(table: Table, group: Group) -> list[str]:
-    """Footnotes of the rows that stand in a group, and what is to be said of the whole table, in LaTeX."""
+    """List the footnotes of the rows that stand in a group, and what is to be said of the whole table, in LaTeX."""
     used = {note for row in group.rows() for note in row.footnotes}
     numbered = [rf"$^{{{number}}}$ {tex(note)}" for number, note in enumerate(table.footnotes, 1) if note in used]
     return [f"{note}." for note in [*numbered, *(tex(note[:1].upper() + note[1:]) for note in table.notes)]]
 
 
 def spans(group: Group, start: int) -> list[tuple[str, int, int]]:
-    """Title, first and last column of each panel, where the first begins in column ``start``."""
+    """List title, first and last column of each panel, where the first begins in column ``start``."""
     places = []
     for panel in group.panels:
         places.append((panel.title, start, start + len(panel.columns) - 1))
