@@ -111,7 +111,7 @@ def test_demonstration_model_beats_the_floor_on_forgeries_from_photos_that_it_ne
     from qmanet_benco.apps.predict import predict
     from qmanet_benco.data.forge.demo import all_tampered_f1, make_demo
 
-    made = make_demo(tmp_path / "demo", train_count=1, test_count=40, size=256, seed=99)
+    made = make_demo(tmp_path / "demo", train_count=1, test_count=20, size=256, seed=99)
     model, scores = load_model("demo"), []
     for photo in sorted((made.test / "Tp").iterdir()):
         with Image.open(made.test / "Gt" / f"{photo.stem}.png") as image:
