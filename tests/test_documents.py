@@ -73,7 +73,7 @@ SHELL = [block for block in ALL if block.language == "bash"]
 
 @pytest.fixture(scope="module")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of the pages' commands; `qmanet` is this checkout's."""
+    """The environment of the pages' commands; `qmanet` and `python` are this checkout's."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", path)
@@ -86,7 +86,7 @@ def run_here(block: Block, folder: Path, surroundings: dict[str, str]) -> None:
     """Run a block of bash or Python in a folder."""
     commands = {
         "bash": ["bash", "-euo", "pipefail", "-c", block.code],
-        "python": [sys.executable, "-W", "ignore", "-c", block.code],
+        "python": ["python", "-c", block.code],
     }
     ended = subprocess.run(
         commands[block.language], cwd=folder, env=surroundings, capture_output=True, text=True, check=False
