@@ -17,6 +17,7 @@ from torch import nn
 
 from qmanet_benco.benco.corrections import cpu as compat
 from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.corrections.utilities import argument_texts
 from qmanet_benco.benco.launch import doctor
 from qmanet_benco.benco.seam import checkpoints, flags
 from qmanet_benco.benco.seam.checkpoints import newest_checkpoint, save_atomically
@@ -239,7 +240,7 @@ _Documented.__init__.__annotations__.update(width=int, flat=bool, plain=str)
 
 
 def test_flags_are_explained_by_the_docstring() -> None:
-    assert flags.argument_texts(_Documented) == {"width": "channels of a layer", "flat": "no hills"}
+    assert argument_texts(_Documented) == {"width": "channels of a layer", "flat": "no hills"}
 
 
 def test_a_bool_flag_reads_false_as_false() -> None:

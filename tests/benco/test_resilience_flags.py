@@ -95,7 +95,7 @@ def test_without_augmentation_a_sample_is_what_a_test_gives(tmp_path: Path) -> N
     import albumentations
     from IMDLBenCo.datasets import ManiDataset
 
-    from qmanet_benco.benco.resume.training_samples import leave_unaugmented
+    from qmanet_benco.benco.launch.own_flags import leave_unaugmented
     from qmanet_benco.benco.seam.patches import Patches
 
     folder = str(make_set(tmp_path, 1))

@@ -6,12 +6,14 @@ import math
 import sys
 from typing import Any, NoReturn
 
-from qmanet_benco.benco.corrections.row import Correction, Request
+from qmanet_benco.benco.corrections.row import Request, Rows, around
 from qmanet_benco.benco.seam.flags import model_name
 from qmanet_benco.benco.seam.patches import Patches, Stock
 
 _COMPLEXITY = "training_scripts/test_complexity.py"
+_SCRIPTS = ("test_complexity",)
 ATTENTION = "aten::scaled_dot_product_attention"
+ROWS = Rows()
 
 
 def attention_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
@@ -31,6 +33,13 @@ def attention_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
     return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
+@ROWS.add(
+    "complexity-post-function",
+    f"{_COMPLEXITY}:113",
+    "dataset_test = DummyDataset",
+    "a model with a post function is not measured at all",
+    _SCRIPTS,
+)
 def measure_with_post_function(patches: Patches, _: Request) -> None:
     """Send the script into the only branch that measures, and give that branch's data set the post function."""
     from IMDLBenCo.datasets import DummyDataset
@@ -51,54 +60,32 @@ def measure_with_post_function(patches: Patches, _: Request) -> None:
     patches.wrap(DummyDataset, "__init__", init)
 
 
-def count_attention(patches: Patches, _: Request) -> None:
-    """Give every analysis of the script the rule for attention."""
-    import fvcore.nn
-
-    def analysis(stock: Stock, *args: Any, **kwargs: Any) -> Any:
-        return stock(*args, **kwargs).set_op_handle(ATTENTION, attention_multiply_adds)
-
-    patches.wrap(fvcore.nn, "FlopCountAnalysis", analysis)
-
-
-def report_both_conventions(patches: Patches, _: Request) -> None:
-    """Append the totals in both conventions to the script's table."""
-    import fvcore.nn
-
-    def table(stock: Stock, analysis: Any, *args: Any, **kwargs: Any) -> str:
-        images = len(analysis._inputs[0])
-        total = analysis.total() / images / 1e9
-        return (
-            f"{stock(analysis, *args, **kwargs)}\n"
-            f"per image: {total:.3f} G multiply-adds (multiply-add = 1), {2 * total:.3f} GFLOPs (multiply-add = 2)"
-        )
-
-    patches.wrap(fvcore.nn, "flop_count_table", table)
-
-
-ROWS = (
-    Correction(
-        "complexity-post-function",
-        f"{_COMPLEXITY}:113",
-        "dataset_test = DummyDataset",
-        "a model with a post function is not measured at all",
-        measure_with_post_function,
-        ("test_complexity",),
-    ),
-    Correction(
-        "complexity-attention",
-        f"{_COMPLEXITY}:158",
-        "FlopCountAnalysis",
-        "fvcore does not count scaled_dot_product_attention",
-        count_attention,
-        ("test_complexity",),
-    ),
-    Correction(
-        "complexity-conventions",
-        f"{_COMPLEXITY}:160",
-        "flop_count_table",
-        "the table calls multiply-adds FLOPs; both are printed after it",
-        report_both_conventions,
-        ("test_complexity",),
-    ),
+@ROWS.add(
+    "complexity-attention",
+    f"{_COMPLEXITY}:158",
+    "FlopCountAnalysis",
+    "fvcore does not count scaled_dot_product_attention",
+    _SCRIPTS,
 )
+@around("fvcore.nn.FlopCountAnalysis")
+def count_attention(stock: Stock, *args: Any, **kwargs: Any) -> Any:
+    """Give every analysis of the script the rule for attention."""
+    return stock(*args, **kwargs).set_op_handle(ATTENTION, attention_multiply_adds)
+
+
+@ROWS.add(
+    "complexity-conventions",
+    f"{_COMPLEXITY}:160",
+    "flop_count_table",
+    "the table calls multiply-adds FLOPs; both are printed after it",
+    _SCRIPTS,
+)
+@around("fvcore.nn.flop_count_table")
+def report_both_conventions(stock: Stock, analysis: Any, *args: Any, **kwargs: Any) -> str:
+    """Append the totals in both conventions to the script's table."""
+    images = len(analysis._inputs[0])
+    total = analysis.total() / images / 1e9
+    return (
+        f"{stock(analysis, *args, **kwargs)}\n"
+        f"per image: {total:.3f} G multiply-adds (multiply-add = 1), {2 * total:.3f} GFLOPs (multiply-add = 2)"
+    )

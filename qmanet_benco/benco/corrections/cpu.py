@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qmanet_benco.benco.corrections.row import Correction, Request
+from qmanet_benco.benco.corrections.row import Request, Rows, around
 from qmanet_benco.benco.seam.patches import Overlay, Patches, Stock
 
 CUDA_MODULES = (
@@ -44,21 +44,43 @@ def _on_cpu(factory: Callable[..., Any]) -> Callable[..., Any]:
     return create
 
 
-def _gloo(patches: Patches, _: Request) -> None:
-    def init_process_group(stock: Stock, backend: str | None = None, *args: Any, **kwargs: Any) -> None:
-        stock("gloo" if backend == "nccl" else backend, *args, **kwargs)
-
-    patches.wrap(torch.distributed, "init_process_group", init_process_group)
+_SCRIPTS = "training_scripts"
+ROWS = Rows()
 
 
-def _replicas_on_cpu(patches: Patches, _: Request) -> None:
-    def init(stock: Stock, self: Any, module: nn.Module, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
-        del device_ids
-        stock(self, module, None, *args, **kwargs)
-
-    patches.wrap(nn.parallel.DistributedDataParallel, "__init__", init)
+@ROWS.add("gloo", f"{_SCRIPTS}/utils/misc.py:260", "'nccl'", "gloo instead of nccl")
+@around("torch.distributed.init_process_group")
+def _gloo(stock: Stock, backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+    stock("gloo" if backend == "nccl" else backend, *args, **kwargs)
 
 
+@ROWS.add("set-device", f"{_SCRIPTS}/utils/misc.py:259", r"cuda\.set_device", "nothing to choose")
+@around("torch.cuda.set_device")
+def _no_set_device(_stock: Stock, *_: Any, **__: Any) -> None:
+    pass
+
+
+@ROWS.add("synchronize", f"{_SCRIPTS}/trainer/trainer.py:81", r"cuda\.synchronize", "nothing to wait for")
+@around("torch.cuda.synchronize")
+def _no_synchronize(_stock: Stock, *_: Any, **__: Any) -> None:
+    pass
+
+
+@ROWS.add("replicas", f"{_SCRIPTS}/train.py:390", "device_ids", "DistributedDataParallel without devices")
+@around("torch.nn.parallel.DistributedDataParallel.__init__")
+def _replicas_on_cpu(
+    stock: Stock, self: Any, module: nn.Module, device_ids: Any = None, *args: Any, **kwargs: Any
+) -> None:
+    del device_ids
+    stock(self, module, None, *args, **kwargs)
+
+
+@ROWS.add(
+    "batchnorm",
+    f"{_SCRIPTS}/train.py:371",
+    "convert_sync_batchnorm",
+    "BatchNorm stays local to a process: the synchronized one exists on CUDA only",
+)
 def _local_batchnorm(patches: Patches, _: Request) -> None:
     def convert(cls: type, module: nn.Module, process_group: Any = None) -> nn.Module:
         del cls, process_group
@@ -67,13 +89,15 @@ def _local_batchnorm(patches: Patches, _: Request) -> None:
     patches.set(nn.SyncBatchNorm, "convert_sync_batchnorm", classmethod(convert))
 
 
+@ROWS.add("factories", f"{_SCRIPTS}/utils/misc.py:59", "device='cuda'", "metrics are reduced on the CPU")
 def _factories_on_cpu(patches: Patches, _: Request) -> None:
     torch_on_cpu = Overlay(torch, tensor=_on_cpu(torch.tensor), zeros=_on_cpu(torch.zeros))
     for name in CUDA_MODULES:
         patches.set(importlib.import_module(name), "torch", torch_on_cpu)
 
 
-def stay_on_cpu(patches: Patches, _: Request | None = None) -> None:
+@ROWS.add("cuda-method", f"{_SCRIPTS}/utils/misc.py:353", r"\.cuda\(\)", ".cuda() leaves tensors and models")
+def stay_on_cpu(patches: Patches, _: Request) -> None:
     """Let ``.cuda()`` leave tensors and models where they are."""
 
     def cuda(self: Any, *_: Any, **__: Any) -> Any:
@@ -83,75 +107,22 @@ def stay_on_cpu(patches: Patches, _: Request | None = None) -> None:
     patches.set(nn.Module, "cuda", cuda)
 
 
-def _load_on_cpu(patches: Patches, _: Request) -> None:
-    def load(stock: Stock, f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return stock(f, "cpu" if map_location is None else map_location, *args, **kwargs)
+@ROWS.add(
+    "map-location",
+    "model_zoo/trufor/trufor.py:28",
+    r"torch\.load",
+    "weights that were saved on CUDA load on the CPU",
+)
+@around("torch.load")
+def _load_on_cpu(stock: Stock, f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
+    return stock(f, "cpu" if map_location is None else map_location, *args, **kwargs)
 
-    patches.wrap(torch, "load", load)
 
-
+@ROWS.add("warnings", f"{_SCRIPTS}/utils/misc.py:273", "GradScaler", "what is only switched off is not warned about")
 def _quiet(patches: Patches, _: Request) -> None:
     patches.enter_context(warnings.catch_warnings())
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=message)
-
-
-_SCRIPTS = "training_scripts"
-ROWS = (
-    Correction("gloo", f"{_SCRIPTS}/utils/misc.py:260", "'nccl'", "gloo instead of nccl", _gloo),
-    Correction(
-        "set-device",
-        f"{_SCRIPTS}/utils/misc.py:259",
-        r"cuda\.set_device",
-        "nothing to choose",
-        lambda patches, _: patches.set(torch.cuda, "set_device", lambda *_, **__: None),
-    ),
-    Correction(
-        "synchronize",
-        f"{_SCRIPTS}/trainer/trainer.py:81",
-        r"cuda\.synchronize",
-        "nothing to wait for",
-        lambda patches, _: patches.set(torch.cuda, "synchronize", lambda *_, **__: None),
-    ),
-    Correction(
-        "replicas",
-        f"{_SCRIPTS}/train.py:390",
-        "device_ids",
-        "DistributedDataParallel without devices",
-        _replicas_on_cpu,
-    ),
-    Correction(
-        "batchnorm",
-        f"{_SCRIPTS}/train.py:371",
-        "convert_sync_batchnorm",
-        "BatchNorm stays local to a process: the synchronized one exists on CUDA only",
-        _local_batchnorm,
-    ),
-    Correction(
-        "factories",
-        f"{_SCRIPTS}/utils/misc.py:59",
-        "device='cuda'",
-        "metrics are reduced on the CPU",
-        _factories_on_cpu,
-    ),
-    Correction(
-        "cuda-method", f"{_SCRIPTS}/utils/misc.py:353", r"\.cuda\(\)", ".cuda() leaves tensors and models", stay_on_cpu
-    ),
-    Correction(
-        "map-location",
-        "model_zoo/trufor/trufor.py:28",
-        r"torch\.load",
-        "weights that were saved on CUDA load on the CPU",
-        _load_on_cpu,
-    ),
-    Correction(
-        "warnings",
-        f"{_SCRIPTS}/utils/misc.py:273",
-        "GradScaler",
-        "what is only switched off is not warned about",
-        _quiet,
-    ),
-)
 
 
 @contextmanager

@@ -8,61 +8,89 @@ from typing import Any
 
 import numpy as np
 
-from qmanet_benco.benco.corrections.row import INPUT_CHECKS, TESTS, Correction, Request, nothing
-from qmanet_benco.benco.resume import training_samples
+from qmanet_benco.benco.corrections.row import INPUT_CHECKS, TESTS, Request, Rows, around, nothing
+from qmanet_benco.benco.resume import random_states
 from qmanet_benco.benco.seam import jpeg_coefficients, lists, pairs
 from qmanet_benco.benco.seam.patches import Patches, Stock
 
 JPEG_COEFFICIENTS = "jpegio"
 
 
-def pair_by_name(patches: Patches, _: Request) -> None:
-    from IMDLBenCo.datasets import ManiDataset
+_ALL = ("train", *TESTS)
+ROWS = Rows()
 
-    def pairs_of_folder(self: Any, path: str) -> tuple[list[str], list[str]]:
-        self.entry_path = path
-        paired = pairs.pair_folder(Path(path), "data set")
-        return [pair.image for pair in paired], [pair.mask for pair in paired]
+ROWS.add(
+    INPUT_CHECKS,
+    "datasets/abstract_dataset.py:45",
+    "assert tp_shape == gt_shape",
+    "wrong paths, stray files, shifted pairs, grey masks and damaged checkpoints are refused before the run",
+)(nothing)
 
-    patches.set(ManiDataset, "_init_dataset_path", pairs_of_folder)
+
+@ROWS.add(
+    "paired-names",
+    "datasets/iml_datasets.py:23",
+    r"gt_list\.sort\(\)",
+    "images and masks are paired by sorted position, whatever their names say: 10.jpg with the mask of 1.jpg",
+    _ALL,
+)
+@around("IMDLBenCo.datasets.ManiDataset._init_dataset_path")
+def pair_by_name(_stock: Stock, self: Any, path: str) -> tuple[list[str], list[str]]:
+    self.entry_path = path
+    paired = pairs.pair_folder(Path(path), "data set")
+    return [pair.image for pair in paired], [pair.mask for pair in paired]
 
 
-def read_every_mode(patches: Patches, _: Request) -> None:
+@ROWS.add(
+    "every-mode",
+    "datasets/utils.py:29",
+    r"img\.convert\('RGB'\)",
+    "16-bit grey becomes white, transparency uncovers what is hidden, a mask in the alpha channel is all white",
+    _ALL,
+)
+@around("IMDLBenCo.datasets.abstract_dataset.AbstractDataset._get_image")
+def read_every_mode(stock: Stock, self: Any, index: int) -> Any:
     from IMDLBenCo.datasets import utils
-    from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
 
-    def _get_image(stock: Stock, self: Any, index: int) -> Any:
-        if self.img_loader is not utils.pil_loader:
-            return stock(self, index)
-        pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
-        image = pairs.read_photo(pair.image)
-        negative = pair.mask == pairs.NEGATIVE
-        mask = np.zeros(image.shape) if negative else pairs.read_mask(pair.mask)
-        sizes = [(each.shape[1], each.shape[0]) for each in (image, mask)]
-        if sizes[0] != sizes[1]:
-            raise pairs.different_sizes(pair, *sizes)
-        return image, mask, int(not negative), *sizes, *pair
-
-    patches.wrap(AbstractDataset, "_get_image", _get_image)
+    if self.img_loader is not utils.pil_loader:
+        return stock(self, index)
+    pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
+    image = pairs.read_photo(pair.image)
+    negative = pair.mask == pairs.NEGATIVE
+    mask = np.zeros(image.shape) if negative else pairs.read_mask(pair.mask)
+    sizes = [(each.shape[1], each.shape[0]) for each in (image, mask)]
+    if sizes[0] != sizes[1]:
+        raise pairs.different_sizes(pair, *sizes)
+    return image, mask, int(not negative), *sizes, *pair
 
 
-def name_bad_files(patches: Patches, _: Request) -> None:
-    from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
+@ROWS.add(
+    "named-files",
+    "datasets/utils.py:28",
+    r"Image\.open",
+    "an unreadable image, unequal sizes or a grey mask are reported with their file names while loading",
+    _ALL,
+)
+@around("IMDLBenCo.datasets.abstract_dataset.AbstractDataset._get_image")
+def name_bad_files(stock: Stock, self: Any, index: int) -> Any:
+    pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
+    try:
+        sample = stock(self, index)
+    except (AssertionError, OSError, ValueError, SyntaxError) as error:
+        pairs.check_pairs([pair], "data set")  # says which of the two, and why
+        raise pairs.unreadable(pair.image, error) from error
+    if pair.mask != pairs.NEGATIVE:
+        pairs.check_mask(sample[1], pair.mask)
+    return sample
 
-    def _get_image(stock: Stock, self: Any, index: int) -> Any:
-        pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
-        try:
-            sample = stock(self, index)
-        except (AssertionError, OSError, ValueError, SyntaxError) as error:
-            pairs.check_pairs([pair], "data set")  # says which of the two, and why
-            raise pairs.unreadable(pair.image, error) from error
-        if pair.mask != pairs.NEGATIVE:
-            pairs.check_mask(sample[1], pair.mask)
-        return sample
 
-    patches.wrap(AbstractDataset, "_get_image", _get_image)
-
-
+@ROWS.add(
+    "list-errors",
+    "training_scripts/train.py:238",
+    "except:",
+    'a bare except hides what is wrong with a JSON list ("is not registered in DATASETS")',
+    _ALL,
+)
 def explain_lists(patches: Patches, _: Request) -> None:
     from IMDLBenCo.datasets import BalancedDataset, JsonDataset
 
@@ -81,6 +109,13 @@ def explain_lists(patches: Patches, _: Request) -> None:
     patches.wrap(BalancedDataset, "__init__", init)
 
 
+@ROWS.add(
+    JPEG_COEFFICIENTS,
+    "datasets/utils.py:11",
+    "import jpegio as jio",
+    "CAT-Net needs jpegio, which nothing declares and which has no wheel; jpeglib reads the same coefficients",
+    _ALL,
+)
 def read_coefficients(patches: Patches, _: Request) -> None:
     """CAT-Net's post function with jpeglib where jpegio is not installed."""
     if find_spec("jpegio") is not None:
@@ -90,60 +125,29 @@ def read_coefficients(patches: Patches, _: Request) -> None:
     patches.set(utils, "import_jpegio", lambda: jpeg_coefficients)
 
 
-ROWS = (
-    Correction(
-        INPUT_CHECKS,
-        "datasets/abstract_dataset.py:45",
-        "assert tp_shape == gt_shape",
-        "wrong paths, stray files, shifted pairs, grey masks and damaged checkpoints are refused before the run",
-        nothing,
-    ),
-    Correction(
-        "paired-names",
-        "datasets/iml_datasets.py:23",
-        r"gt_list\.sort\(\)",
-        "images and masks are paired by sorted position, whatever their names say: 10.jpg with the mask of 1.jpg",
-        pair_by_name,
-        ("train", *TESTS),
-    ),
-    Correction(
-        "every-mode",
-        "datasets/utils.py:29",
-        r"img\.convert\('RGB'\)",
-        "16-bit grey becomes white, transparency uncovers what is hidden, a mask in the alpha channel is all white",
-        read_every_mode,
-        ("train", *TESTS),
-    ),
-    Correction(
-        "named-files",
-        "datasets/utils.py:28",
-        r"Image\.open",
-        "an unreadable image, unequal sizes or a grey mask are reported with their file names while loading",
-        name_bad_files,
-        ("train", *TESTS),
-    ),
-    Correction(
-        "list-errors",
-        "training_scripts/train.py:238",
-        "except:",
-        'a bare except hides what is wrong with a JSON list ("is not registered in DATASETS")',
-        explain_lists,
-        ("train", *TESTS),
-    ),
-    Correction(
-        JPEG_COEFFICIENTS,
-        "datasets/utils.py:11",
-        "import jpegio as jio",
-        "CAT-Net needs jpegio, which nothing declares and which has no wheel; jpeglib reads the same coefficients",
-        read_coefficients,
-        ("train", *TESTS),
-    ),
-    Correction(
-        "seeded-samples",
-        "datasets/abstract_dataset.py:97",
-        r"self\.common_transforms\(image",
-        "augmentations depend on the number of loader workers",
-        lambda patches, _: training_samples.seed_samples(patches),
-        ("train",),
-    ),
+@ROWS.add(
+    "seeded-samples",
+    "datasets/abstract_dataset.py:97",
+    r"self\.common_transforms\(image",
+    "augmentations depend on the number of loader workers",
+    ("train",),
 )
+def seed_samples(patches: Patches, _: Request) -> None:
+    """Seed python, numpy and torch for each sample of a data set that knows its ``qmanet_position``.
+
+    So a sample depends on seed, epoch and index only: not on the number of loader workers or processes. A balanced list
+    draws its images with the same seed; within it the sets have no position of their own.
+    """
+    from IMDLBenCo.datasets import BalancedDataset
+    from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
+
+    for owner in (AbstractDataset, BalancedDataset):
+        patches.wrap(owner, "__getitem__", _seeded)
+
+
+def _seeded(stock: Stock, dataset: Any, index: int) -> Any:
+    position = getattr(dataset, "qmanet_position", None)
+    if position is None:
+        return stock(dataset, index)
+    with random_states.seeded(*position, index):
+        return stock(dataset, index)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qmanet_benco.benco.corrections.row import Correction, Request
+from qmanet_benco.benco.corrections.row import Request, Rows, around
 from qmanet_benco.benco.seam.patches import Overlay, Patches, Stock
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.files import read_checkpoint, state_dict_of
@@ -23,17 +23,19 @@ from qmanet_benco.model.weights.pretrained import find_weights
 
 ZOO = "IMDLBenCo.model_zoo"
 RANDOM = "random"
+ROWS = Rows()
 
 
 class NothingToLoad(dict[str, Any]):
     """In place of weights that are not wanted: loading them changes nothing."""
 
 
-def class_of(module: str, name: str) -> Any:
-    """Find a class of the framework's zoo."""
-    return getattr(importlib.import_module(f"{ZOO}.{module}"), name)
-
-
+@ROWS.add(
+    "mvss-download",
+    "model_zoo/mvss_net/mvssnet.py:223",
+    r"model_zoo\.load_url",
+    "MVSS-Net fetches ImageNet weights at every construction; only training needs them",
+)
 def fetch_resnet_for_training(patches: Patches, request: Request) -> None:
     """Fetch MVSS-Net's weights only to train, and not with ``--pretrained_base false``, which the stock ignores."""
     module: Any = importlib.import_module(f"{ZOO}.mvss_net.mvssnet")
@@ -61,6 +63,12 @@ def fetch_resnet_for_training(patches: Patches, request: Request) -> None:
     _accept_nothing(patches)
 
 
+@ROWS.add(
+    "mesorch-download",
+    "model_zoo/mesorch/mesorch.py:23",
+    r"timm\.create_model",
+    "Mesorch fetches ImageNet weights at every construction with --conv_pretrain; only training needs them",
+)
 def fetch_convnext_for_training(patches: Patches, request: Request) -> None:
     module: Any = importlib.import_module(f"{ZOO}.mesorch.mesorch")
     stock = module.timm.create_model
@@ -79,16 +87,25 @@ def fetch_convnext_for_training(patches: Patches, request: Request) -> None:
     patches.set(module, "timm", Overlay(module.timm, create_model=create_model))
 
 
-def size_of_mesorch(patches: Patches, _: Request) -> None:
+@ROWS.add(
+    "mesorch-size",
+    "model_zoo/mesorch/mesorch.py:506",
+    r"nn\.Upsample\(size=\(512, 512\)",
+    "Mesorch's output is 512 x 512 whatever its input; it gets the input's size, at 512 nothing changes",
+)
+@around(f"{ZOO}.mesorch.mesorch.Mesorch.__init__")
+def size_of_mesorch(stock: Stock, self: Any, *args: Any, **kwargs: Any) -> None:
     """Mesorch's output gets the size of its input, which is 512 in the authors' experiments."""
-
-    def forward(stock: Stock, self: Any, *args: Any, **kwargs: Any) -> Any:
-        resize_as_input(self, args, kwargs)
-        return stock(self, *args, **kwargs)
-
-    patches.wrap(class_of("mesorch.mesorch", "Mesorch"), "forward", forward)
+    stock(self, *args, **kwargs)
+    self.register_forward_pre_hook(_resize_as_input, with_kwargs=True)
 
 
+@ROWS.add(
+    "mesorch-weights",
+    "model_zoo/mesorch/mesorch.py:323",
+    r"self\.load_state_dict\(torch\.load\(pretrain_path\)",
+    "Mesorch ignores a SegFormer file in another naming than the authors', e.g. mmsegmentation's, without a word",
+)
 def encoder_of_mesorch(patches: Patches, _: Request) -> None:
     """Mesorch's SegFormer encoder by path or by name, whatever the naming of its tensors; ``random`` for none.
 
@@ -99,12 +116,24 @@ def encoder_of_mesorch(patches: Patches, _: Request) -> None:
     _accept_nothing(patches)
 
 
+@ROWS.add(
+    "mscdi-weights",
+    "model_zoo/mscdi_net/glca_segformer.py:626",
+    r"self\.load_state_dict\(torch\.load\(pretrain_path\), strict=False\)",
+    "MSCDI-Net does as well, and wants the file also where a checkpoint follows",
+)
 def encoder_of_mscdi(patches: Patches, _: Request) -> None:
     """MSCDI-Net's, likewise; its constructor wants to know what a call that is not strict has left out."""
     module: Any = importlib.import_module(f"{ZOO}.mscdi_net.glca_segformer")
     patches.set(module, "torch", Overlay(torch, load=lambda source, *_, **__: dict(_read_encoder(source))))
 
 
+@ROWS.add(
+    "trufor-weights",
+    "model_zoo/trufor/trufor.py:28",
+    r"torch\.load\(np_pretrain_weights\)",
+    "TruFor's constructor refuses the published NoisePrint++ file, and wants files also where a checkpoint follows",
+)
 def weights_of_trufor(patches: Patches, _: Request) -> None:
     """TruFor's files as published, by path or by name; ``random`` for none."""
     module: Any = importlib.import_module(f"{ZOO}.trufor.trufor")
@@ -112,8 +141,8 @@ def weights_of_trufor(patches: Patches, _: Request) -> None:
     _accept_nothing(patches)
 
 
-def resize_as_input(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Set Mesorch's output to the size of the image that it is called with; a forward pre-hook."""
+def _resize_as_input(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Set Mesorch's output to the size of the image that it is called with."""
     image = args[0] if args else kwargs["image"]
     model.resize.size = tuple(int(side) for side in image.shape[-2:])
 
@@ -144,49 +173,3 @@ def _accept_nothing(patches: Patches) -> None:
         return None if isinstance(state_dict, NothingToLoad) else stock(self, state_dict, *args, **kwargs)
 
     patches.wrap(nn.Module, "load_state_dict", load_state_dict)
-
-
-ROWS = (
-    Correction(
-        "mvss-download",
-        "model_zoo/mvss_net/mvssnet.py:223",
-        r"model_zoo\.load_url",
-        "MVSS-Net fetches ImageNet weights at every construction; only training needs them",
-        fetch_resnet_for_training,
-    ),
-    Correction(
-        "mesorch-download",
-        "model_zoo/mesorch/mesorch.py:23",
-        r"timm\.create_model",
-        "Mesorch fetches ImageNet weights at every construction with --conv_pretrain; only training needs them",
-        fetch_convnext_for_training,
-    ),
-    Correction(
-        "mesorch-size",
-        "model_zoo/mesorch/mesorch.py:506",
-        r"nn\.Upsample\(size=\(512, 512\)",
-        "Mesorch's output is 512 x 512 whatever its input; it gets the input's size, at 512 nothing changes",
-        size_of_mesorch,
-    ),
-    Correction(
-        "mesorch-weights",
-        "model_zoo/mesorch/mesorch.py:323",
-        r"self\.load_state_dict\(torch\.load\(pretrain_path\)",
-        "Mesorch ignores a SegFormer file in another naming than the authors', e.g. mmsegmentation's, without a word",
-        encoder_of_mesorch,
-    ),
-    Correction(
-        "mscdi-weights",
-        "model_zoo/mscdi_net/glca_segformer.py:626",
-        r"self\.load_state_dict\(torch\.load\(pretrain_path\), strict=False\)",
-        "MSCDI-Net does as well, and wants the file also where a checkpoint follows",
-        encoder_of_mscdi,
-    ),
-    Correction(
-        "trufor-weights",
-        "model_zoo/trufor/trufor.py:28",
-        r"torch\.load\(np_pretrain_weights\)",
-        "TruFor's constructor refuses the published NoisePrint++ file, and wants files also where a checkpoint follows",
-        weights_of_trufor,
-    ),
-)

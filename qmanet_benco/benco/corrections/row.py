@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
+from pkgutil import resolve_name
+from typing import Any
 
 from qmanet_benco.benco.resume.training import Training
 from qmanet_benco.benco.seam.flags import SCRIPTS
@@ -27,6 +30,9 @@ class Request:
     """What happens in a training between the script's calls."""
 
 
+Patch = Callable[[Patches, Request], None]
+
+
 @dataclass(frozen=True)
 class Correction:
     """One defect and its patch."""
@@ -37,8 +43,42 @@ class Correction:
     pattern: str
     """Regular expression that the stock line matches as long as the defect is there."""
     why: str
-    apply: Callable[[Patches, Request], None]
-    scripts: tuple[str, ...] = SCRIPTS
+    scripts: tuple[str, ...]
+    apply: Patch
+
+
+class Rows(list[Correction]):
+    """The corrections of one part of the framework, in the order in which they are applied."""
+
+    def add(
+        self, name: str, stock: str, pattern: str, why: str, scripts: tuple[str, ...] = SCRIPTS
+    ) -> Callable[[Patch], Patch]:
+        """Make the decorator that adds a row with the patch below it; the arguments are a :class:`Correction`'s."""
+
+        def with_patch(apply: Patch) -> Patch:
+            self.append(Correction(name, stock, pattern, why, scripts, apply))
+            return apply
+
+        return with_patch
+
+
+def around(target: str) -> Callable[[Callable[..., Any]], Patch]:
+    """Make the decorator that turns a function into the patch that calls it in place of another one.
+
+    Args:
+        target: dotted name of what it stands for, which is imported where the patch is applied. The function gets that
+            first, and then the arguments of the call.
+    """
+    owner, _, name = target.rpartition(".")
+
+    def as_patch(stand_in: Callable[..., Any]) -> Patch:
+        @wraps(stand_in)
+        def apply(patches: Patches, _: Request) -> None:
+            patches.wrap(resolve_name(owner), name, stand_in)
+
+        return apply
+
+    return as_patch
 
 
 def nothing(_: Patches, __: Request) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import random
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS, Correction, Request
+from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS, Request, Rows, around
 from qmanet_benco.benco.resume import steps
 from qmanet_benco.benco.resume.training import observe
 from qmanet_benco.benco.seam import flags
@@ -17,111 +20,133 @@ from qmanet_benco.benco.seam.checkpoints import safe_globals, save_atomically
 from qmanet_benco.benco.seam.patches import Patches, Stock
 
 MISC = "training_scripts/utils/misc.py"
+_HERE = "IMDLBenCo.training_scripts.utils.misc"
+_ENTRY = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:[^\S\n]*(.*(?:\n\s+.*)*)", re.MULTILINE)
+ROWS = Rows()
 
 
-def keep_cudnn(patches: Patches, _: Request) -> None:
+@ROWS.add(
+    "cudnn-enabled",
+    f"{MISC}:380",
+    r"cudnn\.enabled = False",
+    "seeding switches cuDNN off: slow convolutions; deterministic stays on",
+    ("train", "test_robust", "test_complexity"),
+)
+@around(f"{_HERE}.seed_torch")
+def keep_cudnn(stock: Stock, seed: int) -> None:
+    stock(seed)
+    torch.backends.cudnn.enabled = True
+
+
+@ROWS.add(
+    "seeded-random",
+    f"{MISC}:372",
+    r"# random\.seed",
+    "albumentations draws from Python's random, which is not seeded: equal seeds differ with --num_workers 0",
+    ("train", "test_robust"),
+)
+@around(f"{_HERE}.seed_torch")
+def seed_random(stock: Stock, seed: int) -> None:
+    stock(seed)
+    random.seed(seed)
+
+
+@ROWS.add(
+    "resume",
+    f"{MISC}:339",
+    r"torch\.load\(args\.resume",
+    "a checkpoint holds an argparse.Namespace, which torch 2.6 and later refuse to load",
+)
+def allow_own_flags(patches: Patches, _: Request) -> None:
+    patches.enter_context(safe_globals())
+
+
+@ROWS.add(
+    "atomic-checkpoints",
+    f"{MISC}:231",
+    r"torch\.save",
+    "a kill or a full disk during a write leaves a truncated checkpoint",
+    ("train",),
+)
+@around(f"{_HERE}.save_on_master")
+def save_whole(_stock: Stock, content: Any, path: str | Path) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
-    def seed_torch(stock: Stock, seed: int) -> None:
-        stock(seed)
-        torch.backends.cudnn.enabled = True
-
-    patches.wrap(misc, "seed_torch", seed_torch)
+    if misc.is_main_process():
+        save_atomically(content, path)
 
 
-def seed_random(patches: Patches, _: Request) -> None:
-    from IMDLBenCo.training_scripts.utils import misc
-
-    def seed_torch(stock: Stock, seed: int) -> None:
-        stock(seed)
-        random.seed(seed)
-
-    patches.wrap(misc, "seed_torch", seed_torch)
-
-
-def save_whole(patches: Patches, _: Request) -> None:
-    from IMDLBenCo.training_scripts.utils import misc
-
-    def save_on_master(content: Any, path: str | Path) -> None:
-        if misc.is_main_process():
-            save_atomically(content, path)
-
-    patches.set(misc, "save_on_master", save_on_master)
+@ROWS.add(
+    EXACT_RESUME,
+    f"{MISC}:322",
+    "'epoch': epoch",
+    "checkpoints have no random states, so that a resumed training differs; an epoch that was saved but not tested "
+    "is not tested after a restart",
+    ("train",),
+)
+def resume_exactly(patches: Patches, request: Request) -> None:
+    observe(patches, request.training)
 
 
+@ROWS.add(
+    FINITE_STEPS,
+    f"{MISC}:276",
+    r"self\._scaler\.scale\(loss\)\.backward",
+    "one image with a loss that is not finite makes every weight NaN",
+    ("train",),
+)
 def skip_bad_steps(patches: Patches, request: Request) -> None:
     request.training.guard = steps.StepGuard(request.training.options)
     steps.guard_steps(patches, request.training.guard)
 
 
-def read_bools(patches: Patches, _: Request) -> None:
-    from IMDLBenCo.training_scripts.utils import misc
+@ROWS.add("bool-flags", f"{MISC}:398", "arg_type = param.annotation", "bool flags read False as true")
+@around(f"{_HERE}.create_argparser")
+def read_bools(stock: Stock, model: Any) -> argparse.ArgumentParser:
+    """Let flags for true and false read ``False`` as false."""
+    parser: argparse.ArgumentParser = stock(model)
+    for action in parser._actions:
+        if action.type is bool or isinstance(action.default, bool):  # some zoo models annotate nothing
+            action.type = _truth
+            action.metavar = "true|false"
+    return parser
 
-    patches.wrap(misc, "create_argparser", flags.strict_bools)
+
+def _truth(text: str) -> bool:
+    """Read ``true``, ``yes``, ``1`` or their opposites."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return words[text.lower()]
 
 
-def explain_flags(patches: Patches, _: Request) -> None:
-    from IMDLBenCo.training_scripts.utils import misc
+@ROWS.add("flag-help", f"{MISC}:401", "help=", "--help shows a model's flags without a word")
+@around(f"{_HERE}.create_argparser")
+def explain_flags(stock: Stock, model: Any) -> argparse.ArgumentParser:
+    """Let the help come from the model's docstring."""
+    parser: argparse.ArgumentParser = stock(model)
+    texts = argument_texts(model)
+    parser.description = f"Flags of the model {model.__name__}"
+    for action in parser._actions:
+        default = "" if action.default is None else f" (default: {action.default!r})"
+        if action.dest != "help":
+            action.help = (texts.get(action.dest, "") + default).strip().replace("%", "%%")
+    return parser
 
-    patches.wrap(misc, "create_argparser", flags.explained)
+
+def argument_texts(model: Any) -> dict[str, str]:
+    """Read the entries ``name: text`` of ``Args:`` in the docstrings of a model's class and of its ``__init__``.
+
+    A line that is indented further continues the entry before it.
+    """
+    texts: dict[str, str] = {}
+    for owner in (model, getattr(model, "__init__", None)):
+        block = (inspect.getdoc(owner) or "").partition("Args:\n")[2].partition("\n\n")[0]
+        entries = _ENTRY.findall(textwrap.dedent(block))
+        texts |= {name: " ".join(text.split()) for name, text in entries}
+    return texts
 
 
-ROWS = (
-    Correction(
-        "cudnn-enabled",
-        f"{MISC}:380",
-        r"cudnn\.enabled = False",
-        "seeding switches cuDNN off: slow convolutions; deterministic stays on",
-        keep_cudnn,
-        ("train", "test_robust", "test_complexity"),
-    ),
-    Correction(
-        "seeded-random",
-        f"{MISC}:372",
-        r"# random\.seed",
-        "albumentations draws from Python's random, which is not seeded: equal seeds differ with --num_workers 0",
-        seed_random,
-        ("train", "test_robust"),
-    ),
-    Correction(
-        "resume",
-        f"{MISC}:339",
-        r"torch\.load\(args\.resume",
-        "a checkpoint holds an argparse.Namespace, which torch 2.6 and later refuse to load",
-        lambda patches, _: patches.enter_context(safe_globals()),
-    ),
-    Correction(
-        "atomic-checkpoints",
-        f"{MISC}:231",
-        r"torch\.save",
-        "a kill or a full disk during a write leaves a truncated checkpoint",
-        save_whole,
-        ("train",),
-    ),
-    Correction(
-        EXACT_RESUME,
-        f"{MISC}:322",
-        "'epoch': epoch",
-        "checkpoints have no random states, so that a resumed training differs; an epoch that was saved but not tested "
-        "is not tested after a restart",
-        lambda patches, request: observe(patches, request.training),
-        ("train",),
-    ),
-    Correction(
-        FINITE_STEPS,
-        f"{MISC}:276",
-        r"self\._scaler\.scale\(loss\)\.backward",
-        "one image with a loss that is not finite makes every weight NaN",
-        skip_bad_steps,
-        ("train",),
-    ),
-    Correction("bool-flags", f"{MISC}:398", "arg_type = param.annotation", "bool flags read False as true", read_bools),
-    Correction("flag-help", f"{MISC}:401", "help=", "--help shows a model's flags without a word", explain_flags),
-    Correction(
-        "flag-errors",
-        f"{MISC}:385",
-        "ArgumentParser",
-        "a wrong flag prints a page of usage",
-        lambda patches, _: patches.set(argparse.ArgumentParser, "error", flags.refuse),
-    ),
-)
+@ROWS.add("flag-errors", f"{MISC}:385", "ArgumentParser", "a wrong flag prints a page of usage")
+def refuse_in_one_line(patches: Patches, _: Request) -> None:
+    patches.set(argparse.ArgumentParser, "error", flags.refuse)

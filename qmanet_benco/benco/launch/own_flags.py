@@ -14,11 +14,10 @@ from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS
 from qmanet_benco.benco.resume.determinism import be_deterministic
 from qmanet_benco.benco.resume.holdout import hold_out
 from qmanet_benco.benco.resume.schedule import count_steps, scale_schedule
-from qmanet_benco.benco.resume.training_samples import leave_unaugmented
 from qmanet_benco.benco.seam import flags
 from qmanet_benco.benco.seam.lists import count_images
 from qmanet_benco.benco.seam.options import FLAGS, Options, written
-from qmanet_benco.benco.seam.patches import Patches
+from qmanet_benco.benco.seam.patches import Patches, Stock
 from qmanet_benco.benco.zoo import recipes
 from qmanet_benco.errors import RequestError
 
@@ -109,3 +108,16 @@ def training_arguments(
         scale_schedule(patches, own, steps)
         complete += ["--epochs", str(steps.epochs(own.max_steps))]
     return complete
+
+
+def leave_unaugmented(patches: Patches) -> None:
+    """Give the training set the empty pipeline that the test sets have."""
+    import albumentations
+    from IMDLBenCo.datasets.abstract_dataset import AbstractDataset
+
+    def init(stock: Stock, self: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("common_transforms") is not None:
+            kwargs["common_transforms"] = albumentations.Compose([])
+        stock(self, *args, **kwargs)
+
+    patches.wrap(AbstractDataset, "__init__", init)

@@ -1,4 +1,4 @@
-"""The stock scripts' flags: help that explains, errors in one line."""
+"""The stock scripts' flags: parsed as the scripts do, checked, with errors in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qmanet_benco.benco.seam.own_scripts import PARSER
-from qmanet_benco.benco.seam.patches import Stock
 from qmanet_benco.errors import RequestError, did_you_mean
 
 SCRIPTS = ("train", "test", "test_robust", "test_complexity", "test_save_images")
@@ -23,7 +22,6 @@ DEFINITIONS = "stock_flags"
 """The ``__name__`` under which a script is executed for its definitions only."""
 Parse = Callable[[Sequence[str]], tuple[argparse.Namespace, argparse.Namespace]]
 """From the flags of the script and of the model to the script's own, and the model's."""
-_ENTRY = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
 
 def execute(script: str, name: str) -> dict[str, Any]:
@@ -145,36 +143,6 @@ def set_arguments(script: str, flags: Sequence[str]) -> None:
     sys.argv[:] = [f"qmanet benco run {shlex.quote(script)}" if own else f"qmanet benco {script}", *flags]
 
 
-def explained(stock: Stock, model: Any) -> argparse.ArgumentParser:
-    """Stand in for ``misc.create_argparser``: the help comes from the model's docstring."""
-    parser = stock(model)
-    texts = argument_texts(model)
-    parser.description = f"Flags of the model {model.__name__}"
-    for action in parser._actions:
-        default = "" if action.default is None else f" (default: {action.default!r})"
-        if action.dest != "help":
-            action.help = (texts.get(action.dest, "") + default).strip().replace("%", "%%")
-    return parser
-
-
-def strict_bools(stock: Stock, model: Any) -> argparse.ArgumentParser:
-    """Stand in for ``misc.create_argparser``: flags for true and false read ``False`` as false."""
-    parser = stock(model)
-    for action in parser._actions:
-        if action.type is bool or isinstance(action.default, bool):  # some zoo models annotate nothing
-            action.type = _truth
-            action.metavar = "true|false"
-    return parser
-
-
-def argument_texts(model: Any) -> dict[str, str]:
-    """Read the entries ``name: text`` of ``Args:`` in the docstrings of a model's class and of its ``__init__``."""
-    texts: dict[str, str] = {}
-    for owner in (model, getattr(model, "__init__", None)):
-        texts |= _entries(inspect.getdoc(owner) or "")
-    return texts
-
-
 def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """Raise the message as a RequestError, in place of ``ArgumentParser.error``; with a similar flag if one exists."""
     unknown = re.fullmatch(r"unrecognized arguments: (.*)", message)
@@ -197,33 +165,3 @@ def _stock_flags() -> list[str]:
     """Read the flags that the stock script declares in its source: its parser hands on what it does not know."""
     source = Path(_path_of(shlex.split(sys.argv[0])[-1])).read_text(encoding="utf-8")
     return re.findall(r"add_argument\(\s*['\"](--\w+)", source)
-
-
-def _entries(docstring: str) -> dict[str, str]:
-    """Read the block behind ``Args:``; a line that is indented further continues the entry before it."""
-    _, heading, block = docstring.partition("Args:\n")
-    if not heading:
-        return {}
-    lines = block.splitlines()
-    margin = len(lines[0]) - len(lines[0].lstrip())
-    texts: dict[str, str] = {}
-    name = ""
-    for line in lines:
-        indent = len(line) - len(line.lstrip())
-        if not line.strip() or indent < margin:
-            break
-        entry = _ENTRY.match(line) if indent == margin else None
-        if entry:
-            name = entry.group(1)
-            texts[name] = entry.group(2)
-        elif name:
-            texts[name] += f" {line.strip()}"
-    return texts
-
-
-def _truth(text: str) -> bool:
-    """Read ``true``, ``yes``, ``1`` or their opposites."""
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in words:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return words[text.lower()]

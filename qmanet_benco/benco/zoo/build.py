@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from qmanet_benco.benco.corrections import cpu, model_zoo, table
+from qmanet_benco.benco.corrections import cpu, table
 from qmanet_benco.benco.corrections.row import Request
 from qmanet_benco.benco.resume import random_states
 from qmanet_benco.benco.seam.patches import Patches
@@ -254,9 +254,9 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def _portable(model: nn.Module) -> nn.Module:
     """Give the model a ``forward`` that also works outside of :func:`construction`."""
-    if isinstance(model, model_zoo.class_of("mesorch.mesorch", "Mesorch")):
-        model.register_forward_pre_hook(model_zoo.resize_as_input, with_kwargs=True)
-    if isinstance(model, model_zoo.class_of("cat_net.cat_net", "Cat_Net")) and not torch.cuda.is_available():
+    from IMDLBenCo.model_zoo.cat_net.cat_net import Cat_Net
+
+    if isinstance(model, Cat_Net) and not torch.cuda.is_available():
         model.forward = _on_cpu(model.forward)
     return model
 
@@ -265,7 +265,7 @@ def _on_cpu(forward: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(forward)
     def on_cpu(*args: Any, **kwargs: Any) -> Any:
         with Patches() as patches:
-            cpu.stay_on_cpu(patches)
+            cpu.stay_on_cpu(patches, Request("test"))
             return forward(*args, **kwargs)
 
     return on_cpu
