@@ -40,12 +40,13 @@ accumulation() {  # the batch of a process and the steps until the paper's effec
 }
 
 model_flags() {  # model_flags MODEL: flags of its training from qmanet_benco/benco/zoo/baselines.py and BASELINES; in RECIPE
-    local lines file=${BASELINES:-} optional=()
+    local lines here file=${BASELINES:-} optional=()
+    here=$(dirname "${BASH_SOURCE[0]}")
     if [ -z "$file" ]; then
-        file=$(dirname "${BASH_SOURCE[0]}")/baselines.yaml
+        file=$here/baselines.yaml
         optional=(--optional)
     fi
-    lines=$(python -m qmanet_benco.benco.zoo.recipes "$1" "$file" "${optional[@]}") || exit 2
+    lines=$(python "$here/recipe.py" "$1" "$file" "${optional[@]}") || exit 2
     RECIPE=()
     # shellcheck disable=SC2034  # the script that sources this file reads it
     [ -z "$lines" ] || mapfile -t RECIPE <<<"$lines"

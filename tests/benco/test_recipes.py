@@ -9,9 +9,10 @@ import torch
 
 from qmanet_benco.benco import scoring
 from qmanet_benco.benco.zoo import build as zoo
-from qmanet_benco.benco.zoo.recipes import read_flags, recipe, started_from_nothing, weights_of
+from qmanet_benco.benco.zoo.recipes import started_from_nothing, weights_of
 from qmanet_benco.errors import RequestError
 from qmanet_benco.model.weights.encoders import convert_file
+from recipe import read_flags, recipe
 
 RUNS = Path(__file__).parents[2] / "runs"
 
