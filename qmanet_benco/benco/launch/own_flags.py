@@ -15,7 +15,7 @@ from qmanet_benco.benco.resume.determinism import be_deterministic
 from qmanet_benco.benco.resume.holdout import hold_out
 from qmanet_benco.benco.resume.schedule import count_steps, scale_schedule
 from qmanet_benco.benco.seam import flags
-from qmanet_benco.benco.seam.lists import count_images
+from qmanet_benco.benco.seam.lists import read_training_set
 from qmanet_benco.benco.seam.options import FLAGS, Options, written
 from qmanet_benco.benco.seam.patches import Patches, Stock
 from qmanet_benco.benco.zoo import recipes
@@ -104,7 +104,7 @@ def training_arguments(
         leave_unaugmented(patches)
         logger.warning("--augment none: the pipeline that the script prints is not applied")
     if own.max_steps:
-        steps = count_steps(count_images(Path(args.data_path)), processes, args)
+        steps = count_steps(read_training_set(Path(args.data_path)).images(), processes, args)
         scale_schedule(patches, own, steps)
         complete += ["--epochs", str(steps.epochs(own.max_steps))]
     return complete

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from qmanet_benco.benco.seam import lists
+from qmanet_benco.benco.seam.lists import read_training_set
 from qmanet_benco.benco.seam.pairs import Pair
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_text_atomically, writing
@@ -122,33 +122,27 @@ def hold_out(args: Namespace, fraction: float, folder: Path, say: bool = False) 
     Raises:
         RequestError: the training set is wrong or too small, or the folder cannot be written to.
     """
-    path = Path(args.data_path)
-    balanced = path.is_file() and lists.is_balanced_list(path)
-    sets = (
-        lists.read_balanced_list(path, "--data_path")
-        if balanced
-        else [(str(path), lists.read_set(path, "--data_path"))]
-    )
+    sets, is_balanced = read_training_set(Path(args.data_path))
     every = [pair for _, pairs in sets for pair in pairs]
     whole = split_pairs(every, fraction, args.seed)
     held = set(whole.validation)
     trains = [[pair for pair in pairs if pair not in held] for _, pairs in sets]
     if not all(trains):
-        raise RequestError(f"--val-fraction {fraction:g} leaves a set of {path} empty", "a smaller fraction")
+        raise RequestError(f"--val-fraction {fraction:g} leaves a set of {args.data_path} empty", "a smaller fraction")
     with writing(folder):
-        train, tests = _write(folder, trains, whole, balanced, _summary(args, fraction, whole))
+        train, tests = _write(folder, trains, whole, is_balanced, _summary(args, fraction, whole))
     if say:
         logger.warning("%s", _told(whole, folder / SPLIT))
     return ["--data_path", str(train), "--test_data_path", str(tests)]
 
 
 def _write(
-    folder: Path, trains: list[list[Pair]], whole: Split, balanced: bool, summary: dict[str, object]
+    folder: Path, trains: list[list[Pair]], whole: Split, is_balanced: bool, summary: dict[str, object]
 ) -> tuple[Path, Path]:
     lists = folder / LISTS
     parts = [_json(lists / f"train-{number}.json", part) for number, part in enumerate(trains)]
     train = parts[0]
-    if balanced:
+    if is_balanced:
         train = _json(lists / "train.json", [["JsonDataset", str(part.absolute())] for part in parts])
     validation = _json(lists / "validation.json", whole.validation)
     tests = _json(lists / "sets.json", {"validation": str(validation.absolute())})

@@ -11,18 +11,7 @@ from typing import Any
 import torch
 
 from qmanet_benco.benco.seam.checkpoints import check_checkpoint, check_folder
-from qmanet_benco.benco.seam.lists import (
-    BALANCED_LIST,
-    BALANCED_SAMPLES,
-    FOLDER,
-    PAIR_LIST,
-    is_balanced_list,
-    must_exist,
-    read_balanced_list,
-    read_named_sets,
-    read_set,
-    read_test_sets,
-)
+from qmanet_benco.benco.seam.lists import read_named_sets, read_set, read_test_sets, read_training_set
 from qmanet_benco.benco.seam.padding import warn_of_cropping
 from qmanet_benco.benco.seam.pairs import Pair, check_pairs
 from qmanet_benco.errors import RequestError
@@ -61,8 +50,9 @@ def check_request(
     _check_outputs(args)
     _check_stored_weights(script, args, allow_pickle)
     if script == "train":
-        images = _check_training_data(args, warn)
-        _check_batches(args, images, world_size, warn)
+        training = read_training_set(Path(args.data_path))
+        _check_sets(args, dict(training.sets), warn)
+        _check_batches(args, training.images(), world_size, warn)
         _check_sets(args, read_test_sets(Path(args.test_data_path), "--test_data_path"), warn)
     elif script == "test":
         _check_sets(args, read_named_sets(Path(args.test_data_json), "--test_data_json"), warn)
@@ -78,19 +68,6 @@ def _check_sets(args: Namespace, sets: dict[str, list[Pair]], warn: Warn) -> Non
         check_pairs(pairs, name)
         if args.if_padding:
             warn_of_cropping(pairs, args.image_size, name, warn)
-
-
-def _check_training_data(args: Namespace, warn: Warn) -> int:
-    """Images of one epoch."""
-    path = Path(args.data_path)
-    must_exist(path, "--data_path", f"{FOLDER}, {PAIR_LIST}, or {BALANCED_LIST}")
-    if not path.is_dir() and is_balanced_list(path):
-        sets = read_balanced_list(path, "--data_path")
-        _check_sets(args, dict(sets), warn)
-        return BALANCED_SAMPLES * len(sets)
-    pairs = read_set(path, "--data_path")
-    _check_sets(args, {"--data_path": pairs}, warn)
-    return len(pairs)
 
 
 def _check_batches(args: Namespace, images: int, world_size: int, warn: Warn) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qmanet_benco.benco.seam.pairs import NEGATIVE, Pair, pair_folder
 from qmanet_benco.errors import RequestError
@@ -116,15 +116,29 @@ def read_test_sets(path: Path, origin: str) -> dict[str, list[Pair]]:
     return {"test_dataset": pair_folder(path, origin)} if path.is_dir() else read_named_sets(path, origin)
 
 
-def count_images(path: Path) -> int:
-    """Images of one epoch of a training set, whose files are not read.
+class TrainingSet(NamedTuple):
+    """What a training reads: one set, or those of a balanced list."""
+
+    sets: list[tuple[str, list[Pair]]]
+    """Each with what it is called in messages."""
+    is_balanced: bool
+
+    def images(self) -> int:
+        """Images of one epoch."""
+        return BALANCED_SAMPLES * len(self.sets) if self.is_balanced else len(self.sets[0][1])
+
+
+def read_training_set(path: Path) -> TrainingSet:
+    """Read what ``--data_path`` names.
 
     Raises:
         RequestError: it is no training set.
     """
-    if path.is_file() and is_balanced_list(path):
-        return BALANCED_SAMPLES * len(read_balanced_list(path, "--data_path"))
-    return len(read_set(path, "--data_path"))
+    origin = "--data_path"
+    must_exist(path, origin, f"{FOLDER}, {PAIR_LIST}, or {BALANCED_LIST}")
+    if not path.is_dir() and is_balanced_list(path):
+        return TrainingSet(read_balanced_list(path, origin), True)
+    return TrainingSet([(origin, read_set(path, origin))], False)
 
 
 def _read_json(path: Path, origin: str, expected: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from qmanet_benco.benco.seam.pairs import HEADER_BOUND, NEGATIVE, Pair, read_mask, size_of, spread
 from qmanet_benco.errors import RequestError
@@ -26,10 +27,10 @@ def warn_of_cropping(pairs: Sequence[Pair], side: int, origin: str, warn: Callab
     """
     looked_at = spread(pairs)[:HEADER_BOUND]
     with ThreadPoolExecutor(_THREADS) as pool:
-        above = pool.map(_is_above(side), looked_at)
+        above = pool.map(partial(_is_above, side), looked_at)
         large = [pair for pair, is_large in zip(looked_at, above, strict=True) if is_large]
         forged = [pair for pair in large if pair.mask != NEGATIVE][:MASKS_READ]
-        lost = sum(pool.map(_is_lost_beyond(side), forged))
+        lost = sum(pool.map(partial(_is_lost_beyond, side), forged))
     if not large:
         return
     outside = f"; {lost} of {len(forged)} of them lose all that is tampered and count as tampered all the same"
@@ -39,22 +40,16 @@ def warn_of_cropping(pairs: Sequence[Pair], side: int, origin: str, warn: Callab
     )
 
 
-def _is_above(side: int) -> Callable[[Pair], bool]:
-    def is_above(pair: Pair) -> bool:
-        try:
-            return max(size_of(pair.image)) > side
-        except RequestError:  # the check of the pairs says so
-            return False
-
-    return is_above
+def _is_above(side: int, pair: Pair) -> bool:
+    try:
+        return max(size_of(pair.image)) > side
+    except RequestError:  # the check of the pairs says so
+        return False
 
 
-def _is_lost_beyond(side: int) -> Callable[[Pair], bool]:
-    def is_lost(pair: Pair) -> bool:
-        try:
-            tampered = read_mask(pair.mask).mean(axis=2) > THRESHOLD
-        except RequestError:
-            return False
-        return bool(tampered.any() and not tampered[:side, :side].any())
-
-    return is_lost
+def _is_lost_beyond(side: int, pair: Pair) -> bool:
+    try:
+        tampered = read_mask(pair.mask).mean(axis=2) > THRESHOLD
+    except RequestError:
+        return False
+    return bool(tampered.any() and not tampered[:side, :side].any())

@@ -11,12 +11,14 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from PIL.Image import Image
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.folders import files_in
@@ -126,9 +128,16 @@ def read_mask(path: str) -> np.ndarray:
     Raises:
         RequestError: it cannot be read.
     """
+    with _opened(path) as image:
+        return np.array(mask_colours(image))  # a copy that augmentations may write into
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image]:
+    """Open an image; what makes it unusable comes out as a request that can be mended."""
     try:
         with open_image(path) as image:
-            return np.array(mask_colours(image))  # a copy that augmentations may write into
+            yield image
     except UnusableFileError as error:
         raise unreadable(path, error) from error
 
@@ -229,11 +238,8 @@ def size_of(path: str) -> tuple[int, int]:
     Raises:
         RequestError: it cannot be read.
     """
-    try:
-        with open_image(path) as image:
-            return image.size
-    except UnusableFileError as error:
-        raise unreadable(path, error) from error
+    with _opened(path) as image:
+        return image.size
 
 
 def _check_content(pair: Pair) -> None:
@@ -243,8 +249,5 @@ def _check_content(pair: Pair) -> None:
 
 
 def _decode(path: str, small: bool) -> np.ndarray:
-    try:
-        with open_image(path) as image:
-            return np.asarray(as_rgb(load_whole(image, coarse=small)))
-    except UnusableFileError as error:
-        raise unreadable(path, error) from error
+    with _opened(path) as image:
+        return np.asarray(as_rgb(load_whole(image, coarse=small)))
