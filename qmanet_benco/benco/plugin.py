@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from qmanet_benco.benco import noise_transforms
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.config import parse_dilations
 from qmanet_benco.model.decoder import upsample
 from qmanet_benco.model.losses import Losses, edge_band, total_loss
 from qmanet_benco.model.network import Localization, image_score
 from qmanet_benco.model.noiseprint_arithmetic import FLOAT32, precision
-from qmanet_benco.model.weights.builder import create_model
+from qmanet_benco.model.weights.builder import create_model, fields_of_flags
 
 EDGE_TARGETS = ("model", "dataset")
 
@@ -98,19 +97,24 @@ class QMANet(nn.Module):
             noise_sources=noise_sources or None,
             num_queries=num_queries,
             initial_weights=initial_weights,
-            edge_width=edge_width,
-            segmentation_weight=segmentation_weight,
-            edge_weight=edge_weight,
-            bce_weight=bce_weight,
-            edge_supervision=edge_supervision,
-            dice=dice,
-            residual=residual,
-            shared_gcm=bool(shared_gcm),
-            gcm_groups=gcm_groups,
-            literal_first_block=bool(literal_first_block),
-            fusion_ratio=fusion_ratio,
-            keep_alignment=bool(keep_alignment),
-            **_beside_the_variant(dilations, residual_gain),
+            **fields_of_flags(
+                dict(
+                    edge_width=edge_width,
+                    segmentation_weight=segmentation_weight,
+                    edge_weight=edge_weight,
+                    bce_weight=bce_weight,
+                    edge_supervision=edge_supervision,
+                    dice=dice,
+                    residual=residual,
+                    shared_gcm=shared_gcm,
+                    gcm_groups=gcm_groups,
+                    literal_first_block=literal_first_block,
+                    fusion_ratio=fusion_ratio,
+                    dilations=dilations,
+                    keep_alignment=keep_alignment,
+                    residual_gain=residual_gain,
+                )
+            ),
         )
         self.network.set_checkpointing(bool(checkpointing))
         if self.network.noise_view.noiseprint is not None:
@@ -203,12 +207,6 @@ class QMANet(nn.Module):
                 for key, one in zip(keys[unknown].cpu(), computed, strict=True):
                     noise_transforms.store_residual(self.residual_folder, bytes(key.tolist()), one)
         return residual
-
-
-def _beside_the_variant(dilations: str, residual_gain: float) -> dict[str, Any]:
-    """The fields that a flag changes only where it is given."""
-    changes: dict[str, Any] = {"dilations": parse_dilations(dilations)} if dilations else {}
-    return {**changes, "residual_gain": residual_gain} if residual_gain else changes
 
 
 def _weights_changed(model: QMANet, *_: Any) -> None:

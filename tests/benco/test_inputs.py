@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import unicodedata
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from forgeries import COMMON_FLAGS, MODEL_FLAGS, make_set, output_flags, train_f
 from PIL import Image
 
 from qmanet_benco.benco import scoring
-from qmanet_benco.benco.seam import lists, padding, pairs
+from qmanet_benco.benco.plugin import QMANet
+from qmanet_benco.benco.seam import inputs, lists, padding, pairs
 from qmanet_benco.data.check import check
 from qmanet_benco.errors import RequestError
 
@@ -277,6 +280,27 @@ def test_files_of_other_programs_are_passed_over_and_counted(tmp_path: Path, cap
     assert len(pairs.pair_folder(folder, "folder")) == 2
     assert "1 file of other programs (Thumbs.db)" in caplog.text
     assert "2 files of other programs" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        dict(shared_gcm=0, residual="initial", literal_first_block=1),
+        dict(dilations="1,2", residual_gain=2.0, keep_alignment=1),
+        dict(num_queries=3, noise_sources="srm", fusion_ratio=0.5, edge_supervision="fused"),
+    ],
+)
+def test_weights_to_start_from_are_compared_with_the_network_that_the_flags_build(
+    flags: dict[str, Any], tmp_path: Path
+) -> None:
+    QMANet(variant="miniature", backbone_weights="checkpoint", **flags).network.save_pretrained(tmp_path)
+    defaults = {name: parameter.default for name, parameter in inspect.signature(QMANet).parameters.items()}
+    given = Namespace(**defaults | {"variant": "miniature", "initial_weights": str(tmp_path)} | flags)
+    args = Namespace(image_size=256, resume="")
+    inputs._check_qmanet("train", args, given)
+    given.gcm_groups = 4
+    with pytest.raises(RequestError, match="the weights are of a network with gcm_groups=8; expected gcm_groups=4"):
+        inputs._check_qmanet("train", args, given)
 
 
 def test_a_large_set_is_checked_evenly_and_says_so(

@@ -6,7 +6,6 @@ import os
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,9 +14,10 @@ from qmanet_benco.benco.seam.lists import read_named_sets, read_set, read_test_s
 from qmanet_benco.benco.seam.padding import warn_of_cropping
 from qmanet_benco.benco.seam.pairs import Pair, check_pairs
 from qmanet_benco.errors import RequestError
-from qmanet_benco.model.config import parse_noise_sources, variant_config
+from qmanet_benco.model.config import variant_config
 from qmanet_benco.model.network import SMALLEST_SIDE
 from qmanet_benco.model.noiseprint import CURE as NOISEPRINT_CURE
+from qmanet_benco.model.weights.builder import fields_of_flags
 from qmanet_benco.model.weights.pretrained import find_weights
 from qmanet_benco.model.weights.trained import check_architecture, trained_state
 
@@ -112,12 +112,7 @@ def _check_device(args: Namespace) -> None:
 def _check_qmanet(script: str, args: Namespace, model_args: Namespace) -> None:
     if args.image_size < SMALLEST_SIDE:
         raise RequestError(f"--image_size {args.image_size}", f"{SMALLEST_SIDE} or more for QMANet")
-    changes: dict[str, Any] = {}
-    if model_args.noise_sources:
-        changes["noise_sources"] = parse_noise_sources(model_args.noise_sources)
-    if model_args.num_queries:
-        changes["num_queries"] = model_args.num_queries
-    config = variant_config(model_args.variant, **changes)
+    config = variant_config(model_args.variant, **fields_of_flags(vars(model_args)))
     for name in ("backbone_weights", "noiseprint_weights"):
         if getattr(model_args, name) not in NO_FILE:
             find_weights(getattr(model_args, name))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from qmanet_benco.model.config import parse_noise_sources, variant_config
+from qmanet_benco.model.config import QMANetConfig, parse_dilations, parse_noise_sources, variant_config
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.encoders import load_encoder, read_noiseprint
 from qmanet_benco.model.weights.pretrained import find_weights
@@ -59,6 +61,29 @@ def create_model(
         _fill_noiseprint(network, noiseprint_weights)
         _fill_backbones(network, backbone_weights)
     return network
+
+
+def fields_of_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn flags of the framework's model into fields of the configuration; flags of anything else are passed over.
+
+    Args:
+        flags: 1 and 0 in place of true and false, lists as text; an empty text, or 0 as ``num_queries`` or
+            ``residual_gain``, leaves what the variant has.
+
+    Raises:
+        RequestError: a list cannot be read.
+    """
+    parsers = {"noise_sources": parse_noise_sources, "dilations": parse_dilations}
+    changes: dict[str, Any] = {}
+    for field in fields(QMANetConfig):
+        value: Any = flags.get(field.name)
+        if field.name == "variant" or (not value and field.name in (*parsers, "num_queries", "residual_gain")):
+            continue
+        if field.name in parsers:
+            changes[field.name] = parsers[field.name](value)
+        elif field.name in flags:
+            changes[field.name] = bool(value) if isinstance(field.default, bool) else value
+    return changes
 
 
 def load_model(source: str | Path, device: str | torch.device = "cpu", allow_pickle: bool = False) -> QMANetwork:
