@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS
 from qmanet_benco.benco.resume.determinism import be_deterministic
 from qmanet_benco.benco.resume.holdout import hold_out
-from qmanet_benco.benco.resume.schedule import count_steps, scale_schedule
+from qmanet_benco.benco.resume.schedule import scale_schedule, steps_of_epoch
 from qmanet_benco.benco.seam import flags
 from qmanet_benco.benco.seam.lists import read_training_set
 from qmanet_benco.benco.seam.options import FLAGS, Options, written
@@ -104,9 +105,10 @@ def training_arguments(
         leave_unaugmented(patches)
         logger.warning("--augment none: the pipeline that the script prints is not applied")
     if own.max_steps:
-        steps = count_steps(read_training_set(Path(args.data_path)).images(), processes, args)
-        scale_schedule(patches, own, steps)
-        complete += ["--epochs", str(steps.epochs(own.max_steps))]
+        images = read_training_set(Path(args.data_path)).images()
+        epochs = own.max_steps / steps_of_epoch(images, processes, args)
+        scale_schedule(patches, epochs, args)
+        complete += ["--epochs", str(math.ceil(epochs))]
     return complete
 
 

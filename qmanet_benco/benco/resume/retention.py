@@ -29,10 +29,6 @@ class Ledger:
         known = {epoch: value for epoch, value in sorted(self.metrics.items()) if value == value}
         return max(known, key=lambda epoch: known[epoch]) if known else None
 
-    def record(self, epoch: int, metric: float) -> None:
-        """Note the validation metric of an epoch."""
-        self.metrics[epoch] = metric
-
     def prune(self, keep: int) -> list[int]:
         """Remove this training's checkpoints except the newest ``keep`` and the best. Files of others stay.
 

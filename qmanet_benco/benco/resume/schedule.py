@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from argparse import Namespace
-from dataclasses import dataclass
 from typing import Any
 
-from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.patches import Patches, Stock
 from qmanet_benco.errors import RequestError
 
 
-@dataclass(frozen=True)
-class StepCount:
-    """What ``--max-steps`` needs to know of a training."""
-
-    per_epoch: int
-    """Optimiser steps."""
-    warmup_share: float
-    """Fraction of the whole schedule, in [0, 1]."""
-
-    def epochs(self, max_steps: int) -> int:
-        """Epochs that are begun."""
-        return math.ceil(max_steps / self.per_epoch)
-
-
-def count_steps(images: int, world: int, args: Namespace) -> StepCount:
-    """Steps of an epoch.
+def steps_of_epoch(images: int, world: int, args: Namespace) -> int:
+    """Count the optimiser's steps of an epoch.
 
     Raises:
         RequestError: an epoch has no step at all.
     """
-    per_epoch = -(-images // world) // args.batch_size // args.accum_iter
-    if not per_epoch:
+    steps = -(-images // world) // args.batch_size // args.accum_iter
+    if not steps:
         raise RequestError(
             f"{images} images for {world} process(es) of --batch_size {args.batch_size} --accum_iter {args.accum_iter}",
             "at least one step in an epoch",
             "lower --accum_iter or --batch_size",
         )
-    return StepCount(per_epoch, min(1.0, args.warmup_epochs / args.epochs))
+    return steps
 
 
 def batches_of_epoch(max_steps: int, batches: int, accum_iter: int, epoch: int) -> int | None:
@@ -50,14 +33,14 @@ def batches_of_epoch(max_steps: int, batches: int, accum_iter: int, epoch: int) 
     return min(batches, max(0, left) * accum_iter)
 
 
-def scale_schedule(patches: Patches, options: Options, steps: StepCount) -> None:
-    """Let the learning rate's schedule end with ``--max-steps``: warm-up and cosine keep their shares."""
-    from IMDLBenCo.training_scripts.trainer import trainer
-
-    epochs = options.max_steps / steps.per_epoch
+def scale_schedule(patches: Patches, epochs: float, args: Namespace) -> None:
+    """Let the learning rate's schedule end after some epochs: warm-up and cosine keep their shares of ``args``."""
+    warmup_share = min(1.0, args.warmup_epochs / args.epochs)
 
     def adjust_learning_rate(stock: Stock, optimizer: Any, epoch: float, args: Namespace) -> float:
-        scaled = Namespace(**vars(args) | {"epochs": epochs, "warmup_epochs": steps.warmup_share * epochs})
+        scaled = Namespace(**vars(args) | {"epochs": epochs, "warmup_epochs": warmup_share * epochs})
         return float(stock(optimizer, epoch, scaled))
+
+    from IMDLBenCo.training_scripts.trainer import trainer
 
     patches.wrap(trainer, "adjust_learning_rate", adjust_learning_rate)

@@ -12,8 +12,8 @@ import json
 import logging
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Training:
 
     options: Options
     ledger: Ledger | None = None
+    """Of the process that writes files, where it writes any."""
     replayed: dict[int, dict[str, float]] = field(default_factory=dict)
     """Statistics of an epoch that is trained and saved, but not tested and logged."""
     saved: set[int] = field(default_factory=set)
@@ -79,11 +80,10 @@ class Training:
         own = bool(args.resume) and folder is not None and Path(args.resume).absolute().parent == folder.absolute()
         if self.guard is not None:
             self.guard.folder = folder
-        if folder is not None:
+        if folder is not None and place()[0] == 0:
             self.ledger = read_ledger(folder, args.start_epoch - 1) if own else Ledger(folder)
-            if is_main():
-                self.ledger.store()
-                end_last_line(folder / "log.txt")
+            self.ledger.store()
+            end_last_line(folder / "log.txt")
         if args.resume and not args.resume.startswith("https"):
             self._go_on(args, own)
 
@@ -128,25 +128,21 @@ class Training:
         data_loader.dataset.qmanet_position = (args.seed, epoch)  # the loader's workers get a copy in each epoch
         limit = batches_of_epoch(self.options.max_steps, len(data_loader), args.accum_iter, epoch)
         self.metrics.clear()
-        with self._guarded(model) as before:
-            batches = Batches(data_loader, limit, before)
-            self.statistics = stock(model, batches, optimizer, device, epoch, loss_scaler, **named)
+        batches = Batches(data_loader, limit, partial(self._before_batch, model))
+        if self.guard is not None:
+            self.guard.start_epoch()
+        self.statistics = stock(model, batches, optimizer, device, epoch, loss_scaler, **named)
+        if self.guard is not None:
+            self.guard.end_epoch()
         if self.options.keep and args.output_dir:
             from IMDLBenCo.training_scripts.utils import misc
 
             misc.save_model(args, epoch, model, model.module, optimizer, loss_scaler)
         return self.statistics
 
-    @contextmanager
-    def _guarded(self, model: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Yield a function that is to be called with each batch."""
-        guard = self.guard
-        if guard is None:
-            yield lambda _batch: None
-            return
-        guard.start_epoch()
-        yield lambda batch: guard.before_batch(model, batch)
-        guard.end_epoch()
+    def _before_batch(self, model: Any, batch: dict[str, Any]) -> None:
+        if self.guard is not None:
+            self.guard.before_batch(model, batch)
 
     def save_model(self, stock: Stock, *positional: Any, **named: Any) -> None:
         """Stand in for ``misc.save_model``: adds random states, once for each epoch, and removes the surplus."""
@@ -157,7 +153,7 @@ class Training:
         with self._with_entries({random_states.STATES: states, STATISTICS: self.statistics, RUN: self.run}):
             stock(*positional, **named)
         self.saved.add(epoch)
-        if self.ledger is not None and is_main():
+        if self.ledger is not None:
             self.ledger.written.add(epoch)
             self.ledger.prune(self.options.keep)
 
@@ -176,8 +172,8 @@ class Training:
             statistics = stock(model, *positional, **named)
         names = [evaluator.name for evaluator in named["evaluator_list"]]
         self.metrics.append(float(np.mean([statistics[name] for name in names])))
-        if self.ledger is not None and is_main():
-            self.ledger.record(named["epoch"], float(np.mean(self.metrics)))
+        if self.ledger is not None:
+            self.ledger.metrics[named["epoch"]] = float(np.mean(self.metrics))
             self.ledger.store()  # a kill before the next checkpoint must not forget which epoch is the best
         return dict(statistics)
 
@@ -187,7 +183,7 @@ class Training:
         Earlier epochs were pruned with the next checkpoint: while one of several sets is still to be tested, the mean
         over the others could take the best checkpoint for a surplus one.
         """
-        if self.ledger is not None and is_main():
+        if self.ledger is not None:
             self.ledger.prune(self.options.keep)
 
 
@@ -226,8 +222,3 @@ def end_last_line(path: Path) -> None:
     if whole != len(content):
         with path.open("rb+") as stream:
             stream.truncate(whole)
-
-
-def is_main() -> bool:
-    """Tell whether this process writes files."""
-    return place()[0] == 0
