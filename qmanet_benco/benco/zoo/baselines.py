@@ -7,22 +7,11 @@ The framework's recipes are those of its own ``demo_train_*.sh``; the paper trai
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qmanet_benco.benco.zoo.row import NO_EVAL, Baseline, Weights
 
 _CAT_PAGE = "https://github.com/mjkwon2021/CAT-Net"
-_HRNET = Weights("cfg_file", "HRNet-W48, ImageNet: hrnetv2_w48_imagenet_pretrained.pth", _CAT_PAGE, "PRETRAINED_RGB")
-_DJPEG = Weights("cfg_file", "DCT stream, double JPEG: DCT_djpeg.pth.tar", _CAT_PAGE, "PRETRAINED_DCT")
-_NOISEPRINT = Weights(
-    "np_pretrain_weights", "NoisePrint++ (non-profit use only)", "`qmanet weights fetch noiseprint++`"
-)
-_MIT_B2 = Weights("mit_b2_pretrain_weights", "MiT-B2, ImageNet-1K", "`qmanet weights fetch mit_b2`")
-_TRUFOR_FRESH = {
-    "config_path": "stock:trufor.yaml",
-    "np_pretrain_weights": "random",
-    "mit_b2_pretrain_weights": "random",
-}
-_TRUFOR_TRAINING = {"np_pretrain_weights": "noiseprint++", "mit_b2_pretrain_weights": "mit_b2"}
-_TRUFOR_FLAGS = ("--if_predict_label", "--if_not_amp", "--find_unused_parameters")
 _TRUFOR_BRANCH = (
     "ImageNet weights reach the RGB branch only; the noise branch (extra_*) starts at random (trufor.py:31; the "
     "authors' loader fills both)"
@@ -32,6 +21,50 @@ _TRUFOR_RATE = (
     "134): --lr 4e-5 trains it so"
 )
 _BICUBIC = "the mask is enlarged bicubically and may leave [0, 1] (cat_net.py:45)"
+
+_CAT_NET = Baseline(
+    "Cat_Net",
+    "CAT-Net",  # Kwon et al. 2022, IJCV
+    fresh={"cfg_file": "stock:CAT_full.yaml"},
+    weights=(
+        Weights("cfg_file", "HRNet-W48, ImageNet: hrnetv2_w48_imagenet_pretrained.pth", _CAT_PAGE, "PRETRAINED_RGB"),
+        Weights("cfg_file", "DCT stream, double JPEG: DCT_djpeg.pth.tar", _CAT_PAGE, "PRETRAINED_DCT"),
+    ),
+    footnotes=(
+        "its DCT stream does not see the image: the post function gets the normalised image and casts it to uint8, "
+        "which leaves {0, 1, 2, 254, 255}, and compresses that (cat_net_post_function.py, datasets/utils.py:39)",
+        "its RGB stream gets (normalised - 127.5) / 127.5: between -1.02 and -0.97 (cat_net.py:68)",
+        _BICUBIC,
+        "the configuration's weight files are the authors' own paths; where they are absent it starts at random "
+        "with a warning only",
+    ),
+)
+_TRUFOR = Baseline(
+    "Trufor",
+    "TruFor",  # Guillaro et al. 2023, CVPR
+    fresh={
+        "config_path": "stock:trufor.yaml",
+        "np_pretrain_weights": "random",
+        "mit_b2_pretrain_weights": "random",
+    },
+    training={"np_pretrain_weights": "noiseprint++", "mit_b2_pretrain_weights": "mit_b2"},
+    script_flags=("--if_predict_label", "--if_not_amp", "--find_unused_parameters"),
+    learning_rate=(4e-6, 0.0),
+    weights=(
+        Weights("np_pretrain_weights", "NoisePrint++ (non-profit use only)", "`qmanet weights fetch noiseprint++`"),
+        Weights("mit_b2_pretrain_weights", "MiT-B2, ImageNet-1K", "`qmanet weights fetch mit_b2`"),
+    ),
+    footnotes=(
+        "the image is normalised twice, and NoisePrint++ gets the normalised image instead of RGB / 256 "
+        "(cmx/builder_np_conf.py:166)",
+        "the frozen NoisePrint++ stays in training mode: its BatchNorms use the batch's statistics and move",
+        _TRUFOR_BRANCH,
+        _TRUFOR_RATE,
+        "phase 2 trains the localization only; confidence and detection heads need a second run with --phase 3",
+    ),
+    cost_note="3.2 % below the published cost, whose counting rule is not given: this is phase 2; the confidence "
+    "head, which it does not use, would add 18.2 G; fvcore's rule, blind to fused attention, counts 211.5 G",
+)
 
 ROWS = (
     Baseline(
@@ -83,39 +116,8 @@ ROWS = (
             "the image-level loss puts a sigmoid on a sigmoid (mvssnet.py:258)",
         ),
     ),
-    Baseline(
-        "Cat_Net",
-        "CAT-Net",  # Kwon et al. 2022, IJCV
-        fresh={"cfg_file": "stock:CAT_full.yaml"},
-        weights=(_HRNET, _DJPEG),
-        footnotes=(
-            "its DCT stream does not see the image: the post function gets the normalised image and casts it to uint8, "
-            "which leaves {0, 1, 2, 254, 255}, and compresses that (cat_net_post_function.py, datasets/utils.py:39)",
-            "its RGB stream gets (normalised - 127.5) / 127.5: between -1.02 and -0.97 (cat_net.py:68)",
-            _BICUBIC,
-            "the configuration's weight files are the authors' own paths; where they are absent it starts at random "
-            "with a warning only",
-        ),
-    ),
-    Baseline(
-        "Trufor",
-        "TruFor",  # Guillaro et al. 2023, CVPR
-        fresh=_TRUFOR_FRESH,
-        training=_TRUFOR_TRAINING,
-        script_flags=_TRUFOR_FLAGS,
-        learning_rate=(4e-6, 0.0),
-        weights=(_NOISEPRINT, _MIT_B2),
-        footnotes=(
-            "the image is normalised twice, and NoisePrint++ gets the normalised image instead of RGB / 256 "
-            "(cmx/builder_np_conf.py:166)",
-            "the frozen NoisePrint++ stays in training mode: its BatchNorms use the batch's statistics and move",
-            _TRUFOR_BRANCH,
-            _TRUFOR_RATE,
-            "phase 2 trains the localization only; confidence and detection heads need a second run with --phase 3",
-        ),
-        cost_note="3.2 % below the published cost, whose counting rule is not given: this is phase 2; the confidence "
-        "head, which it does not use, would add 18.2 G; fvcore's rule, blind to fused attention, counts 211.5 G",
-    ),
+    _CAT_NET,
+    _TRUFOR,
     Baseline(
         "IML_ViT",
         "IML-ViT",  # Ma et al. 2023, arXiv 2307.14863
@@ -140,11 +142,10 @@ ROWS = (
         ),
         footnotes=("its output is always 512 x 512 (mesorch.py:506); at another size it is set to the image's here",),
     ),
-    Baseline(
-        "Cat_Net_RealDCT",
-        "",  # Kwon et al. 2022, IJCV
-        fresh={"cfg_file": "stock:CAT_full.yaml"},
-        weights=(_HRNET, _DJPEG),
+    replace(
+        _CAT_NET,
+        name="Cat_Net_RealDCT",
+        row="",
         footnotes=(
             "corrected: both streams get the image's own pixels; the DCT coefficients are those of a JPEG of quality "
             "100, as the authors use for images that are no JPEG (resizing has undone the file's own grid)",
@@ -152,19 +153,16 @@ ROWS = (
         ),
         corrects="Cat_Net",
     ),
-    Baseline(
-        "Trufor_RGB",
-        "",  # Guillaro et al. 2023, CVPR
-        fresh=_TRUFOR_FRESH,
-        training=_TRUFOR_TRAINING,
-        script_flags=_TRUFOR_FLAGS,
-        learning_rate=(4e-6, 0.0),
-        weights=(_NOISEPRINT, _MIT_B2),
+    replace(
+        _TRUFOR,
+        name="Trufor_RGB",
+        row="",
         footnotes=(
             "corrected: NoisePrint++ gets RGB / 256 and stays in eval mode; the image is normalised once",
             _TRUFOR_BRANCH,
             _TRUFOR_RATE,
         ),
+        cost_note="",
         corrects="Trufor",
     ),
     Baseline(
