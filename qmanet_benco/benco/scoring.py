@@ -14,8 +14,7 @@ from IMDLBenCo.datasets import JsonDataset, ManiDataset
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from qmanet_benco.benco.corrections import cpu as compat
-from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.corrections import table
 from qmanet_benco.benco.corrections.row import Request
 from qmanet_benco.benco.seam.lists import read_set
 from qmanet_benco.benco.seam.pairs import Pair, check_pairs
@@ -32,8 +31,7 @@ def as_the_test_script(allow_pickle: bool = False) -> Iterator[None]:
     """Make this machine, within the block, what the stock test script needs, with its defects corrected."""
     with redirect_stdout(sys.stderr):  # the module prints when it is imported; stdout is for results
         importlib.import_module("IMDLBenCo.training_scripts.utils.misc")
-    rows = hardening.selected("test")
-    with compat.without_cuda(), hardening.corrected(Request("test", allow_pickle), rows):
+    with table.corrected(Request("test", allow_pickle), table.selected("test")):
         yield
 
 

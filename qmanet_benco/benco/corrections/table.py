@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from qmanet_benco.benco.corrections import (
     complexity_script,
+    cpu,
     datasets,
     model_zoo,
     testing_scripts,
@@ -56,8 +57,8 @@ def selected(script: str, stock: bool = False, without: Sequence[str] = ()) -> t
 
 @contextmanager
 def corrected(request: Request, rows: Sequence[Correction]) -> Iterator[None]:
-    """Apply corrections within the block."""
-    with Patches() as patches:
+    """Apply corrections within the block, and what lets the framework run where there is no CUDA."""
+    with cpu.without_cuda(), Patches() as patches:
         for row in rows:
             row.apply(patches, request)
         yield

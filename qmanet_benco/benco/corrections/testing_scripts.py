@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ ROWS = Rows()
     "a checkpoint could run code; --allow-pickle lets it",
 )
 def load_safely(patches: Patches, request: Request) -> None:
-    patches.set(torch, "load", safe_load(torch.load, request.allow_pickle))
+    patches.wrap(torch, "load", partial(safe_load, allow_pickle=request.allow_pickle))
 
 
 @ROWS.add(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from qmanet_benco.benco.corrections import cpu, table
+from qmanet_benco.benco.corrections import table
 from qmanet_benco.benco.corrections.row import INPUT_CHECKS, RELATIVE_CHECKPOINT, Correction, Request
 from qmanet_benco.benco.launch import elastic, own_flags
 from qmanet_benco.benco.launch.defaults import with_defaults
@@ -55,7 +55,7 @@ class Plan:
         """Correct the framework within the block, as this machine and this run need; give what observes a training."""
         training = Training(self.options)
         request = Request(self.run.script, self.run.allow_pickle, training)
-        with cpu.without_cuda(), table.corrected(request, self.corrections):
+        with table.corrected(request, self.corrections):
             yield training
             training.end()
 

@@ -7,14 +7,14 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Callable, Container
-from functools import wraps
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from qmanet_benco.benco.seam.patches import Stock
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import sha256_of, write_atomically, write_text_atomically
 from qmanet_benco.model.weights.files import read_checkpoint, refuse_bomb, sum_path, verify_sum
@@ -40,37 +40,33 @@ def safe_globals() -> Any:
     return torch.serialization.safe_globals(SAFE_GLOBALS)
 
 
-def safe_load(stock: Callable[..., Any], allow_pickle: bool) -> Callable[..., Any]:
-    """Make a ``torch.load`` that never runs code from a file, or always may.
+def safe_load(stock: Stock, f: Any, *args: Any, allow_pickle: bool, **kwargs: Any) -> Any:
+    """Stand in for ``torch.load``: it never runs code from a file, or always may.
 
     Args:
         stock: the ``torch.load`` to call.
+        f: as for it; so are ``args`` and ``kwargs``.
         allow_pickle: the user trusts every file of this run.
 
-    Returns:
-        A function with ``torch.load``'s signature. It raises RequestError where a file is missing, damaged, or would
-        run code; a caller that asks for ``weights_only=True`` itself gets ``torch.load``'s own errors.
+    Raises:
+        RequestError: the file is missing, damaged, or would run code; a caller that asks for ``weights_only=True``
+            itself gets ``torch.load``'s own errors.
     """
-
-    @wraps(stock)
-    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
-        careful = bool(kwargs.get("weights_only"))
-        if isinstance(f, str | os.PathLike):
-            verify_sum(os.fspath(f))
-        kwargs["weights_only"] = not allow_pickle
-        if not allow_pickle and isinstance(f, str | os.PathLike) and Path(f).is_file():
-            refuse_bomb(Path(f))
-        try:
-            with safe_globals():
-                return stock(f, *args, **kwargs)
-        except Exception as error:  # the unpickler raises whatever foreign bytes provoke
-            if careful or not isinstance(f, str | os.PathLike):
-                raise
-            if not allow_pickle:
-                read_checkpoint(os.fspath(f))  # says what is wrong with the file, in one line
-            raise RequestError(f"{f} cannot be read ({error})", "an undamaged checkpoint", "copy it again") from error
-
-    return load
+    path = Path(f) if isinstance(f, str | os.PathLike) else None
+    careful = bool(kwargs.pop("weights_only", False))
+    if path is not None:
+        verify_sum(path)
+        if not allow_pickle and path.is_file():
+            refuse_bomb(path)
+    try:
+        with safe_globals():
+            return stock(f, *args, weights_only=not allow_pickle, **kwargs)
+    except Exception as error:  # the unpickler raises whatever foreign bytes provoke
+        if careful or path is None:
+            raise
+        if not allow_pickle:
+            read_checkpoint(path)  # says what is wrong with the file, in one line
+        raise RequestError(f"{f} cannot be read ({error})", "an undamaged checkpoint", "copy it again") from error
 
 
 def save_atomically(content: Any, path: str | Path) -> None:
