@@ -21,10 +21,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms.functional import normalize
 
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.data.forge.photos import PHOTOS, Photo, pixels
 from qmanet_benco.errors import RequestError
+from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,9 @@ def _noise_network(name: str, weights: str) -> nn.Module:
 
 @torch.no_grad()
 def _compare(photo: Photo, stock: nn.Module, corrected: nn.Module, size: int) -> NoiseMap:
-    from qmanet_benco.benco.zoo.corrected import normalised  # it imports the framework, which prints
-
     resized = Image.fromarray(pixels(photo)).resize((size, size), Image.Resampling.BILINEAR)
     rgb = torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x S x S
-    image = normalised(rgb)
+    image = normalize(rgb, IMAGENET_MEAN, IMAGENET_STD)
     right, wrong = corrected.eval()(rgb), stock.eval()(image)
     state = {name: tensor.clone() for name, tensor in stock.state_dict().items()}
     training = stock.train()(image)

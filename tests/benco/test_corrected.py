@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from skimage.data import astronaut
+from torchvision.transforms.functional import normalize
 
 from qmanet_benco.benco.zoo import build as zoo
-from qmanet_benco.benco.zoo.corrected import luma_coefficients, normalised, rgb_of
+from qmanet_benco.benco.zoo.corrected import luma_coefficients, rgb_of
+from qmanet_benco.images import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = 128
 
@@ -35,14 +37,14 @@ def test_coefficients_are_those_that_libjpeg_writes_at_quality_100(tmp_path: Pat
 
 def test_denormalising_takes_the_frameworks_normalisation_back() -> None:
     rgb = torch.rand(2, 3, 8, 8)
-    assert torch.allclose(rgb_of(normalised(rgb)), rgb, atol=1e-6)
+    assert torch.allclose(rgb_of(normalize(rgb, IMAGENET_MEAN, IMAGENET_STD)), rgb, atol=1e-6)
 
 
 def test_stock_catnet_sees_five_values_and_the_corrected_one_the_photo() -> None:
     rgb = torch.from_numpy(photo()).permute(2, 0, 1).float() / 255
-    stock: dict[str, object] = {"image": normalised(rgb)}
+    stock: dict[str, object] = {"image": normalize(rgb, IMAGENET_MEAN, IMAGENET_STD)}
     corrected = dict(stock)
-    assert set(normalised(rgb).numpy().astype("uint8").ravel()) <= {0, 1, 2, 254, 255}
+    assert set(normalize(rgb, IMAGENET_MEAN, IMAGENET_STD).numpy().astype("uint8").ravel()) <= {0, 1, 2, 254, 255}
     for name, sample in (("Cat_Net", stock), ("Cat_Net_RealDCT", corrected)):
         post = zoo.post_function(name)
         assert post is not None
@@ -59,9 +61,9 @@ def test_corrected_trufor_feeds_rgb_over_256_and_normalises_once() -> None:
     model.model.backbone.register_forward_pre_hook(lambda _, inputs: seen.update(image=inputs[0]))
     rgb = torch.from_numpy(photo()).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
-        model(normalised(rgb), torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1))
+        model(normalize(rgb, IMAGENET_MEAN, IMAGENET_STD), torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1))
     assert torch.allclose(seen["noise"], rgb * 255 / 256, atol=1e-5)
-    assert torch.allclose(seen["image"], normalised(rgb), atol=1e-5)
+    assert torch.allclose(seen["image"], normalize(rgb, IMAGENET_MEAN, IMAGENET_STD), atol=1e-5)
 
 
 def test_corrected_trufor_never_moves_its_noiseprint() -> None:

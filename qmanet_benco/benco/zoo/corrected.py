@@ -23,12 +23,6 @@ LUMA = np.array([0.299, 0.587, 0.114])
 BLOCK = 8
 
 
-def normalised(rgb: Tensor) -> Tensor:
-    """Normalise ``... x 3 x H x W`` RGB in [0, 1] as the framework does."""
-    mean, deviation = (rgb.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (rgb - mean) / deviation
-
-
 def rgb_of(image: Tensor) -> Tensor:
     """Turn ``... x 3 x H x W``, normalised as the framework does, back to RGB in [0, 1]."""
     mean, deviation = (image.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
