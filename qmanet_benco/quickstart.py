@@ -169,7 +169,7 @@ def _step(*arguments: str) -> None:
     """
     sys.stderr.write(f"\n$ qmanet {shlex.join(arguments)}\n")
     sys.stderr.flush()
-    finished = subprocess.run([sys.executable, "-m", "qmanet_benco.cli", *arguments], check=False)
+    finished = subprocess.run([sys.executable, "-m", "qmanet_benco", *arguments], check=False)
     if finished.returncode:
         raise RequestError(
             f"`qmanet {' '.join(arguments[:2])}` ended with code {finished.returncode}", "0", "see above"

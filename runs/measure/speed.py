@@ -244,7 +244,7 @@ def _imports(result: Bench, rounds: int) -> None:
     commands = {
         "empty": empty,
         "import qmanet_benco": [sys.executable, "-c", "import qmanet_benco"],
-        "qmanet --help": [sys.executable, "-m", "qmanet_benco.cli", "--help"],
+        "qmanet --help": [sys.executable, "-m", "qmanet_benco", "--help"],
         "import IMDLBenCo": [sys.executable, "-W", "ignore", "-c", "import IMDLBenCo"],
         "from qmanet_benco import QMANet": [sys.executable, "-W", "ignore", "-c", "from qmanet_benco import QMANet"],
     }

@@ -154,7 +154,7 @@ def score(suite: Mapping[str, Any], out: Path, name: str) -> None:
     """Run a suite into ``out/name``; records that are there stay."""
     file = out / f"{name}.yaml"
     write_text_atomically(file, json.dumps(suite, indent=2))
-    command = [sys.executable, "-m", "qmanet_benco.cli", "suite", "run", str(file), "--out", str(out / name)]
+    command = [sys.executable, "-m", "qmanet_benco", "suite", "run", str(file), "--out", str(out / name)]
     ended = subprocess.run(command, check=False)
     if ended.returncode not in (0, 1):  # 1: some models failed, the records of the others are whole
         raise RequestError(f"{' '.join(command[2:])} ended with {ended.returncode}", "0")

@@ -118,7 +118,7 @@ def train_command(row: StudyRow, seed: int, data: StudySet, out: Path, given: Gi
     own = ["--augment", "none", "--max-steps", str(budget.steps), "--keep", "1", "--resume", "auto"]
     flags |= model_flags(row, given, budget)
     listed = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "qmanet_benco.cli", "benco", "train", *own, *listed, "--if_resizing", *row.switches]
+    return [sys.executable, "-m", "qmanet_benco", "benco", "train", *own, *listed, "--if_resizing", *row.switches]
 
 
 def model_flags(row: StudyRow, given: Given, budget: Budget) -> dict[str, object]:

@@ -18,7 +18,7 @@ from qmanet_benco.benco.launch.elastic import Group, arguments_of
 from qmanet_benco.benco.launch.launcher import Run, launch
 from qmanet_benco.benco.seam.world import free_port
 
-QMANET = [sys.executable, "-m", "qmanet_benco.cli"]
+QMANET = [sys.executable, "-m", "qmanet_benco"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -100,7 +100,7 @@ def test_under_a_torchrun_of_the_user_it_is_a_member(
     test_flags: list[str], single: dict[str, float], tmp_path: Path
 ) -> None:
     torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    command = [sys.executable, *torchrun, "-m", "qmanet_benco.cli", *test_flags, *output_flags(tmp_path)]
+    command = [sys.executable, *torchrun, "-m", "qmanet_benco", *test_flags, *output_flags(tmp_path)]
     [(code, err)] = finish(start(command))
     assert code == 0, err
     assert_equal(scores(tmp_path), single)

@@ -22,7 +22,7 @@ from qmanet_benco.benco.resume.steps import StepGuard
 from qmanet_benco.benco.seam.options import Options
 from qmanet_benco.benco.seam.world import free_port
 
-QMANET = [sys.executable, "-m", "qmanet_benco.cli", "benco", "train"]
+QMANET = [sys.executable, "-m", "qmanet_benco", "benco", "train"]
 
 
 def _take_steps(rank: int, port: int, results: str) -> None:

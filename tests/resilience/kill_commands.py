@@ -96,7 +96,7 @@ def experiment(subject: Subject, out: Path, kills: int, seed: int = 0) -> Found:
 
 
 def _command(subject: Subject, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "qmanet_benco.cli", *subject.arguments, "--out", str(folder)]
+    command = [sys.executable, "-m", "qmanet_benco", *subject.arguments, "--out", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 

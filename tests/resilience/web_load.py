@@ -193,7 +193,7 @@ def _server() -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "qmanet_benco.cli", "app", "--port", "0"]
+        command = [sys.executable, "-m", "qmanet_benco", "app", "--port", "0"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": scratch})
         try:
             assert process.stdout is not None
