@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from qmanet_benco.benco.corrections.row import EXACT_RESUME, FINITE_STEPS, Request, Rows, around
-from qmanet_benco.benco.resume import steps
-from qmanet_benco.benco.resume.training import observe
+from qmanet_benco.benco.resume.steps import StepGuard
 from qmanet_benco.benco.seam import flags
 from qmanet_benco.benco.seam.checkpoints import safe_globals, save_atomically
 from qmanet_benco.benco.seam.patches import Patches, Stock
@@ -85,7 +84,15 @@ def save_whole(_stock: Stock, content: Any, path: str | Path) -> None:
     ("train",),
 )
 def resume_exactly(patches: Patches, request: Request) -> None:
-    observe(patches, request.training)
+    """Let the training see the stock functions that the script imports when it starts."""
+    from IMDLBenCo.training_scripts import tester, trainer
+    from IMDLBenCo.training_scripts.utils import misc
+
+    training = request.training
+    patches.wrap(misc, "load_model", training.load_model)
+    patches.wrap(misc, "save_model", training.save_model)
+    patches.wrap(trainer, "train_one_epoch", training.train_one_epoch)
+    patches.wrap(tester, "test_one_epoch", training.test_one_epoch)
 
 
 @ROWS.add(
@@ -96,8 +103,11 @@ def resume_exactly(patches: Patches, request: Request) -> None:
     ("train",),
 )
 def skip_bad_steps(patches: Patches, request: Request) -> None:
-    request.training.guard = steps.StepGuard(request.training.options)
-    steps.guard_steps(patches, request.training.guard)
+    from IMDLBenCo.training_scripts.utils import misc
+
+    request.training.guard = guard = StepGuard(request.training.options)
+    patches.wrap(misc.NativeScalerWithGradNormCount, "__call__", guard.call)
+    patches.wrap(misc.MetricLogger, "update", guard.update)
 
 
 @ROWS.add("bool-flags", f"{MISC}:398", "arg_type = param.annotation", "bool flags read False as true")

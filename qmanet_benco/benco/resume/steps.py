@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 
 from qmanet_benco.benco.resume.retention import newest_of_training
 from qmanet_benco.benco.seam.options import Options
-from qmanet_benco.benco.seam.patches import Patches, Stock
+from qmanet_benco.benco.seam.patches import Stock
 from qmanet_benco.benco.seam.world import gathered, place
 from qmanet_benco.errors import RequestError
 
@@ -131,14 +131,6 @@ class StepGuard:
             values = {name: value for name, value in values.items() if value is None or math.isfinite(value)}
         if values:
             stock(logger_, _n=_n, **values)
-
-
-def guard_steps(patches: Patches, guard: StepGuard) -> None:
-    """Put the guard into the stock trainer."""
-    from IMDLBenCo.training_scripts.utils import misc
-
-    patches.wrap(misc.NativeScalerWithGradNormCount, "__call__", guard.call)
-    patches.wrap(misc.MetricLogger, "update", guard.update)
 
 
 def on_any_process(true_here: bool, device: torch.device) -> bool:

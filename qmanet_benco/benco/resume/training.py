@@ -187,17 +187,6 @@ class Training:
             self.ledger.prune(self.options.keep)
 
 
-def observe(patches: Patches, training: Training) -> None:
-    """Put a training's wrappers around the stock functions, which the script imports when it starts."""
-    from IMDLBenCo.training_scripts import tester, trainer
-    from IMDLBenCo.training_scripts.utils import misc
-
-    patches.wrap(misc, "load_model", training.load_model)
-    patches.wrap(misc, "save_model", training.save_model)
-    patches.wrap(trainer, "train_one_epoch", training.train_one_epoch)
-    patches.wrap(tester, "test_one_epoch", training.test_one_epoch)
-
-
 def logged_epochs(folder: Path) -> list[int]:
     """Read the epochs of the lines of ``log.txt``, in their order; a line that a kill cut short does not count."""
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from functools import wraps
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
-_ABSENT = object()
 Stock = Callable[..., Any]
 """The function that a patch replaces."""
 
@@ -25,9 +25,7 @@ class Patches(ExitStack):
             name: the attribute. One that was inherited or absent is deleted on exit.
             value: what it is meanwhile.
         """
-        former = vars(target).get(name, _ABSENT)  # not getattr: a classmethod must come back as the descriptor
-        self.callback(_restore, target, name, former)
-        setattr(target, name, value)
+        self.enter_context(mock.patch.object(target, name, value, create=True))
 
     def wrap(self, target: Any, name: str, around: Callable[..., Any]) -> None:
         """Let ``around`` be called in place of ``target.name`` until the exit.
@@ -57,20 +55,6 @@ class Overlay(ModuleType):
         return getattr(self.__dict__["_base"], name)
 
 
-def _restore(target: Any, name: str, former: Any) -> None:
-    if former is _ABSENT:
-        delattr(target, name)
-    else:
-        setattr(target, name, former)
-
-
-@contextmanager
-def environment(changes: dict[str, str]) -> Iterator[None]:
+def environment(changes: dict[str, str]) -> AbstractContextManager[Any]:
     """Environment variables within the block; afterwards the whole environment is as it was."""
-    former = dict(os.environ)
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(former)
+    return mock.patch.dict(os.environ, changes)

@@ -82,7 +82,10 @@ def build_model(name: str, flags: Mapping[str, object], seed: int = 0, image_siz
     factory = model_class(name)
     check_flags(name, flags)
     arguments = _converted_flags(name, factory, fresh_flags(name, image_size) | dict(flags))
-    with construction(), _seeded(seed), contextlib.redirect_stdout(io.StringIO()):
+    with construction(), random_states.unchanged(), contextlib.redirect_stdout(io.StringIO()):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
         return _portable(_constructed(name, factory, arguments))
 
 
@@ -240,16 +243,6 @@ def _converted(name: str, flag: str, parameter: inspect.Parameter, value: Any) -
         return kind(value)
     except (ValueError, KeyError, TypeError):
         raise RequestError(f"{flag}={value!r} for {name}", f"a value of type {kind.__name__}") from None
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Start all generators that constructors draw from at the seed; after the block they are where they were."""
-    with random_states.unchanged():
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        yield
 
 
 def _portable(model: nn.Module) -> nn.Module:
