@@ -15,6 +15,7 @@ import yaml
 from tiny_networks import tiny_network
 
 from qmanet_benco.errors import RequestError
+from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.network import QMANetwork
 from qmanet_benco.model.weights.builder import load_model
@@ -39,6 +40,7 @@ def card_of(folder: Path) -> tuple[dict[str, Any], str]:
 def test_saved_folder_gives_the_same_probabilities_by_each_way_of_loading(variant: str, tmp_path: Path) -> None:
     network, image = tiny_network(variant).eval(), torch.randn(1, 3, 64, 64)
     network.image_size = 96
+    network.calibration = Calibration(0.4, True, -1.0, (0.5, 1.0, 0.25), authentic=20, tampered=30, false_alarms=0.05)
     network.save_pretrained(tmp_path / "folder")
     assert {path.name for path in (tmp_path / "folder").iterdir()} == FILES
     with torch.no_grad():
@@ -46,6 +48,7 @@ def test_saved_folder_gives_the_same_probabilities_by_each_way_of_loading(varian
         for model in (QMANetwork.from_pretrained(tmp_path / "folder"), load_model(str(tmp_path / "folder"))):
             assert torch.equal(model(image), expected)
             assert (model.config, model.image_size, model.training) == (network.config, 96, False)
+            assert model.calibration == network.calibration
     content = json.loads((tmp_path / "folder" / "config.json").read_text())
     assert content.pop("image_size") == 96
     assert QMANetConfig.from_json(json.dumps(content)) == network.config

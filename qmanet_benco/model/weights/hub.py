@@ -20,6 +20,7 @@ from torch import nn
 
 from qmanet_benco.errors import RequestError
 from qmanet_benco.files import write_text_atomically
+from qmanet_benco.model.calibration import Calibration
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.weights.files import write_safetensors
 from qmanet_benco.model.weights.sources import HUB_FILE, as_name, locate
@@ -76,6 +77,7 @@ class HubModel(nn.Module):
 
     config: QMANetConfig
     image_size: int
+    calibration: Calibration | None
     _hub_mixin_config = None  # read by huggingface_hub: config.json is written here
 
     def save_pretrained(
@@ -141,8 +143,7 @@ class HubModel(nn.Module):
     def _save_pretrained(self, save_directory: Path) -> None:
         if "noiseprint" in self.config.noise_sources:
             logger.warning("%s: %s", save_directory, NOISEPRINT_TERMS)
-        state = self.state_dict()
-        write_safetensors(save_directory / HUB_FILE, state, self.image_size)
+        write_safetensors(save_directory / HUB_FILE, self.state_dict(), self.image_size, self.calibration)
         content = json.dumps({"image_size": self.image_size, **asdict(self.config)}, indent=2, sort_keys=True)
         write_text_atomically(save_directory / "config.json", content)
 
