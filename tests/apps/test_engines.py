@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from skimage.data import astronaut
 from torch import Tensor
 
 from qmanet_benco import create_model, load_model, predict
-from qmanet_benco.apps.engines import export
+from qmanet_benco.apps.engines import conversion, export
 from qmanet_benco.apps.engines.engines import EngineModel, build_engine, chosen_device, load_engine, load_localizer
 from qmanet_benco.apps.predict import normalised
 from qmanet_benco.errors import RequestError
@@ -52,6 +54,12 @@ def files(model: QMANetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def engines(files: Path) -> dict[str, EngineModel]:
+    """Both files, loaded."""
+    return {engine: load_engine(files / name, threads=1) for engine, name in NAMES.items()}
+
+
 def image(batch: int, height: int, width: int) -> Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
 
@@ -63,29 +71,40 @@ def photo() -> np.ndarray:
 @pytest.mark.parametrize("engine", NAMES)
 @pytest.mark.parametrize("shape", [(1, 96, 96), (3, 64, 64), (2, 77, 130), (1, 201, 99), (1, 1, 1)])
 def test_engine_gives_pytorch_s_probability_at_every_batch_and_size(
-    engine: str, shape: tuple[int, int, int], model: QMANetwork, files: Path
+    engine: str, shape: tuple[int, int, int], model: QMANetwork, engines: dict[str, EngineModel]
 ) -> None:
     batch, height, width = shape
     x = image(batch, max(64, height), max(64, width))
     with torch.inference_mode():
         wanted = model(x)
-    found = load_engine(files / NAMES[engine], threads=1)(x)
+    found = engines[engine](x)
     assert found.shape == wanted.shape
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("engine", NAMES)
-def test_statistics_of_blocks_survive_the_conversion_at_every_size(engine: str, tmp_path: Path) -> None:
+# into ONNX the model that ships is converted by docs/photo.md, whose commands test_documents.py runs, and the export
+# itself refuses a difference of more than LARGEST_DIFFERENCE at two sizes
+@pytest.mark.parametrize("engine", [pytest.param("onnx", marks=pytest.mark.slow), "openvino"])
+def test_statistics_of_blocks_survive_the_conversion_at_every_size(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Quantising again rounds, and engines differ in a coefficient's last bit: few pixels may differ by more."""
     pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
+    read: list[EngineModel] = []  # the export reads its file, which takes seconds: once is enough
+
+    def read_once(path: Path) -> EngineModel:
+        read.append(load_engine(path, threads=1))
+        return read[-1]
+
+    monkeypatch.setattr(export, "load_engine", read_once)
     torch.manual_seed(0)
     network = QMANetwork(variant_config("miniature-statistics", embed_dim=8, statistics_width=8)).eval()
     torch.nn.init.normal_(network.statistics.fine[0].projection.weight, std=0.1)
     torch.save(network.state_dict(), tmp_path / "model.pth")
     export_safetensors(tmp_path / "model.pth", tmp_path / "model.safetensors", image_size=96)
     export.export_graph(tmp_path / "model.safetensors", tmp_path / NAMES[engine], engine)
-    loaded = load_engine(tmp_path / NAMES[engine], threads=1)
+    (loaded,) = read
     for height, width in ((96, 128), (77, 131), (200, 64)):
         x = normalised(astronaut()[:height, :width])
         with torch.inference_mode():
@@ -107,8 +126,10 @@ def test_noiseprint_s_published_numbers_survive_both_conversions(shared_data: Ca
 
 
 @pytest.mark.parametrize("engine", NAMES)
-def test_file_says_what_it_was_made_from(engine: str, model: QMANetwork, files: Path) -> None:
-    loaded = load_engine(files / NAMES[engine])
+def test_file_says_what_it_was_made_from(
+    engine: str, model: QMANetwork, files: Path, engines: dict[str, EngineModel]
+) -> None:
+    loaded = engines[engine]
     assert loaded.config == model.config
     assert loaded.image_size == 96
     assert loaded.fingerprint == load_model(files / "model.pth").fingerprint
@@ -118,12 +139,12 @@ def test_file_says_what_it_was_made_from(engine: str, model: QMANetwork, files: 
 @pytest.mark.parametrize("engine", NAMES)
 @pytest.mark.parametrize("native", [False, True])
 def test_photo_gets_the_same_mask_in_every_engine(
-    engine: str, native: bool, model: QMANetwork, files: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, native: bool, model: QMANetwork, engines: dict[str, EngineModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("qmanet_benco.apps.predict.TILE", 80)
     monkeypatch.setattr("qmanet_benco.apps.predict.OVERLAP", 32)
     wanted = predict(model, photo(), native=native)
-    found = predict(load_engine(files / NAMES[engine]), photo(), native=native)
+    found = predict(engines[engine], photo(), native=native)
     np.testing.assert_allclose(found.probability, wanted.probability, atol=1e-5)
     assert found.score == pytest.approx(wanted.score, abs=1e-5)
 
@@ -132,16 +153,30 @@ def test_building_an_engine_leaves_the_network_in_its_mode(monkeypatch: pytest.M
     network = create_model("miniature", noise_sources="srm,bayar").train()
     network.gae.eval()
     modes = [module.training for module in network.modules()]
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
 
-    def converted(*_: object, **__: object) -> None:
+    def traced(*_: object, **__: object) -> None:
         assert not any(module.training for module in network.modules())
         raise RuntimeError("even then")
 
-    monkeypatch.setattr(openvino, "convert_model", converted)
+    monkeypatch.setattr("openvino.frontend.pytorch.ts_decoder.TorchScriptPythonDecoder", traced)
     with pytest.raises(RuntimeError, match="even then"):
         build_engine(network, "openvino", 1)
     assert [module.training for module in network.modules()] == modes
+
+
+def test_a_conversion_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    telemetry = pytest.importorskip("openvino_telemetry")
+    told: list[object] = []
+    monkeypatch.setattr("openvino_telemetry.utils.sender.TelemetrySender.send", lambda *_: told.append(_))
+    for unreported in (conversion._unreported, contextlib.nullcontext):
+        monkeypatch.setattr(telemetry.Telemetry, "_SingletonMetaClass__single_instance", None)  # as in a new process
+        monkeypatch.delenv("CI", raising=False)
+        with unreported():
+            openvino.convert_model(torch.nn.ReLU(), example_input=torch.zeros(1, 3))
+        assert "CI" not in os.environ
+        assert bool(told) == (unreported is contextlib.nullcontext)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.bin"])
@@ -233,10 +268,11 @@ def test_somebody_else_s_bin_is_not_overwritten(files: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("engine", NAMES)
 def test_file_that_differs_is_not_left_behind(
-    engine: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, files: Path, engines: dict[str, EngineModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(path: Path) -> Any:
-        loaded = load_engine(path)
+        assert path.is_file()
+        loaded = engines[engine]
         return EngineModel(lambda x: loaded(x) + 0.01, engine, loaded.config, 96, "")
 
     def written(_model: QMANetwork, path: Path) -> None:
