@@ -46,7 +46,6 @@ SEEDED = "QMANET_FUZZ_EXAMPLES" not in os.environ
 SLOWEST = 20.0
 """Seconds of the processor for one file of some kilobytes."""
 fuzz = settings(
-    deadline=None,
     derandomize=SEEDED,
     database=None,
     max_examples=EXAMPLES,

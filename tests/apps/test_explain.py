@@ -131,7 +131,7 @@ def test_panels_equal_the_library_s_own_run_on_each_layer_alone(variant: str) ->
     assert positive > len(layers) / 2
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.sampled_from([8, 32, 64]), st.integers(1, 5), st.integers(1, 30), st.integers(0, 99))
 def test_attention_weights_are_those_that_the_module_attends_with(
     channels: int, queries: int, keys: int, seed: int

@@ -140,7 +140,7 @@ def test_photo_of_too_many_pixels_is_refused_before_it_is_decoded(
 # predicting
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.integers(1, 300), st.integers(1, 300), st.booleans())
 def test_every_size_gets_a_probability_of_its_own_size(
     model: QMANetwork, height: int, width: int, native: bool
@@ -169,7 +169,7 @@ def test_photo_smaller_than_a_tile_is_one_tile(model: QMANetwork) -> None:
     np.testing.assert_allclose(predict(model, photo(100, 140), native=True).probability, expected, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_tiles_cover_every_pixel_and_overlap(height: int, width: int) -> None:
     covered = np.zeros((height,), int)

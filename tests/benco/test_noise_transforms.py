@@ -108,7 +108,7 @@ def test_cache_of_other_weights_is_another_folder(tmp_path: Path) -> None:
     assert sample["noiseprint_residual"].isnan().all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2), st.integers(0, 15), st.integers(0, 19), st.sampled_from([-1, 1]))
 def test_one_grey_level_in_one_pixel_is_another_image(channel: int, row: int, column: int, step: int) -> None:
     image = torch.rand(3, 16, 20)

@@ -21,7 +21,7 @@ def photo(size: tuple[int, int], seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes, sizes, st.integers(0, 2**32 - 1))
 def test_only_the_mask_changes_where_the_outline_is_hard(host_size, donor_size, seed) -> None:
     rng = np.random.default_rng(seed)
@@ -34,7 +34,7 @@ def test_only_the_mask_changes_where_the_outline_is_hard(host_size, donor_size, 
     assert (made.image[made.mask] != host[made.mask]).any(axis=-1).mean() > 0.9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_an_unscaled_region_is_the_donor_s_pixels_at_one_shift(seed: int, moved: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -117,7 +117,7 @@ def test_level_that_makes_no_sense_is_refused(name: str, level: float) -> None:
         transform(Attack(name, level), 0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(ATTACKS)), st.integers(16, 200), st.integers(16, 200), st.integers(0, 99))
 def test_every_size_keeps_its_size(name: str, height: int, width: int, seed: int) -> None:
     assert attacked(name, LEVELS[name], photo(seed, height, width)).shape == (height, width, 3)

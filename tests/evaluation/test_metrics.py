@@ -68,7 +68,7 @@ def test_framework_s_metrics_have_the_framework_s_values_on_authentic_images() -
     assert set(expected.values()) == {0.0}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.sampled_from(KINDS))
 def test_right_metrics_agree_with_scikit_learn(seed: int, kind: str) -> None:
     probability, mask = case(seed, kind)

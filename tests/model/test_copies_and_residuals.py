@@ -56,7 +56,7 @@ def share_pointing_home(down: int, across: int, flipped: tuple[int, ...], within
     return float(right.float().mean())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(128, 190), st.integers(0, 190))
 @example(184, 0)
 @example(136, 0)

@@ -130,7 +130,7 @@ def test_another_class_in_a_checkpoint_is_named_with_the_cure(save, tmp_path: Pa
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x04", b"c", b"}q\x00"]))
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_foreign_bytes_get_one_line(content: bytes, start: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.pth")

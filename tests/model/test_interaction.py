@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_networks import tiny
 from torch import Tensor, nn
@@ -45,7 +45,6 @@ def test_alignment_is_x_plus_a_convolution_of_the_normed_x() -> None:
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 2, 3, 4, 8]))
-@settings(deadline=None)
 def test_group_convolution_reduces_to_the_ceiling(height: int, width: int, stride: int) -> None:
     reduced = GroupConvolution(8, 8, stride)(torch.zeros(1, 8, height, width))
     assert reduced.shape == (1, 8, -(-height // stride), -(-width // stride))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
@@ -131,7 +131,6 @@ def test_padding_does_not_count(target: str, bce_weight: float) -> None:
     torch.testing.assert_close(losses, expected)
 
 
-@settings(deadline=None)
 @given(masks, st.sampled_from([1, 3, 5, 7]))
 def test_edge_band_is_scipy_s_dilation_minus_erosion(mask: np.ndarray, width: int) -> None:
     dilated = scipy.ndimage.grey_dilation(mask[0, 0], size=(width, width), mode="nearest")
@@ -151,7 +150,6 @@ def test_image_border_is_no_boundary(fill: float) -> None:
     assert not edge_band(torch.full((1, 1, 16, 16), fill), 7).any()
 
 
-@settings(deadline=None)
 @given(masks, st.integers(1, 24), st.integers(1, 24))
 def test_reducing_a_band_takes_the_maximum_of_cells_that_cover_the_image(
     mask: np.ndarray, rows: int, columns: int

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.data import astronaut
@@ -76,7 +76,6 @@ def constraint_error(layer: BayarConv) -> tuple[float, float]:
     return (centre + 1).abs().max().item(), (others - 1).abs().max().item()
 
 
-@settings(deadline=None)
 @given(arrays(np.float32, (3, 3, 24), elements=st.floats(-100, 100, width=32)))
 def test_bayar_s_constraint_holds_for_any_raw_weights(raw: np.ndarray) -> None:
     layer = BayarConv()

@@ -149,7 +149,7 @@ def test_identities_stand_in_the_names() -> None:
     assert identities_of("Tp_D_NRN_S_N_ani10171_ani00001_12458.jpg") == ("ani10171", "ani00001")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=12))
 def test_linked_names_are_one_group_and_groups_share_none(memberships: list[list[str]]) -> None:
     groups = linked(memberships)
