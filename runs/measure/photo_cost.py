@@ -6,6 +6,7 @@ peak of the resident memory with the model loaded, what the photo took on top of
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -19,11 +20,12 @@ from PIL import Image
 
 SIZES = ("640x480", "768x768", "64x40000", "20000x300")
 PREDICTION = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from qmanet_benco import load_model
 from qmanet_benco.apps.outputs import predict_all
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+def peak():  # unlike ru_maxrss it does not begin at the parent's
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**10
 model = load_model("demo")
 loaded, start = peak(), time.process_time()
 (record,) = predict_all(model, [Path(sys.argv[1])], Path(sys.argv[2]), weights="demo", native=sys.argv[3] == "True")
@@ -48,9 +50,16 @@ def photo_cost(width: int, height: int, native: bool) -> tuple[float, float, flo
     return loaded, more, seconds
 
 
-def main(sizes: Sequence[str]) -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(prog="photo_cost.py", description=(__doc__ or "").splitlines()[0])
+    made.add_argument("sizes", nargs="*", default=SIZES, metavar="WIDTHxHEIGHT")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
     """Print a line for each size, resized and at its own resolution."""
-    for size in sizes or SIZES:
+    for size in parser().parse_args(arguments).sizes:
         width, height = map(int, size.split("x"))
         for native in (False, True):
             loaded, more, seconds = photo_cost(width, height, native)
