@@ -26,10 +26,14 @@ data=$OUTPUT_DIR/data-$SIZE
 mkdir -p "$OUTPUT_DIR"
 source="CASIA=${CASIA:-}"
 [ -z "${PHOTOS:-}" ] || source="PHOTOS=$PHOTOS TEST_PHOTOS=${TEST_PHOTOS:-} COUNT=${COUNT:-3600}"
-if [ -f "$data.source" ] && [ "$source" != CASIA= ] && [ "$source" != "$(cat "$data.source")" ]; then
+made=$(ls -d "$data" "$data.unfinished" 2>/dev/null || true)
+if [ -n "$made" ] && [ -f "$data.source" ] && [ "$source" != CASIA= ] && [ "$source" != "$(cat "$data.source")" ]; then
     echo "study.sh: $data was made with $(cat "$data.source"), not with $source; choose another OUTPUT_DIR" >&2
     exit 2
 fi
+begin() { # from here on the folder's images have this source
+    [ -n "$made" ] || echo "$source" >"$data.source"
+}
 forge() { # SPLIT NAME SEED FLAGS...: one part of a set of its own becomes a part of the study's
     local split=$1 name=$2 seed=$3 made=$data.unfinished/made
     shift 3
@@ -44,6 +48,7 @@ if [ -d "$data" ]; then
 elif [ -n "${PHOTOS:-}" ]; then
     need_path PHOTOS "a folder of photos to train on"
     need_path TEST_PHOTOS "a folder of other photos"
+    begin
     mkdir -p "$data.unfinished"
     forge train train 0 --train-count "${COUNT:-3600}" --test-count 2 --edited 0.5
     forge test val_generated 1 --train-count 2 --test-count 200
@@ -52,9 +57,9 @@ elif [ -n "${PHOTOS:-}" ]; then
     mv "$data.unfinished" "$data"
 else
     need_path CASIA "a folder with Tp, Gt and Au (or name PHOTOS and TEST_PHOTOS)"
+    begin
     python "$here/study/study_set.py" "$CASIA" "$data" --size "$SIZE" --workers "${WORKERS:-2}"
 fi
-[ -f "$data.source" ] || [ "$source" = CASIA= ] || echo "$source" >"$data.source"
 qmanet noise-cache "$data/train" "$data"/val_* \
     --cache "$OUTPUT_DIR/residuals" --weights "$NOISEPRINT" --image-size "$SIZE"
 attacks=()

@@ -78,3 +78,7 @@ def main() -> None:
 def _refuse(error: RequestError) -> None:
     sys.stderr.write(f"qmanet: error: {error}\n")
     raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from torch import nn
 
 from qmanet_benco.benco.corrections import cpu as compat
 from qmanet_benco.benco.corrections import table as hardening
+from qmanet_benco.benco.corrections.row import Request, around
 from qmanet_benco.benco.corrections.utilities import argument_texts
 from qmanet_benco.benco.launch import doctor
 from qmanet_benco.benco.seam import checkpoints, flags
@@ -283,3 +284,13 @@ def test_attributes_that_were_absent_or_inherited_are_removed_again() -> None:
         assert Derived.name == "twice"
         assert Base.name == "base"
     assert "name" not in vars(Derived)
+
+
+def test_what_a_corrected_module_lacks_is_told_as_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outer_package").mkdir()
+    (tmp_path / "outer_package" / "__init__.py").touch()
+    (tmp_path / "outer_package" / "inner.py").write_text("import not_installed\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    patch = around("outer_package.inner:function")(lambda stock: stock())
+    with Patches() as patches, pytest.raises(ModuleNotFoundError, match="not_installed"):
+        patch(patches, Request("train"))

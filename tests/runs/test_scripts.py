@@ -150,15 +150,21 @@ def test_setting_up_names_the_pythons_that_do(tools: Path) -> None:
     assert said == f"runs/setup.sh: none of {tools / 'old'} is a Python 3.10 to 3.12; name one in QMANET_PYTHON\n"
 
 
-def test_a_study_of_other_photos_is_not_mixed_into_one_that_is_there(
+def test_a_study_of_other_photos_is_not_mixed_into_one_that_is_there_or_half_made(
     tools: Path, data: dict[str, object], tmp_path: Path
 ) -> None:
     put(tools, "python", "exit 0")
-    out = tmp_path / "study"
-    (out / "data-128" / "val_generated").mkdir(parents=True)
+    put(tools, "qmanet", 'case "$*" in "data demo"*) [ -z "$KILLED" ] && mkdir -p "$3/train" "$3/test";; esac')
+    out, photos = tmp_path / "study", tmp_path / "photos"
+    photos.mkdir()
     given = {"NOISEPRINT": "x", "OUTPUT_DIR": out, "TEST_PHOTOS": data["TEST_DATA"]}
-    for photos, count, code in (("one", 5, 0), ("one", 5, 0), ("one", 6, 2), ("two", 5, 2)):
-        ended, _, said = run("study.sh", tools, PHOTOS=photos, COUNT=count, **given)
-        assert (ended, said.count("\n")) == (code, int(code > 0))
-    assert f"PHOTOS=one TEST_PHOTOS={data['TEST_DATA']} COUNT=5, not with PHOTOS=two" in said
+    assert run("study.sh", tools, PHOTOS=tmp_path / "mistyped", **given)[0] == 2
+    assert run("study.sh", tools, PHOTOS=photos, COUNT=5, KILLED=1, **given)[0] == 1
+    assert not (out / "data-128").exists()
+    for _ in range(2):
+        for name, count, code in ((photos, 5, 0), (photos, 6, 2), ("two", 5, 2)):
+            ended, _, said = run("study.sh", tools, PHOTOS=name, COUNT=count, **given)
+            assert (ended, said.count("\n")) == (code, int(code > 0)), said
+        assert f"PHOTOS={photos} TEST_PHOTOS={data['TEST_DATA']} COUNT=5, not with PHOTOS=two" in said
+    assert (out / "data-128" / "val_edited").is_dir()
     assert run("study.sh", tools, **given)[0] == 0

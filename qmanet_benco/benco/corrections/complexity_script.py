@@ -67,7 +67,7 @@ def measure_with_post_function(patches: Patches, _: Request) -> None:
     "fvcore does not count scaled_dot_product_attention",
     _SCRIPTS,
 )
-@around("fvcore.nn.FlopCountAnalysis")
+@around("fvcore.nn:FlopCountAnalysis")
 def count_attention(stock: Stock, *args: Any, **kwargs: Any) -> Any:
     """Give every analysis of the script the rule for attention."""
     return stock(*args, **kwargs).set_op_handle(ATTENTION, attention_multiply_adds)
@@ -80,7 +80,7 @@ def count_attention(stock: Stock, *args: Any, **kwargs: Any) -> Any:
     "the table calls multiply-adds FLOPs; both are printed after it",
     _SCRIPTS,
 )
-@around("fvcore.nn.flop_count_table")
+@around("fvcore.nn:flop_count_table")
 def report_both_conventions(stock: Stock, analysis: Any, *args: Any, **kwargs: Any) -> str:
     """Append the totals in both conventions to the script's table."""
     images = len(analysis._inputs[0])

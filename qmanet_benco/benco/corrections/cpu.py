@@ -49,25 +49,25 @@ ROWS = Rows()
 
 
 @ROWS.add("gloo", f"{_SCRIPTS}/utils/misc.py:260", "'nccl'", "gloo instead of nccl")
-@around("torch.distributed.init_process_group")
+@around("torch.distributed:init_process_group")
 def _gloo(stock: Stock, backend: str | None = None, *args: Any, **kwargs: Any) -> None:
     stock("gloo" if backend == "nccl" else backend, *args, **kwargs)
 
 
 @ROWS.add("set-device", f"{_SCRIPTS}/utils/misc.py:259", r"cuda\.set_device", "nothing to choose")
-@around("torch.cuda.set_device")
+@around("torch.cuda:set_device")
 def _no_set_device(_stock: Stock, *_: Any, **__: Any) -> None:
     pass
 
 
 @ROWS.add("synchronize", f"{_SCRIPTS}/trainer/trainer.py:81", r"cuda\.synchronize", "nothing to wait for")
-@around("torch.cuda.synchronize")
+@around("torch.cuda:synchronize")
 def _no_synchronize(_stock: Stock, *_: Any, **__: Any) -> None:
     pass
 
 
 @ROWS.add("replicas", f"{_SCRIPTS}/train.py:390", "device_ids", "DistributedDataParallel without devices")
-@around("torch.nn.parallel.DistributedDataParallel.__init__")
+@around("torch.nn.parallel:DistributedDataParallel.__init__")
 def _replicas_on_cpu(
     stock: Stock, self: Any, module: nn.Module, device_ids: Any = None, *args: Any, **kwargs: Any
 ) -> None:
@@ -113,7 +113,7 @@ def stay_on_cpu(patches: Patches, _: Request) -> None:
     r"torch\.load",
     "weights that were saved on CUDA load on the CPU",
 )
-@around("torch.load")
+@around("torch:load")
 def _load_on_cpu(stock: Stock, f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
     return stock(f, "cpu" if map_location is None else map_location, *args, **kwargs)
 

@@ -34,7 +34,7 @@ ROWS.add(
     "images and masks are paired by sorted position, whatever their names say: 10.jpg with the mask of 1.jpg",
     _ALL,
 )
-@around("IMDLBenCo.datasets.ManiDataset._init_dataset_path")
+@around("IMDLBenCo.datasets:ManiDataset._init_dataset_path")
 def pair_by_name(_stock: Stock, self: Any, path: str) -> tuple[list[str], list[str]]:
     self.entry_path = path
     paired = pairs.pair_folder(Path(path), "data set")
@@ -48,7 +48,7 @@ def pair_by_name(_stock: Stock, self: Any, path: str) -> tuple[list[str], list[s
     "16-bit grey becomes white, transparency uncovers what is hidden, a mask in the alpha channel is all white",
     _ALL,
 )
-@around("IMDLBenCo.datasets.abstract_dataset.AbstractDataset._get_image")
+@around("IMDLBenCo.datasets.abstract_dataset:AbstractDataset._get_image")
 def read_every_mode(stock: Stock, self: Any, index: int) -> Any:
     from IMDLBenCo.datasets import utils
 
@@ -71,7 +71,7 @@ def read_every_mode(stock: Stock, self: Any, index: int) -> Any:
     "an unreadable image, unequal sizes or a grey mask are reported with their file names while loading",
     _ALL,
 )
-@around("IMDLBenCo.datasets.abstract_dataset.AbstractDataset._get_image")
+@around("IMDLBenCo.datasets.abstract_dataset:AbstractDataset._get_image")
 def name_bad_files(stock: Stock, self: Any, index: int) -> Any:
     pair = pairs.Pair(self.tp_path[index], self.gt_path[index])
     try:

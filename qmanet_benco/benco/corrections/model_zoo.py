@@ -93,7 +93,7 @@ def fetch_convnext_for_training(patches: Patches, request: Request) -> None:
     r"nn\.Upsample\(size=\(512, 512\)",
     "Mesorch's output is 512 x 512 whatever its input; it gets the input's size, at 512 nothing changes",
 )
-@around(f"{ZOO}.mesorch.mesorch.Mesorch.__init__")
+@around(f"{ZOO}.mesorch.mesorch:Mesorch.__init__")
 def size_of_mesorch(stock: Stock, self: Any, *args: Any, **kwargs: Any) -> None:
     """Mesorch's output gets the size of its input, which is 512 in the authors' experiments."""
     stock(self, *args, **kwargs)

@@ -66,15 +66,16 @@ def around(target: str) -> Callable[[Callable[..., Any]], Patch]:
     """Make the decorator that turns a function into the patch that calls it in place of another one.
 
     Args:
-        target: dotted name of what it stands for, which is imported where the patch is applied. The function gets that
-            first, and then the arguments of the call.
+        target: ``module:name`` or ``module:Class.name`` of what it stands for; the module is imported where the patch
+            is applied. The function gets that first, and then the arguments of the call.
     """
-    owner, _, name = target.rpartition(".")
+    module, _, path = target.partition(":")
+    owner, _, name = path.rpartition(".")
 
     def as_patch(stand_in: Callable[..., Any]) -> Patch:
         @wraps(stand_in)
         def apply(patches: Patches, _: Request) -> None:
-            patches.wrap(resolve_name(owner), name, stand_in)
+            patches.wrap(resolve_name(f"{module}:{owner}"), name, stand_in)
 
         return apply
 

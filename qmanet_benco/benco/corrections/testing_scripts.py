@@ -35,7 +35,7 @@ def load_safely(patches: Patches, request: Request) -> None:
     "the results of all sets go into the last set's log.txt",
     ("test",),
 )
-@around("IMDLBenCo.training_scripts.tester.test_one_epoch")
+@around("IMDLBenCo.training_scripts.tester:test_one_epoch")
 def log_each_set(stock: Stock, *args: Any, **kwargs: Any) -> Any:
     writer = kwargs.get("log_writer")
     if writer is not None:
@@ -59,7 +59,7 @@ ROWS.add(
     "images of an incomplete last batch get no mask",
     _SAVING,
 )
-@around("IMDLBenCo.training_scripts.tester.inference_and_save_one_epoch")
+@around("IMDLBenCo.training_scripts.tester:inference_and_save_one_epoch")
 def save_every_image(stock: Stock, *args: Any, data_loader: DataLoader[Any], **kwargs: Any) -> Any:
     """Let the loader not drop its last batch; every process gets as many as the others, or they would wait."""
     from IMDLBenCo.training_scripts.utils import misc

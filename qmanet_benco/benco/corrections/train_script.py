@@ -19,7 +19,7 @@ ROWS = Rows()
     "AdamW goes through the parameters several times; torch's fused AdamW does it once (equal but for rounding)",
     ("train",),
 )
-@around("timm.optim.optim_factory.create_optimizer")
+@around("timm.optim.optim_factory:create_optimizer")
 def fuse_adamw(stock: Stock, *args: Any, **kwargs: Any) -> Any:
     made = stock(*args, **kwargs)
     if type(made) is not torch.optim.AdamW:

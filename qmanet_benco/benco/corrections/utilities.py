@@ -31,7 +31,7 @@ ROWS = Rows()
     "seeding switches cuDNN off: slow convolutions; deterministic stays on",
     ("train", "test_robust", "test_complexity"),
 )
-@around(f"{_HERE}.seed_torch")
+@around(f"{_HERE}:seed_torch")
 def keep_cudnn(stock: Stock, seed: int) -> None:
     stock(seed)
     torch.backends.cudnn.enabled = True
@@ -44,7 +44,7 @@ def keep_cudnn(stock: Stock, seed: int) -> None:
     "albumentations draws from Python's random, which is not seeded: equal seeds differ with --num_workers 0",
     ("train", "test_robust"),
 )
-@around(f"{_HERE}.seed_torch")
+@around(f"{_HERE}:seed_torch")
 def seed_random(stock: Stock, seed: int) -> None:
     stock(seed)
     random.seed(seed)
@@ -67,7 +67,7 @@ def allow_own_flags(patches: Patches, _: Request) -> None:
     "a kill or a full disk during a write leaves a truncated checkpoint",
     ("train",),
 )
-@around(f"{_HERE}.save_on_master")
+@around(f"{_HERE}:save_on_master")
 def save_whole(_stock: Stock, content: Any, path: str | Path) -> None:
     from IMDLBenCo.training_scripts.utils import misc
 
@@ -111,7 +111,7 @@ def skip_bad_steps(patches: Patches, request: Request) -> None:
 
 
 @ROWS.add("bool-flags", f"{MISC}:398", "arg_type = param.annotation", "bool flags read False as true")
-@around(f"{_HERE}.create_argparser")
+@around(f"{_HERE}:create_argparser")
 def read_bools(stock: Stock, model: Any) -> argparse.ArgumentParser:
     """Let flags for true and false read ``False`` as false."""
     parser: argparse.ArgumentParser = stock(model)
@@ -131,7 +131,7 @@ def _truth(text: str) -> bool:
 
 
 @ROWS.add("flag-help", f"{MISC}:401", "help=", "--help shows a model's flags without a word")
-@around(f"{_HERE}.create_argparser")
+@around(f"{_HERE}:create_argparser")
 def explain_flags(stock: Stock, model: Any) -> argparse.ArgumentParser:
     """Let the help come from the model's docstring."""
     parser: argparse.ArgumentParser = stock(model)
