@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from process_copies import completed
 from qmanet_benco.benco.launch import session, stock_script
 from qmanet_benco.benco.launch.defaults import with_defaults
 from qmanet_benco.benco.launch.elastic import Group
@@ -87,7 +86,14 @@ def test_a_command_in_an_allocation_does_not_wait_for_ever(tmp_path: Path) -> No
     slurm = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "localhost", "SLURM_JOB_ID": "77"}
     command = [sys.executable, "-m", "qmanet_benco", "benco", "test", "--model", "QMANet"]
     environ = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    done = completed(command, {**environ, **slurm, "MASTER_ADDR": "127.0.0.1", "QMANET_GROUP_SECONDS": "2"})
+    done = subprocess.run(
+        command,
+        env={**environ, **slurm, "MASTER_ADDR": "127.0.0.1", "QMANET_GROUP_SECONDS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 2
     assert "of the 2 processes that SLURM_NTASKS announces, not all came within 2 s" in done.stderr
     assert "SLURM_NTASKS=1 qmanet" in done.stderr
@@ -100,12 +106,13 @@ def test_all_tasks_of_srun_meet() -> None:
     )
     slurm = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "78", "MASTER_ADDR": "127.0.0.1", "QMANET_GROUP_SECONDS": "60"}
     environ = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-
-    def task(rank: int) -> str:
-        return completed([sys.executable, "-c", script], {**environ, **slurm, "SLURM_PROCID": str(rank)}, 120).stdout
-
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(task, range(2))) == ["met\n"] * 2
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], env={**environ, **slurm, "SLURM_PROCID": str(rank)}, stdout=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    assert [task.communicate(timeout=120)[0] for task in tasks] == [b"met\n"] * 2
 
 
 def test_a_slurm_task_that_starts_processes_itself_is_a_machine() -> None:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from forgeries import F1, logged, train_flags
 
-from process_copies import members_are_copies
 from qmanet_benco.benco.launch.elastic import Group
 from qmanet_benco.benco.launch.launcher import launch
 from qmanet_benco.benco.launch.plan import Run
@@ -95,7 +94,6 @@ def test_the_suite_scores_it_beside_others_in_two_processes(
     from qmanet_benco.evaluation.suite.launch import Order, launch_suite
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    members_are_copies(monkeypatch)
     suite = tmp_path / "own.yaml"
     suite.write_text(
         f"image_size: 64\nplugins: [{own}]\n"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from process_copies import completed
 from qmanet_benco.cli.main import main
 from qmanet_benco.errors import RequestError
 from qmanet_benco.evaluation.cost import Cost, Subject, multiply_adds, subjects
@@ -78,7 +76,6 @@ def test_unknown_name_is_refused(models: tuple[str, ...], variants: tuple[str, .
 def test_command_prints_one_json_list_with_the_agreed_fields(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("qmanet_benco.evaluation.cost.subprocess", SimpleNamespace(run=completed))
     monkeypatch.setattr(sys, "argv", ["qmanet", "cost", "--variant", "miniature", "--json"])
     with pytest.raises(SystemExit) as end:
         main()
