@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+import os
+import runpy
+import sys
+from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
@@ -25,3 +28,17 @@ def run_in_copies(function: Callable[..., None], arguments: tuple[Any, ...], cou
 
     copies()
     torch.multiprocessing.start_processes(function, arguments, count, start_method="forkserver")
+
+
+def execute(words: Sequence[str]) -> None:
+    """Do in this process what an interpreter does with ``-m MODULE`` or ``-c CODE`` and arguments."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    kind, what, *arguments = words
+    sys.argv = [kind, *arguments]
+    sys.path.insert(0, "")
+    if kind == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        exec(what, {"__name__": "__main__"})
