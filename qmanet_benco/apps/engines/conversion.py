@@ -7,9 +7,10 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -121,18 +122,9 @@ def _quiet() -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-@contextmanager
-def _unreported() -> Iterator[None]:
+def _unreported() -> AbstractContextManager[Any]:
     """OpenVINO's converter tells its makers over the network that it was used, without asking; on build servers not."""
-    former = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
-    finally:
-        if former is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = former
+    return mock.patch.dict(os.environ, CI="true")
 
 
 def _example() -> Tensor:
