@@ -19,4 +19,5 @@ lint-imports
 shellcheck -x runs/*.sh .ci/run
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$site"
 wait "$types"
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} python -m pytest -n 2 --dist loadfile -m "not slow" "$@"
+# Without `--max-worker-restart=0` xdist 3.8 waits for ever after one of the two has died.
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} python -m pytest -n 2 --dist loadfile --max-worker-restart=0 -m "not slow" "$@"

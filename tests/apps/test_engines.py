@@ -179,6 +179,31 @@ def test_a_conversion_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None
         assert bool(told) == (unreported is contextlib.nullcontext)
 
 
+ENDED_IN_TURN = """
+import os, signal
+import numpy
+import openvino
+from openvino import opset13
+from qmanet_benco.apps.engines.engines import OpenVinoEngine
+
+def engine():
+    image = opset13.parameter([1, 3, 8, 8], numpy.float32)
+    return OpenVinoEngine(openvino.Model([opset13.relu(image)], [image]), 1)
+
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+first, second = engine(), engine()
+del first
+del second
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_after_two_engines_is_handled() -> None:
+    pytest.importorskip("openvino")
+    done = subprocess.run([sys.executable, "-c", ENDED_IN_TURN], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.bin"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
 def test_damaged_file_is_refused_in_one_line(name: str, damage: str, files: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -206,7 +207,7 @@ def _open_openvino(path: Path, threads: int) -> tuple[Engine, Mapping[str, str]]
     binary = path.with_suffix(".bin")
     if not binary.is_file():
         raise RequestError(f"{binary} is not a file", f"the weights of {path.name} beside it", "copy both files")
-    graph = require("openvino", "openvino").Core().read_model(path)
+    graph = _openvino_core().read_model(path)
     stored: dict[str, str] = {}
     if graph.has_rt_info("qmanet"):
         stored = {
@@ -230,6 +231,17 @@ class TorchEngine:
         return self.model(image)
 
 
+@functools.cache
+def _openvino_core() -> Any:
+    """Make OpenVINO's ``Core`` once for the process.
+
+    Its CPU plugin gives the thread another signal stack and takes it back when the ``Core`` ends. Two that do not end
+    in reverse order leave the thread a stack that is gone, and the next signal that Python handles (Ctrl-C, the end of
+    a loader's process) is a segmentation fault (OpenVINO 2026.4).
+    """
+    return require("openvino", "openvino").Core()
+
+
 class OpenVinoEngine:
     """OpenVINO on the CPU, compiled once for all shapes.
 
@@ -244,7 +256,7 @@ class OpenVinoEngine:
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             options["INFERENCE_NUM_THREADS"] = str(threads)
-        self._compiled = require("openvino", "openvino").Core().compile_model(graph, "CPU", options)
+        self._compiled = _openvino_core().compile_model(graph, "CPU", options)
 
     def __call__(self, image: Tensor) -> Tensor:
         values = image.detach().cpu().float().contiguous().numpy()
