@@ -65,8 +65,8 @@ def main() -> None:
         if settings.debug:
             raise
         _refuse(error)
-    except PermissionError as error:
-        if settings.debug:
+    except OSError as error:
+        if settings.debug or error.filename is None:
             raise
         _refuse(RequestError(f"{error.filename}: {error.strerror}", "a path that you may use"))
     except ModuleNotFoundError as error:

@@ -6,11 +6,13 @@ called one at a time because the interacted features re-enter the backbone.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from qmanet_benco.model.config import QMANetConfig
-from qmanet_benco.model.mmseg_mit import build_mit
+from qmanet_benco.model.mmseg_mit import build_mit, import_mit
 
 
 class Encoder(nn.Module):
@@ -24,6 +26,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.mit = build_mit(config)
         self.checkpointing = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it so that a fresh process imports mmsegmentation the network's way before it looks for its layers."""
+        return _empty_encoder, (), self.__dict__
 
     def stage(self, index: int, features: Tensor) -> Tensor:
         """Run stage ``index`` (0 to 3).
@@ -42,3 +48,8 @@ class Encoder(nn.Module):
             else:
                 tokens = block(tokens, size)
         return norm(tokens).transpose(1, 2).reshape(tokens.shape[0], -1, *size)
+
+
+def _empty_encoder() -> Encoder:
+    import_mit()
+    return Encoder.__new__(Encoder)

@@ -122,8 +122,8 @@ class _RecomputedMix(torch.autograd.Function):
         return None, None, *grads_of_inputs, rows.t() @ activated.detach().flatten(0, 1), rows.sum(0).to(offset.dtype)
 
 
-def build_mit(config: QMANetConfig) -> Any:
-    """mmsegmentation's ``MixVisionTransformer`` of a configuration, its attention and Mix-FFN computed as above.
+def import_mit() -> Any:
+    """Import mmsegmentation's ``MixVisionTransformer``.
 
     Raises:
         RequestError: mmsegmentation or what it needs is not installed.
@@ -131,9 +131,18 @@ def build_mit(config: QMANetConfig) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mit = mix_vision_transformer()
+            return mix_vision_transformer()
     except ImportError as error:
         raise missing_module(error) from error
+
+
+def build_mit(config: QMANetConfig) -> Any:
+    """mmsegmentation's ``MixVisionTransformer`` of a configuration, its attention and Mix-FFN computed as above.
+
+    Raises:
+        RequestError: see :func:`import_mit`.
+    """
+    mit = import_mit()
     with _RatesOnCpu():
         encoder = mit(
             embed_dims=config.embed_dim,

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,15 @@ def test_photo_gets_the_same_mask_in_every_engine(
     found = predict(engines[engine], photo(), native=native)
     np.testing.assert_allclose(found.probability, wanted.probability, atol=1e-5)
     assert found.score == pytest.approx(wanted.score, abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_threads_may_share_an_engine(engine: str, engines: dict[str, EngineModel]) -> None:
+    inputs = [image(1, 96 + 8 * (index % 4), 96) for index in range(16)]
+    alone = [engines[engine](x) for x in inputs]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(engines[engine], inputs))
+    assert all(torch.equal(*pair) for pair in zip(alone, together, strict=True))
 
 
 def test_building_an_engine_leaves_the_network_in_its_mode(monkeypatch: pytest.MonkeyPatch) -> None:

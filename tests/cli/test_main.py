@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,17 +47,18 @@ def test_wrong_request_is_one_line_and_exit_code_two(
     assert said.count("\n") == 1
 
 
-def test_forbidden_path_is_one_line_and_exit_code_two(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EIO])
+def test_unusable_path_is_one_line_and_exit_code_two(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def forbidden(name: str) -> None:
-        raise PermissionError(13, "Permission denied", name)
+        raise OSError(number, os.strerror(number), name)
 
     monkeypatch.setattr("qmanet_benco.model.weights.pretrained.fetch_weights", forbidden)
     with pytest.raises(SystemExit) as end:
         _call(monkeypatch, *WRONG)
     assert end.value.code == 2
-    said = "qmanet: error: no-such-weights: Permission denied; expected a path that you may use\n"
+    said = f"qmanet: error: no-such-weights: {os.strerror(number)}; expected a path that you may use\n"
     assert capsys.readouterr().err == said
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tiny_networks import tiny_network
 
 pytestmark = pytest.mark.compat
 
@@ -64,3 +67,11 @@ def test_the_packages_are_whole_when_somebody_uses_them_afterwards(said: list[st
 def test_packages_that_are_loaded_already_stay_as_they_are() -> None:
     code = "import timm; whole = vars(timm).copy(); from qmanet_benco import load_model; load_model('demo')"
     assert printed(f"{code}; print(type(timm).__name__, vars(timm).keys() >= whole.keys())") == "module True"
+
+
+def test_a_pickled_network_opens_in_a_fresh_process(tmp_path: Path) -> None:
+    """As for a loader's process that is spawned, which gets a pickle of the network before it has imported anything."""
+    network = tiny_network("miniature")
+    (tmp_path / "network.pickle").write_bytes(pickle.dumps(network))
+    code = f"import pickle; print(pickle.load(open({str(tmp_path / 'network.pickle')!r}, 'rb')).fingerprint)"
+    assert printed(code) == network.fingerprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,10 +258,13 @@ class OpenVinoEngine:
         if threads:
             options["INFERENCE_NUM_THREADS"] = str(threads)
         self._compiled = _openvino_core().compile_model(graph, "CPU", options)
+        self._one_at_a_time = threading.Lock()  # a second thread's call is an error of OpenVINO's
 
     def __call__(self, image: Tensor) -> Tensor:
         values = image.detach().cpu().float().contiguous().numpy()
-        return torch.from_numpy(np.array(self._compiled([values])[0]))  # a copy: the next call fills the same memory
+        with self._one_at_a_time:
+            answer = np.array(self._compiled([values])[0])  # a copy: the next call fills the same memory
+        return torch.from_numpy(answer)
 
 
 class OnnxEngine:
