@@ -96,7 +96,7 @@ numpy2_session() {
     [ -n "$interpreter" ] || { echo "runs/compat.sh: no CPython 3.12 found" >&2; return 1; }
     if [ ! -x "$venv/bin/python" ] || [ -e "$venv/.unfinished" ]; then
         installed "$venv" "$interpreter" 'torch==2.11.*' 'torchvision==0.26.*' 'numpy==2.5.*' 'opencv-python-headless==5.*' \
-            'pandas==3.*' 'pyarrow==26.*' scikit-image scikit-learn matplotlib pytest pytest-timeout || return 1
+            'pandas==3.*' 'pyarrow==26.*' scikit-image scikit-learn matplotlib transformers hypothesis pytest pytest-timeout || return 1
         touch "$venv/.unfinished"
         "$venv/bin/python" -m pip install --quiet --no-deps -r runs/no_deps.txt -e "$here" || return 1
         rm "$venv/.unfinished"
