@@ -27,7 +27,8 @@ class QMANet(nn.Module):
     """QMA-Net for the framework's scripts.
 
     Args:
-        variant: network to build: paper; cp, sl, ss, cd, mlp (Table 2); q4, q8, q32 (Table 9); b0..b5; miniature
+        variant: network to build: paper; cp, sl, ss, cd, mlp (Table 2); q4, q8, q32 (Table 9); b0..b5; miniature;
+            b0-light; miniature-statistics; a backbone with an ablation, such as b0-cp
         num_queries: tamper-aware queries; 0 takes the variant's
         noise_sources: comma list of srm, bayar, noiseprint, or none; empty takes the variant's
         backbone_weights: both encoders start from this file (any SegFormer naming), a name of `qmanet weights list`,

@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from qmanet_benco.benco.launch import session
 from qmanet_benco.benco.zoo import build as zoo
 from qmanet_benco.benco.zoo.own_models import load_plugins
-from qmanet_benco.errors import RequestError, told
+from qmanet_benco.errors import told
 from qmanet_benco.evaluation.published import published_value
-from qmanet_benco.model.config import VARIANTS
+from qmanet_benco.model.config import variant_config
 
 IMAGE_SIZE = 512
 ROUNDS = 3
@@ -90,8 +90,7 @@ def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str,
     if not models and not variants:
         models, variants = list(DEFAULT_MODELS), [PAPER]
     for variant in variants:
-        if variant not in VARIANTS:
-            raise RequestError(f"--variant {variant}", f"one of {', '.join(VARIANTS)}")
+        variant_config(variant)
     others = []
     for name in models:
         zoo.check_flags(name, {})

@@ -256,5 +256,6 @@ def variant_config(variant: str, **changes: Any) -> QMANetConfig:
     if variant in _FOR_CPUS:
         return QMANetConfig(**{**_FOR_CPUS[variant], "variant": variant, **changes})
     if variant not in VARIANTS:
-        raise RequestError(f"variant {variant!r}", f"one of {', '.join(VARIANTS)}")
+        known = ", ".join([*VARIANTS, *_FOR_CPUS])
+        raise RequestError(f"variant {variant!r}", f"one of {known}, or a backbone with an ablation, such as b0-cp")
     return replace(VARIANTS[variant], **changes)

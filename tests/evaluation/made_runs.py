@@ -67,7 +67,7 @@ def make_run(
         ],
         "sets": [{"name": name, "path": name, "images": images + authentic} for name in sets],
         "environment": {"torch": "2"},
-        "cells": [],
+        "cells": [{"images": images + authentic}],
         "failures": [],
     }
     (root / "suite.json").write_text(json.dumps(described))

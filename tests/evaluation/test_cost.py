@@ -67,6 +67,11 @@ def test_without_names_all_of_table_10_is_measured() -> None:
     assert subjects((), ("b0",)) == [Subject("QMANet", "b0")]
 
 
+def test_every_network_that_can_be_trained_can_be_measured() -> None:
+    names = ["paper", "b0-cp", "b0-light", "miniature-statistics"]
+    assert [subject.variant for subject in subjects((), names)] == names
+
+
 @pytest.mark.parametrize(("models", "variants"), [(("Mesorsh",), ()), ((), ("b9",))])
 def test_unknown_name_is_refused(models: tuple[str, ...], variants: tuple[str, ...]) -> None:
     with pytest.raises(RequestError):

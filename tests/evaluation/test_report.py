@@ -221,6 +221,19 @@ def test_every_published_row_of_every_table_is_there(made: tuple[Path, pandas.Da
     assert cell(root, "table9", "Pixel F1", "16 queries (QMA-Net)", "CASIAv1")["seeds"] == "2"
 
 
+def test_measured_model_of_the_paper_stands_in_tables_that_print_no_row_of_it(tmp_path: Path) -> None:
+    make_run(tmp_path, images=2, models=(("Mesorch", "Mesorch", 0), ("8 queries", "QMANet", 0)))
+    tables = {table.key: table for table in paper_tables(read_run(tmp_path))}
+    rows = {key: [row.name for row in tables[key].panels[0].rows] for key in ("table1", "table5", "table7_8")}
+    assert "Mesorch" not in published()["table7_8"]["NIST16"]
+    for key, names in rows.items():
+        assert names.count("Mesorch") == 1, key
+        assert "8 queries" not in names, key
+    (row,) = [row for row in tables["table7_8"].panels[0].rows if row.name == "Mesorch"]
+    assert row.cells[0].value is not None
+    assert row.cells[0].published is None
+
+
 def test_latex_is_balanced_and_escaped(made: tuple[Path, pandas.DataFrame]) -> None:
     root, _ = made
     for path in (root / "report" / "tables").glob("*.tex"):
@@ -328,6 +341,20 @@ def test_model_with_random_weights_is_named_beside_who_is_ahead(tmp_path: Path) 
     for name in ("report.html", "report.md"):
         text = (tmp_path / "report" / name).read_text()
         assert text.count("Never trained, scored with random weights: TruFor.") == 1
+
+
+def test_report_of_a_run_that_has_not_ended_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = make_run(tmp_path, images=2, sets=("CASIAv1",))
+    make_report(tmp_path, formats=("html", "md"))
+    ended = [(tmp_path / "report" / name).read_text() for name in ("report.html", "report.md")]
+    described = json.loads((tmp_path / "suite.json").read_text())
+    (tmp_path / "suite.json").write_text(json.dumps(described | {"cells": []}))
+    make_report(tmp_path, formats=("html", "md"))
+    said = f"{len(records)} images are scored so far"
+    assert said in caplog.text
+    for name, before in zip(("report.html", "report.md"), ended, strict=True):
+        assert "NOT FINISHED" not in before
+        assert f"NOT FINISHED: {said}" in (tmp_path / "report" / name).read_text()
 
 
 def test_chosen_images_and_formats_alone_are_made(made: tuple[Path, pandas.DataFrame], tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def test_wrong_value_is_quoted_with_what_was_expected(change: dict, message: str
 
 
 def test_unknown_variant_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(RequestError, match=r"variant 'b6'; expected one of paper, cp, .*, miniature"):
+    with pytest.raises(
+        RequestError, match=r"variant 'b6'; expected one of paper, cp, .*, miniature-statistics, .* b0-cp"
+    ):
         variant_config("b6")
 
 

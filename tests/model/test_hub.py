@@ -143,6 +143,12 @@ def test_weights_with_noiseprint_are_marked_as_restricted(tmp_path: Path, caplog
     assert not (tmp_path / "b").exists()
 
 
+def test_unknown_fact_for_the_card_is_refused_and_nothing_written(network: QMANetwork, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"license.*expected data, results or licence"):
+        network.save_pretrained(tmp_path / "a", model_card_kwargs={"license": "mit"})
+    assert not (tmp_path / "a").exists()
+
+
 def test_card_of_the_caller_stays_and_new_facts_replace_it(network: QMANetwork, tmp_path: Path) -> None:
     network.save_pretrained(tmp_path)
     (tmp_path / "README.md").write_text("mine")

@@ -81,7 +81,7 @@ def fetch_convnext_for_training(patches: Patches, request: Request) -> None:
             raise RequestError(
                 f"{name}'s weights cannot be fetched ({reason})",
                 "a connection, or timm's weights in Hugging Face's cache",
-                "leave --conv_pretrain out for a random start",
+                "--conv_pretrain false for a random start",
             ) from error
 
     patches.set(module, "timm", Overlay(module.timm, create_model=create_model))

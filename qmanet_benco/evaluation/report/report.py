@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from qmanet_benco.evaluation.report.run import ScoredRun, read_run
 from qmanet_benco.evaluation.report.summary import summary
 from qmanet_benco.evaluation.report.tables import everything, overview, paper_tables
 from qmanet_benco.files import write_bytes_atomically, writing
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("md", "latex", "csv", "html")
 TABLE_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
@@ -73,6 +76,8 @@ def make_report(
     if gallery < 0:
         raise RequestError(f"--gallery {gallery}", "0 (as many as fit) or more")
     run = read_run(root)
+    if run.unfinished:
+        logger.warning("%s is not finished: %s", root, run.unfinished)
     chosen = chosen or Shown()
     figures.check_chosen(run, chosen)
     out = root / "report"
@@ -81,6 +86,7 @@ def make_report(
     detection = next(table for table in made if table.key == DETECTION)
     content: dict[str, Any] = {
         "suite": run.suite,
+        "unfinished": run.unfinished,
         "settings": settings(run),
         "leads": summary(run, detection),
         "untrained": run.untrained(),

@@ -62,6 +62,13 @@ class ScoredRun:
         """Name the rows that were scored at their random start."""
         return [model for model in self.models() if UNTRAINED in self.footnotes.get(model, ())]
 
+    @property
+    def unfinished(self) -> str:
+        """Say what to do about a run that goes on or was stopped; empty for one that ended."""
+        if self.suite.get("cells", True):
+            return ""
+        return f"{len(self.records)} images are scored so far; the same `qmanet suite run` command goes on"
+
     def sets(self) -> list[str]:
         """List the sets in the suite's order."""
         return [entry["name"] for entry in self.suite["sets"]]

@@ -214,8 +214,11 @@ def _beside(cell: Cell, value: float | None) -> Cell:
 
 
 def _rows(run: ScoredRun, names: Sequence[str], others: bool) -> list[str]:
-    """Published rows in the paper's order with the paper's own model last, other measured models after it."""
-    taken = {*published_rows(), *ALIASES}
+    """Published rows in the paper's order with the paper's own model last, other measured models after it.
+
+    Rows of the ablations (Tables 2 and 9) stand in their own tables alone.
+    """
+    taken = {*names, *ALIASES, *(published_rows() - set(rows_of("table1", "pixel_f1")))}
     extra = [name for name in run.models() if name not in taken] if others else []
     return [*names, *extra]
 

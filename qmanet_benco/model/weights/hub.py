@@ -96,6 +96,9 @@ class HubModel(nn.Module):
         Raises:
             RequestError: a fact for the card makes no sense, or the folder cannot be written.
         """
+        unknown = (model_card_kwargs or {}).keys() - {"data", "results", "licence"}
+        if unknown:
+            raise RequestError(f"model_card_kwargs with {min(unknown)}", "data, results or licence")
         self.generate_model_card(**(model_card_kwargs or {}))  # refuse before anything is written
         if model_card_kwargs:
             (Path(save_directory) / "README.md").unlink(missing_ok=True)
