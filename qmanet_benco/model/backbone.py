@@ -6,13 +6,17 @@ called one at a time because the interacted features re-enter the backbone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from qmanet_benco.errors import RequestError
 from qmanet_benco.model.config import QMANetConfig
 from qmanet_benco.model.mmseg_mit import build_mit, import_mit
+
+CURE = "load a checkpoint, or give --backbone_weights FILE (or mit_b3 of `qmanet weights fetch`, or random)"
 
 
 class Encoder(nn.Module):
@@ -26,6 +30,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.mit = build_mit(config)
         self.checkpointing = False
+        self.filled = True
+        """False: weights are still to come by ``load_state_dict``; training is an error until then."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle it so that a fresh process imports mmsegmentation the network's way before it looks for its layers."""
@@ -39,7 +45,12 @@ class Encoder(nn.Module):
 
         Returns:
             B x C_i x ceil(h / s) x ceil(w / s) with s = 4 for stage 0, else 2.
+
+        Raises:
+            RequestError: weights were to come from a checkpoint, and training begins without them.
         """
+        if self.training and not self.filled:
+            raise RequestError("backbones without weights", "weights that were loaded", CURE)
         patch_embedding, blocks, norm = self.mit.layers[index]
         tokens, size = patch_embedding(features)
         for block in blocks:
@@ -48,6 +59,10 @@ class Encoder(nn.Module):
             else:
                 tokens = block(tokens, size)
         return norm(tokens).transpose(1, 2).reshape(tokens.shape[0], -1, *size)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.filled = self.filled or any(name.startswith(f"{prefix}mit.") for name in state_dict)
 
 
 def _empty_encoder() -> Encoder:

@@ -47,7 +47,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def miniature(**flags: Any) -> QMANet:
-    return QMANet(**dict(variant="miniature", backbone_weights="checkpoint") | flags)
+    return QMANet(**dict(variant="miniature", backbone_weights="random") | flags)
 
 
 def batch(size: int = 64, count: int = 2) -> dict[str, Any]:

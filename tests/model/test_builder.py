@@ -204,3 +204,13 @@ def test_configuration_travels_as_a_tensor(trained) -> None:
     state = network.state_dict()["_extra_state"]
     assert state.dtype == torch.uint8
     assert stored_config(state) == network.config
+
+
+def test_backbones_that_a_checkpoint_was_to_fill_are_not_trained_without_it() -> None:
+    image = torch.randn(1, 3, 64, 64)
+    network = create_model("miniature", backbone_weights="checkpoint", noise_sources="srm")
+    network.eval()(image)
+    with pytest.raises(RequestError, match=r"backbones without weights; .*--backbone_weights FILE"):
+        network.train()(image)
+    network.load_state_dict(create_model("miniature", backbone_weights="random", noise_sources="srm").state_dict())
+    network.train()(image)

@@ -37,7 +37,8 @@ def create_model(
         noiseprint_weights: a file, a name known to ``qmanet weights``, ``"random"``, or ``"checkpoint"``: to be
             filled by ``load_state_dict``; until then a forward pass is an error.
         backbone_weights: a file in any SegFormer naming, a name known to ``qmanet weights``, ``"random"`` or
-            ``"checkpoint"``; both encoders start from it.
+            ``"checkpoint"`` (to be filled by ``load_state_dict``; until then training is an error); both encoders
+            start from it.
         noise_sources: comma list of srm, bayar, noiseprint, or ``"none"``; by default the variant's.
         num_queries: tamper-aware queries; 0 takes the variant's.
         initial_weights: a trained network of the same architecture to start from, named as for :func:`load_model`;
@@ -120,6 +121,7 @@ def _fill_noiseprint(network: QMANetwork, source: str) -> None:
 
 def _fill_backbones(network: QMANetwork, source: str) -> None:
     if source == "checkpoint":
+        network.gae.filled = network.lae.filled = False
         return
     if source == "random":
         logger.warning("both backbones start from random weights; the paper starts from --backbone_weights mit_b3")
