@@ -243,6 +243,11 @@ def test_a_network_in_training_mode_or_with_damaged_weights_gives_no_mask(model:
         predict(other.eval(), photo())
 
 
+def test_a_name_in_place_of_a_model_is_told_how_to_load_it() -> None:
+    with pytest.raises(RequestError, match=r"'demo' for a model; expected a loaded model; .*load_model"):
+        predict("demo", photo())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("wrong", [dict(threshold=0), dict(threshold=1.5), dict(image_size=8)])
 def test_argument_that_makes_no_sense_is_refused(model: QMANetwork, wrong: dict[str, float]) -> None:
     with pytest.raises(RequestError):
