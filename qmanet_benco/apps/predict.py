@@ -145,7 +145,7 @@ def resolved(model: Localizer, native: bool | None, image_size: int, threshold: 
     """Complete a request by what is stored with the weights; arguments as for :func:`predict`.
 
     Raises:
-        RequestError: the model is none or not in eval mode, or an argument makes no sense.
+        RequestError: the model is not loaded or not in eval mode, or an argument makes no sense.
     """
     if not callable(model):
         raise RequestError(f"{model!r} for a model", "a loaded model", "predict(load_model(NAME_OR_FILE), photo)")

@@ -90,7 +90,7 @@ def subjects(models: Iterable[str], variants: Iterable[str], plugins: tuple[str,
     if not models and not variants:
         models, variants = list(DEFAULT_MODELS), [PAPER]
     for variant in variants:
-        variant_config(variant)
+        variant_config(variant)  # an unknown one is refused before anything is measured
     others = []
     for name in models:
         zoo.check_flags(name, {})
